@@ -1,0 +1,8 @@
+//go:build unix && !linux
+
+package selectors
+
+var backends = []Backend{
+	{"poll", pollTraits.features, func(o ...Option) (Selector, error) { return orNil(NewPollSelector(o...)) }},
+	{"select", selectTraits.features, func(o ...Option) (Selector, error) { return orNil(NewSelectSelector(o...)) }},
+}

@@ -1,0 +1,31 @@
+package selectors
+
+import "context"
+
+// SelectContext is s.SelectInto(dst, -1) that also ends when ctx does, with
+// ctx.Err(). An empty batch without an error means that someone called Wake.
+//
+// With a Selector that is not of this package, the end of ctx may leave a Wake
+// behind that ends its next Select early.
+func SelectContext(ctx context.Context, s Selector, dst []Ready) ([]Ready, error) {
+	if err := ctx.Err(); err != nil {
+		return dst, err
+	}
+	if ctx.Done() == nil {
+		return s.SelectInto(dst, -1)
+	}
+	if own, ok := s.(interface{ until() *core }); ok {
+		c := own.until()
+		defer context.AfterFunc(ctx, func() { c.interrupt(wakeSelf) })()
+		return c.selectUntil(ctx, dst, -1)
+	}
+	defer context.AfterFunc(ctx, func() { s.Wake() })()
+	given := len(dst)
+	dst, err := s.SelectInto(dst, -1)
+	if err == nil && len(dst) == given {
+		err = ctx.Err()
+	}
+	return dst, err
+}
+
+func (c *core) until() *core { return c }

@@ -1,0 +1,614 @@
+package selectors
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// core is a Selector without a kernel: everything that must not vary between
+// backends.
+//
+// Two locks. sel is held for the whole of a Select and admits one goroutine.
+// mu guards the table and every change of the kernel's set; a Select takes it
+// for moments only, never while it waits. Order: sel before mu.
+//
+// A sleep is ended from outside through wakes and asleep. Who wants to end one
+// sets a bit in wakes and then looks at asleep; who wants to sleep sets asleep
+// and then looks at wakes. At least one of them sees the other, and only the
+// first bit needs the kernel: one wake a sleep, however many ask.
+type core struct {
+	name string
+	b    backend
+	traits
+
+	mu     sync.Mutex
+	table  table
+	byObj  map[any]int // descriptors of file objects that are not numbers
+	always []int       // descriptors of emulated entries
+	hushed []int       // descriptors of entries that were muted and need looking after; some may no longer be
+	ghosts int         // reports in this batch for registrations that are gone
+
+	closed   atomic.Bool
+	dirty    atomic.Bool   // the set has changed: prepare before the next poll or sleep
+	hot      atomic.Int32  // emulated entries that are ready now
+	restless atomic.Int32  // entries in hushed, at most
+	gens     atomic.Uint32 // the number of the last registration
+	removals atomic.Uint32 // registrations that have ended
+
+	sel       sync.Mutex
+	sinceGen  uint32        // gens when the last poll or sleep began
+	sinceGone uint32        // removals then
+	looked    time.Duration // when the hushed were last looked after
+
+	wakes     atomic.Uint32
+	asleep    atomic.Bool
+	waking    sync.Mutex // held while b.wake runs, so that close cannot pull its descriptor away
+	closeOnce sync.Once
+}
+
+// Bits of core.wakes.
+const (
+	wakeCaller uint32 = 1 << iota // Wake: the Select is to return
+	wakeSelf                      // look again: the set changed, a context ended, Close was called
+)
+
+const (
+	// maxSleep is the longest single wait asked of a kernel. Longer ones are
+	// made of several, so that no backend has to know how its clock overflows.
+	maxSleep = 24 * time.Hour
+
+	// lookAfter is how often entries are looked at again that the kernel
+	// could not mute.
+	lookAfter = 100 * time.Millisecond
+)
+
+var epoch = time.Now()
+
+// now is the monotonic clock; its zero is arbitrary.
+func now() time.Duration { return time.Since(epoch) }
+
+func (c *core) init(name string, b backend, t traits) {
+	c.name, c.b, c.traits = name, b, t
+	c.byObj = make(map[any]int)
+	c.dirty.Store(true)
+}
+
+func (c *core) fail(op string, fd int, err error) error {
+	if c.closed.Load() {
+		err = ErrClosed
+	}
+	return &Error{Op: op, Backend: c.name, FD: fd, Err: err}
+}
+
+// Features implements [Selector].
+func (c *core) Features() Feature { return c.features }
+
+// Register implements [Selector].
+func (c *core) Register(fileobj any, events Event, data any) (*SelectorKey, error) {
+	return c.change("register", fileobj, events, data, c.register)
+}
+
+// Modify implements [Selector].
+func (c *core) Modify(fileobj any, events Event, data any) (*SelectorKey, error) {
+	key, err := c.change("modify", fileobj, events, data, c.modify)
+	if err != nil && errors.Is(err, errBadFD) {
+		// A closed object is an error of the file if it has a key, and
+		// nothing we know otherwise.
+		if _, unknown := c.Key(fileobj); errors.Is(unknown, ErrNotRegistered) {
+			return nil, c.fail("modify", -1, ErrNotRegistered)
+		}
+	}
+	return key, err
+}
+
+type change func(fd int, fileobj any, events Event, data any) (*SelectorKey, error)
+
+// change does f with the descriptor of fileobj, under the lock.
+func (c *core) change(op string, fileobj any, events Event, data any, f change) (key *SelectorKey, err error) {
+	fd := -1
+	locked := func(n int) (err error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		fd = n
+		if c.closed.Load() {
+			return ErrClosed
+		}
+		if err := checkInterest(events, c.features); err != nil {
+			return err
+		}
+		key, err = f(n, fileobj, events, data)
+		return err
+	}
+	if err := withFD(fileobj, locked); err != nil {
+		return nil, c.fail(op, fd, err)
+	}
+	return key, nil
+}
+
+func (c *core) register(fd int, fileobj any, events Event, data any) (*SelectorKey, error) {
+	old := c.table.find(fd)
+	fresh := entry{gen: c.gens.Load() + 1, slot: -1, events: events}
+	stale := old == nil
+	if old != nil {
+		fresh.id, fresh.slot = old.id, old.slot
+		if old.state&emulated != 0 {
+			fresh.slot = -1
+		}
+		stale = old.state&invalid != 0 || c.moved(old.key)
+	}
+	err := c.b.add(fd, &fresh)
+	if err == errExists && stale {
+		// The kernel knows this file under this number: a registration whose
+		// descriptor was closed, but whose file lived on in a duplicate and
+		// now has its number back.
+		err = c.b.modify(fd, &fresh, events, fresh.gen)
+	}
+	switch err {
+	case nil:
+	case errAlwaysReady:
+		fresh.state = emulated
+	case errExists:
+		return nil, ErrRegistered
+	default:
+		return nil, err
+	}
+	if old != nil {
+		c.forget(old)
+	}
+	c.gens.Store(fresh.gen)
+	fresh.key = &SelectorKey{FileObj: fileobj, FD: fd, Events: events, Data: data}
+	e := c.table.put(fd, fresh)
+	if isIdentity(fileobj) {
+		c.byObj[fileobj] = fd
+	}
+	if fresh.state&emulated != 0 {
+		c.emulate(fd, e)
+	}
+	c.changed(e)
+	return e.key, nil
+}
+
+func (c *core) modify(fd int, fileobj any, events Event, data any) (*SelectorKey, error) {
+	e := c.table.find(fd)
+	if e == nil || !c.same(e.key, fileobj) {
+		return nil, ErrNotRegistered
+	}
+	if events != e.events || events&EdgeTriggered != 0 || e.state&silent != 0 {
+		was := e.state & emulated
+		if was != 0 {
+			c.unemulate(e)
+		}
+		// A new number too, so that what the kernel said of the old interest,
+		// or of the file that had this descriptor before, is not taken for news.
+		gen := c.gens.Load() + 1
+		err := c.b.modify(fd, e, events, gen)
+		if err != nil && err != errAlwaysReady {
+			if was != 0 {
+				c.emulate(fd, e)
+			}
+			return nil, err
+		}
+		c.gens.Store(gen)
+		c.removals.Add(1)
+		e.gen, e.state, e.told, e.events = gen, 0, 0, events
+		if err == errAlwaysReady {
+			c.emulate(fd, e)
+		}
+		c.changed(e)
+	}
+	e.key = &SelectorKey{FileObj: e.key.FileObj, FD: fd, Events: events, Data: data}
+	return e.key, nil
+}
+
+// changed makes a change of the set known to the Select that may go on.
+func (c *core) changed(e *entry) {
+	c.dirty.Store(true)
+	if !c.live || e.state&emulated != 0 {
+		c.interrupt(wakeSelf)
+	}
+}
+
+// Unregister implements [Selector].
+func (c *core) Unregister(fileobj any) (*SelectorKey, error) {
+	fd, err := c.locate(fileobj)
+	if err != nil {
+		return nil, c.fail("unregister", fd, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.table.find(fd)
+	if e == nil || !c.same(e.key, fileobj) {
+		return nil, c.fail("unregister", fd, ErrNotRegistered)
+	}
+	key := e.key
+	c.b.remove(fd, e)
+	c.forget(e)
+	c.table.free(e)
+	c.dirty.Store(true)
+	if !c.live {
+		c.interrupt(wakeSelf)
+	}
+	return key, nil
+}
+
+// forget ends a registration but for its place in the table and the kernel.
+func (c *core) forget(e *entry) {
+	if isIdentity(e.key.FileObj) && c.byObj[e.key.FileObj] == e.key.FD {
+		delete(c.byObj, e.key.FileObj)
+	}
+	if e.state&emulated != 0 {
+		c.unemulate(e)
+	}
+	c.removals.Add(1)
+}
+
+// Key implements [Selector].
+func (c *core) Key(fileobj any) (*SelectorKey, error) {
+	fd, err := c.locate(fileobj)
+	if err != nil {
+		return nil, c.fail("key", fd, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.table.find(fd); e != nil && c.same(e.key, fileobj) {
+		return e.key, nil
+	}
+	return nil, c.fail("key", fd, ErrNotRegistered)
+}
+
+// locate finds the descriptor under which a file object may be registered.
+func (c *core) locate(fileobj any) (int, error) {
+	if fd, ok := asNumber(fileobj); ok && fd >= 0 {
+		return fd, nil
+	}
+	if isIdentity(fileobj) {
+		// By identity first: it works for closed files too.
+		c.mu.Lock()
+		fd, ok := c.byObj[fileobj]
+		c.mu.Unlock()
+		if ok {
+			return fd, nil
+		}
+	}
+	fd := -1
+	err := withFD(fileobj, func(n int) error { fd = n; return nil })
+	if err != nil && !errors.Is(err, ErrInvalidFileObj) {
+		err = ErrNotRegistered // closed, and nothing that we know
+	}
+	return fd, err
+}
+
+// same reports whether the key of a descriptor is the one meant by fileobj,
+// which resolved to that descriptor. A number always means its key. An object
+// means it unless the key belongs to another object that has left the number
+// since.
+func (c *core) same(key *SelectorKey, fileobj any) bool {
+	if _, number := asNumber(fileobj); number {
+		return true
+	}
+	if isIdentity(fileobj) && isIdentity(key.FileObj) && key.FileObj == fileobj {
+		return true
+	}
+	return !c.moved(key)
+}
+
+// moved reports whether a key's file object no longer has the key's
+// descriptor. Of a number that cannot be known.
+func (c *core) moved(key *SelectorKey) bool {
+	if _, number := asNumber(key.FileObj); number {
+		return false
+	}
+	fd := -1
+	err := withFD(key.FileObj, func(n int) error { fd = n; return nil })
+	return err != nil || fd != key.FD
+}
+
+// Keys implements [Selector].
+func (c *core) Keys() iter.Seq[*SelectorKey] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	keys := make([]*SelectorKey, 0, c.table.len)
+	c.table.all(func(e *entry) { keys = append(keys, e.key) })
+	return func(yield func(*SelectorKey) bool) {
+		for _, key := range keys {
+			if !yield(key) {
+				return
+			}
+		}
+	}
+}
+
+// Len implements [Selector].
+func (c *core) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.table.len
+}
+
+// Wake implements [Selector].
+func (c *core) Wake() error {
+	if c.closed.Load() {
+		return c.fail("wake", -1, ErrClosed)
+	}
+	if err := c.interrupt(wakeCaller); err != nil {
+		return c.fail("wake", -1, err)
+	}
+	return nil
+}
+
+func (c *core) interrupt(bit uint32) error {
+	if c.wakes.Or(bit) != 0 || !c.asleep.Load() {
+		return nil
+	}
+	c.waking.Lock()
+	defer c.waking.Unlock()
+	if !c.asleep.Load() { // it has left, and Close may have followed
+		return nil
+	}
+	return c.b.wake()
+}
+
+// Close implements [Selector].
+func (c *core) Close() (err error) {
+	c.closeOnce.Do(func() {
+		c.mu.Lock()
+		c.closed.Store(true)
+		c.table, c.byObj, c.always, c.hushed = table{}, nil, nil, nil
+		c.dirty.Store(true)
+		c.mu.Unlock()
+		c.interrupt(wakeSelf)
+		c.sel.Lock() // until the Select that goes on has left
+		defer c.sel.Unlock()
+		c.waking.Lock()
+		defer c.waking.Unlock()
+		if failed := c.b.close(); failed != nil {
+			err = &Error{Op: "close", Backend: c.name, FD: -1, Err: failed}
+		}
+	})
+	return err
+}
+
+// Select implements [Selector].
+func (c *core) Select(timeout time.Duration) ([]Ready, error) {
+	return c.SelectInto(nil, timeout)
+}
+
+// SelectInto implements [Selector].
+func (c *core) SelectInto(dst []Ready, timeout time.Duration) ([]Ready, error) {
+	return c.selectUntil(nil, dst, timeout)
+}
+
+// selectUntil is the one Select behind all others. It ends with ctx, if there
+// is one: who cancels it calls interrupt.
+func (c *core) selectUntil(ctx context.Context, dst []Ready, timeout time.Duration) ([]Ready, error) {
+	if !c.sel.TryLock() {
+		return dst, c.fail("select", -1, ErrConcurrentSelect)
+	}
+	defer c.sel.Unlock()
+
+	given := len(dst)
+	deadline := time.Duration(-1)
+	for {
+		// First take the wakes, then look at what they may announce.
+		woken := c.takeWakes()
+		if c.dirty.Load() {
+			if err := c.prepare(); err != nil {
+				return dst, err
+			}
+		}
+		if c.restless.Load() != 0 {
+			c.look()
+		}
+		if ctx != nil && ctx.Err() != nil {
+			return dst, ctx.Err()
+		}
+
+		c.sinceGen, c.sinceGone = c.gens.Load(), c.removals.Load()
+		mayWait := timeout != 0 && !woken && c.hot.Load() == 0
+		var n int
+		var err error
+		if c.cheap || !mayWait {
+			n, err = c.b.poll()
+		}
+		late := timeout == 0
+		if n == 0 && err == nil && mayWait {
+			left := timeout
+			if timeout > 0 {
+				at := now()
+				if deadline < 0 {
+					deadline = at + timeout
+					if deadline < at { // overflow: as good as for ever
+						timeout, left = -1, -1
+					}
+				} else {
+					left = deadline - at
+				}
+			}
+			if late = timeout > 0 && left <= 0; !late {
+				n, err = c.sleep(left)
+				woken = c.takeWakes()
+			}
+		}
+		if err != nil {
+			return dst, c.fail("select", -1, err)
+		}
+		if n > 0 || c.hot.Load() != 0 {
+			if dst, err = c.collect(dst, n); err != nil {
+				return dst[:given], err
+			}
+		}
+		if len(dst) > given || woken || late {
+			if c.closed.Load() {
+				return dst[:given], c.fail("select", -1, ErrClosed)
+			}
+			return dst, nil
+		}
+	}
+}
+
+// takeWakes takes the pending wakes and reports whether Wake was among them.
+func (c *core) takeWakes() bool {
+	return c.wakes.Load() != 0 && c.wakes.Swap(0)&wakeCaller != 0
+}
+
+// prepare brings the backend up to date with the set.
+func (c *core) prepare() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed.Load() { // dirty for ever
+		return c.fail("select", -1, ErrClosed)
+	}
+	c.dirty.Store(false)
+	c.b.prepare(c)
+	return nil
+}
+
+func (c *core) sleep(left time.Duration) (int, error) {
+	if left > maxSleep {
+		left = maxSleep
+	}
+	if c.restless.Load() != 0 && (left < 0 || left > lookAfter) {
+		left = lookAfter
+	}
+	c.asleep.Store(true)
+	defer c.asleep.Store(false)
+	if c.wakes.Load() != 0 {
+		return 0, nil
+	}
+	return c.b.sleep(left)
+}
+
+// collect turns what the kernel said into Ready entries.
+func (c *core) collect(dst []Ready, n int) ([]Ready, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed.Load() {
+		return dst, c.fail("select", -1, ErrClosed)
+	}
+	if n > 0 {
+		c.ghosts = 0
+		dst = c.b.collect(c, dst)
+		// Reports for a registration that ended while the kernel made them are
+		// natural. Without such an end the kernel will repeat them for ever.
+		if c.ghosts > 0 && c.removals.Load() == c.sinceGone {
+			if err := c.b.repair(c); err != nil {
+				return dst, c.fail("select", -1, err)
+			}
+		}
+	}
+	for _, fd := range c.always {
+		e := c.table.find(fd)
+		if ready := e.events & (EventRead | EventWrite); ready != 0 && e.state&silent == 0 {
+			dst = append(dst, Ready{e.key, ready})
+			if e.events&(OneShot|EdgeTriggered) != 0 {
+				e.state |= silent
+				c.hot.Add(-1)
+			}
+		}
+	}
+	return dst, nil
+}
+
+// older reports whether an entry was registered before the last poll or sleep
+// began: backends whose kernel knows descriptors only by their number ask, so
+// that a report is not taken for a later registration of the same number.
+func (c *core) older(e *entry) bool { return int32(e.gen-c.sinceGen) <= 0 }
+
+// report appends what is ready of a descriptor: the part of events that was
+// asked for, and the hints.
+func (c *core) report(dst []Ready, e *entry, events Event) []Ready {
+	events &= e.events | hintBits
+	if e.state|state(e.told) == 0 && events&e.events != 0 && e.events&OneShot == 0 {
+		return append(dst, Ready{e.key, events})
+	}
+	return c.reportRare(dst, e, events)
+}
+
+// reportRare is report for one-shot keys, keys that are or were muted, keys
+// that are to be, closed descriptors.
+func (c *core) reportRare(dst []Ready, e *entry, events Event) []Ready {
+	fd := e.key.FD
+	switch {
+	case e.state&silent != 0 || events == 0:
+		return dst
+	case events&EventInvalid != 0:
+		c.b.remove(fd, e)
+		e.state |= silent | invalid
+	case e.events&OneShot != 0:
+		if !c.oneShot {
+			c.b.remove(fd, e)
+		}
+		e.state |= silent
+	case events&e.events != 0:
+		if e.state&muted != 0 {
+			c.b.unmute(fd, e)
+			e.state &^= muted
+		}
+		e.told = 0
+	case e.events&EdgeTriggered == 0:
+		// Nothing that was asked for, and the kernel would say so again and
+		// again: poll(2) and epoll_ctl(2) report hang-ups and errors whether
+		// asked or not. Say it once and listen for changes.
+		if e.state&muted == 0 {
+			e.state |= muted
+			if !c.b.mute(fd, e) {
+				c.hushed = append(c.hushed, fd)
+				c.restless.Store(int32(len(c.hushed)))
+			}
+		}
+		if hints(events)&^e.told == 0 {
+			return dst
+		}
+		e.told |= hints(events)
+	}
+	return append(dst, Ready{e.key, events})
+}
+
+// look takes those entries back into the set, from time to time, that were
+// taken out of it to mute them.
+func (c *core) look() {
+	at := now()
+	if at-c.looked < lookAfter {
+		return
+	}
+	c.looked = at
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, fd := range c.hushed {
+		if e := c.table.find(fd); e != nil && e.state&muted != 0 {
+			e.state &^= muted
+			c.b.unmute(fd, e)
+		}
+	}
+	c.hushed = c.hushed[:0]
+	c.restless.Store(0)
+	c.b.prepare(c)
+}
+
+// emulate takes an entry into the list of files that are always ready.
+func (c *core) emulate(fd int, e *entry) {
+	e.slot = int32(len(c.always))
+	c.always = append(c.always, fd)
+	e.state |= emulated
+	if e.events&(EventRead|EventWrite) != 0 && e.state&silent == 0 {
+		c.hot.Add(1)
+	}
+}
+
+// unemulate takes it out again.
+func (c *core) unemulate(e *entry) {
+	last := len(c.always) - 1
+	moved := c.always[last]
+	c.always[e.slot] = moved
+	c.table.find(moved).slot = e.slot
+	c.always = c.always[:last]
+	if e.events&(EventRead|EventWrite) != 0 && e.state&silent == 0 {
+		c.hot.Add(-1)
+	}
+	e.state &^= emulated
+	e.slot = -1
+}

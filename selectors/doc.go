@@ -1,0 +1,3 @@
+// Package selectors waits for readiness of any file descriptor over
+// interchangeable kernel facilities: Python's selectors, for Go.
+package selectors

@@ -1,0 +1,3 @@
+package selectors
+
+type pollMask = uint16 // of unix.PollFd

@@ -1,0 +1,5 @@
+//go:build unix && !aix
+
+package selectors
+
+type pollMask = int16 // of unix.PollFd

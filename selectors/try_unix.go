@@ -1,0 +1,85 @@
+//go:build unix
+
+package selectors
+
+import (
+	"io"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// unready reports whether a descriptor is in blocking mode and a system call
+// on it would have to wait.
+func unready(fd int, events pollMask) bool {
+	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK != 0 {
+		return false
+	}
+	n, err := ppoll([]unix.PollFd{{Fd: int32(fd), Events: events}}, 0)
+	return n == 0 && err == nil
+}
+
+// retry repeats a non-blocking call that a signal interrupted.
+func retry(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		switch err {
+		case nil:
+			return n, nil
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			return 0, ErrWouldBlock
+		}
+		return 0, err
+	}
+}
+
+func tryRead(fd int, p []byte) (int, error) {
+	if unready(fd, unix.POLLIN) {
+		return 0, ErrWouldBlock
+	}
+	n, err := retry(func() (int, error) { return unix.Read(fd, p) })
+	if n == 0 && err == nil && len(p) > 0 && !datagrams(fd) {
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// datagrams reports whether reading nothing means an empty message.
+func datagrams(fd int) bool {
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	return err == nil && kind != unix.SOCK_STREAM && kind != unix.SOCK_SEQPACKET
+}
+
+func tryWrite(fd int, p []byte) (int, error) {
+	if unready(fd, unix.POLLOUT) {
+		return 0, ErrWouldBlock
+	}
+	return retry(func() (int, error) { return unix.Write(fd, p) })
+}
+
+func tryAccept(fd int) (int, error) {
+	if unready(fd, unix.POLLIN) {
+		return -1, ErrWouldBlock
+	}
+	conn, err := retry(func() (int, error) {
+		conn, err := accept(fd)
+		if err == unix.ECONNABORTED {
+			err = unix.EINTR // go on with the next in the queue
+		}
+		return conn, err
+	})
+	if err != nil {
+		return -1, err
+	}
+	return conn, nil
+}
+
+// fileConn makes a descriptor a connection of package net, and takes it.
+func fileConn(fd int) (net.Conn, error) {
+	f := os.NewFile(uintptr(fd), "accepted")
+	defer f.Close() // FileConn has made a duplicate
+	return net.FileConn(f)
+}

@@ -1,0 +1,237 @@
+package selectors
+
+import (
+	"errors"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// waiter is how an epoll set waits.
+type waiter struct {
+	wait  strategy
+	wakes *atomic.Uint32 // the core's
+	waker waker          // ends a blocking wait
+
+	parker parker
+	parked atomic.Bool // the goroutine is parked, or about to be
+	timer  int         // a timerfd in the set, for waits that park; -1 until it is needed
+	alarm  time.Duration
+
+	pace
+}
+
+func (w *waiter) open(b *epoll, wakes *atomic.Uint32, o options) (err error) {
+	w.wait, w.wakes, w.timer = o.wait, wakes, -1
+	if err = w.waker.open(); err != nil {
+		return err
+	}
+	if err = b.watch(w.waker.fd(), wakerToken); err != nil {
+		w.waker.close()
+		return err
+	}
+	if w.wait != blocking && w.parker.open(b.fd, w.wait == nested) != nil {
+		w.wait = blocking // the runtime's poller refuses, or there are no descriptors left: just as good
+	}
+	return nil
+}
+
+func (w *waiter) close() {
+	w.waker.close()
+	if w.timer >= 0 {
+		unix.Close(w.timer)
+	}
+	if w.wait != blocking {
+		w.parker.gate.Close()
+	}
+}
+
+// reopen puts our own descriptors into a set that has replaced the old one.
+func (w *waiter) reopen(b *epoll) error {
+	if err := b.watch(w.waker.fd(), wakerToken); err != nil {
+		return err
+	}
+	if w.timer >= 0 {
+		if err := b.watch(w.timer, timerToken); err != nil {
+			return err
+		}
+	}
+	if w.wait != blocking {
+		return w.parker.attach(b.fd)
+	}
+	return nil
+}
+
+func (b *epoll) wake() error {
+	if b.parked.Load() {
+		return b.parker.wake()
+	}
+	return b.waker.wake()
+}
+
+func (b *epoll) sleep(timeout time.Duration) (int, error) {
+	switch b.wait {
+	case blocking:
+		return b.block(timeout)
+	case armed, nested:
+		return b.park(timeout)
+	}
+	return b.adapt(timeout)
+}
+
+// park waits without a thread.
+func (b *epoll) park(timeout time.Duration) (int, error) {
+	if timeout > 0 {
+		if err := b.setTimer(timeout); err != nil {
+			return b.block(timeout)
+		}
+	}
+	b.parked.Store(true)
+	err := b.parker.park(b.wakes)
+	b.parked.Store(false)
+	if err != nil {
+		return 0, err
+	}
+	return b.poll()
+}
+
+// setTimer makes the set ready in timeout. A timer of the kernel is exact to
+// some 50 µs, the runtime's own poller, when idle, to a millisecond or two. A
+// timer that is set and goes off no later is left alone: it costs one futile
+// round then, but no system call now.
+func (b *epoll) setTimer(timeout time.Duration) (err error) {
+	if b.timer < 0 {
+		fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+		if err != nil {
+			return err
+		}
+		if err := b.watch(fd, timerToken); err != nil {
+			unix.Close(fd)
+			return err
+		}
+		b.timer = fd
+	}
+	at := now()
+	if b.alarm > at && b.alarm <= at+timeout {
+		return nil
+	}
+	b.alarm = at + timeout
+	return unix.TimerfdSettime(b.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(timeout))}, nil)
+}
+
+// parker parks a goroutine in Go's runtime poller until an epoll set has
+// something to tell.
+//
+// The runtime can wait for any file that poll(2) can, and an epoll set is one.
+// Given the set itself, every event in it would wake the runtime's poller,
+// also while the selector is busy and looks at the set anyway. So there is a
+// gate between the two: an epoll set that holds nothing but the selector's
+// own, one-shot, armed for each park. Unarmed it swallows everything.
+type parker struct {
+	gate  *os.File // an epoll set, in the runtime's poller
+	raw   syscall.RawConn
+	fd    int // the gate's
+	set   int // the selector's epoll set
+	bare  bool
+	tried bool
+	try   func(fd uintptr) bool
+	past  atomic.Bool // the gate's deadline may be in the past
+}
+
+var errNotPollable = errors.New("the runtime's poller does not take an epoll descriptor")
+
+func (p *parker) open(set int, bare bool) (err error) {
+	p.set, p.bare, p.try = set, bare, p.look
+	if bare {
+		p.fd, err = unix.FcntlInt(uintptr(set), unix.F_DUPFD_CLOEXEC, 0)
+	} else {
+		p.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	}
+	if err != nil {
+		return err
+	}
+	if err = p.attach(set); err == nil {
+		err = unix.SetNonblock(p.fd, true) // else os.NewFile does not try to poll
+	}
+	if err != nil {
+		unix.Close(p.fd)
+		return err
+	}
+	p.gate = os.NewFile(uintptr(p.fd), "epoll")
+	p.raw, err = p.gate.SyscallConn()
+	if err == nil && p.gate.SetReadDeadline(time.Time{}) != nil {
+		err = errNotPollable
+	}
+	if err != nil {
+		p.gate.Close()
+	}
+	return err
+}
+
+// attach puts the selector's set behind the gate, unarmed.
+func (p *parker) attach(set int) error {
+	if p.bare {
+		return nil
+	}
+	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, set, &unix.EpollEvent{Events: unix.EPOLLONESHOT})
+}
+
+// arm lets the next event through the gate, also one that is there already.
+func (p *parker) arm(mask uint32) error {
+	if p.bare {
+		return nil
+	}
+	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_MOD, p.set, &unix.EpollEvent{Events: mask | unix.EPOLLONESHOT})
+}
+
+// look is what the runtime calls before parking, and each time it thinks there
+// may be something.
+func (p *parker) look(uintptr) bool {
+	if !p.tried {
+		// The runtime has cleared its own readiness before this call, so that
+		// an event that passes the gate from now on is remembered.
+		p.tried = true
+		return p.arm(unix.EPOLLIN) != nil
+	}
+	var ev [1]unix.EpollEvent
+	n, _, _ := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&ev)), 1, 0, 0, 0)
+	return n != 0
+}
+
+// park returns when the set has something, or when a wake is pending.
+func (p *parker) park(wakes *atomic.Uint32) error {
+	for {
+		if p.past.Swap(false) {
+			if err := p.gate.SetReadDeadline(time.Time{}); err != nil {
+				return err
+			}
+		}
+		// After the reset: a wake that it erased is seen here.
+		if wakes.Load() != 0 {
+			return nil
+		}
+		p.tried = false
+		err := p.raw.Read(p.try)
+		if err == nil {
+			return nil
+		}
+		p.arm(0)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		p.past.Store(true) // ours, or one that came late for an earlier park
+	}
+}
+
+// longAgo is a deadline in the past.
+var longAgo = time.Unix(1, 0)
+
+// wake ends a park without a system call: a deadline in the past does it.
+func (p *parker) wake() error {
+	p.past.Store(true)
+	return p.gate.SetReadDeadline(longAgo)
+}
