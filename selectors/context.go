@@ -14,8 +14,9 @@ func SelectContext(ctx context.Context, s Selector, dst []Ready) ([]Ready, error
 	if ctx.Done() == nil {
 		return s.SelectInto(dst, -1)
 	}
-	if own, ok := s.(interface{ until() *core }); ok {
-		c := own.until()
+	// A type that embeds one of ours may have a SelectInto of its own.
+	if own, ok := s.(interface{ inner() *core }); ok && own.inner().self == s {
+		c := own.inner()
 		defer context.AfterFunc(ctx, func() { c.interrupt(wakeSelf) })()
 		return c.selectUntil(ctx, dst, -1)
 	}
@@ -28,4 +29,4 @@ func SelectContext(ctx context.Context, s Selector, dst []Ready) ([]Ready, error
 	return dst, err
 }
 
-func (c *core) until() *core { return c }
+func (c *core) inner() *core { return c }

@@ -21,6 +21,7 @@ import (
 // and then looks at wakes. At least one of them sees the other, and only the
 // first bit needs the kernel: one wake a sleep, however many ask.
 type core struct {
+	self Selector // the exported type around this core
 	name string
 	b    backend
 	traits
@@ -30,19 +31,18 @@ type core struct {
 	byObj  map[any]int // descriptors of file objects that are not numbers
 	always []int       // descriptors of emulated entries
 	hushed []int       // descriptors of entries that were muted and need looking after; some may no longer be
+	gens   uint32      // the number of the last change of the set; a registration bears that of its own last one
+	seen   uint32      // gens when the last poll or sleep began, or earlier: when the set was last prepared or a batch collected
+	fresh  entry       // room for a registration that is not in the table yet
 	ghosts int         // reports in this batch for registrations that are gone
 
 	closed   atomic.Bool
-	dirty    atomic.Bool   // the set has changed: prepare before the next poll or sleep
-	hot      atomic.Int32  // emulated entries that are ready now
-	restless atomic.Int32  // entries in hushed, at most
-	gens     atomic.Uint32 // the number of the last registration
-	removals atomic.Uint32 // registrations that have ended
+	dirty    atomic.Bool  // the set has changed: prepare before the next poll or sleep
+	hot      atomic.Int32 // emulated entries that are ready now
+	restless atomic.Int32 // entries in hushed, at most
 
-	sel       sync.Mutex
-	sinceGen  uint32        // gens when the last poll or sleep began
-	sinceGone uint32        // removals then
-	looked    time.Duration // when the hushed were last looked after
+	sel    sync.Mutex
+	looked time.Duration // when the hushed were last looked after
 
 	wakes     atomic.Uint32
 	asleep    atomic.Bool
@@ -71,8 +71,8 @@ var epoch = time.Now()
 // now is the monotonic clock; its zero is arbitrary.
 func now() time.Duration { return time.Since(epoch) }
 
-func (c *core) init(name string, b backend, t traits) {
-	c.name, c.b, c.traits = name, b, t
+func (c *core) init(self Selector, name string, b backend, t traits) {
+	c.self, c.name, c.b, c.traits = self, name, b, t
 	c.byObj = make(map[any]int)
 	c.dirty.Store(true)
 }
@@ -89,49 +89,64 @@ func (c *core) Features() Feature { return c.features }
 
 // Register implements [Selector].
 func (c *core) Register(fileobj any, events Event, data any) (*SelectorKey, error) {
-	return c.change("register", fileobj, events, data, c.register)
+	return c.change("register", fileobj, events, data)
 }
 
 // Modify implements [Selector].
 func (c *core) Modify(fileobj any, events Event, data any) (*SelectorKey, error) {
-	key, err := c.change("modify", fileobj, events, data, c.modify)
-	if err != nil && errors.Is(err, errBadFD) {
-		// A closed object is an error of the file if it has a key, and
-		// nothing we know otherwise.
-		if _, unknown := c.Key(fileobj); errors.Is(unknown, ErrNotRegistered) {
-			return nil, c.fail("modify", -1, ErrNotRegistered)
-		}
-	}
-	return key, err
+	return c.change("modify", fileobj, events, data)
 }
 
-type change func(fd int, fileobj any, events Event, data any) (*SelectorKey, error)
-
-// change does f with the descriptor of fileobj, under the lock.
-func (c *core) change(op string, fileobj any, events Event, data any, f change) (key *SelectorKey, err error) {
-	fd := -1
-	locked := func(n int) (err error) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		fd = n
-		if c.closed.Load() {
-			return ErrClosed
+func (c *core) change(op string, fileobj any, events Event, data any) (*SelectorKey, error) {
+	if fd, number := asNumber(fileobj); number && fd >= 0 {
+		key, err := c.changeFD(op, fd, fileobj, events, data)
+		if err != nil {
+			return nil, c.fail(op, fd, err)
 		}
-		if err := checkInterest(events, c.features); err != nil {
-			return err
-		}
-		key, err = f(n, fileobj, events, data)
-		return err
+		return key, nil
 	}
-	if err := withFD(fileobj, locked); err != nil {
+	return c.changeObject(op, fileobj, events, data)
+}
+
+func (c *core) changeObject(op string, fileobj any, events Event, data any) (key *SelectorKey, err error) {
+	fd := -1
+	err = withFD(fileobj, func(n int) (err error) {
+		fd = n
+		key, err = c.changeFD(op, n, fileobj, events, data)
+		return err
+	})
+	if err != nil {
+		if op == "modify" && errors.Is(err, errBadFD) {
+			// A closed file with a key is an error of the file. Without one it
+			// is nothing that we know.
+			if _, missing := c.Key(fileobj); errors.Is(missing, ErrNotRegistered) {
+				err = ErrNotRegistered
+			}
+		}
 		return nil, c.fail(op, fd, err)
 	}
 	return key, nil
 }
 
+func (c *core) changeFD(op string, fd int, fileobj any, events Event, data any) (*SelectorKey, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed.Load() {
+		return nil, ErrClosed
+	}
+	if err := checkInterest(events, c.features); err != nil {
+		return nil, err
+	}
+	if op == "register" {
+		return c.register(fd, fileobj, events, data)
+	}
+	return c.modify(fd, fileobj, events, data)
+}
+
 func (c *core) register(fd int, fileobj any, events Event, data any) (*SelectorKey, error) {
 	old := c.table.find(fd)
-	fresh := entry{gen: c.gens.Load() + 1, slot: -1, events: events}
+	fresh := &c.fresh
+	*fresh = entry{gen: c.gens + 1, slot: -1, events: events, state: initial(events)}
 	stale := old == nil
 	if old != nil {
 		fresh.id, fresh.slot = old.id, old.slot
@@ -140,17 +155,17 @@ func (c *core) register(fd int, fileobj any, events Event, data any) (*SelectorK
 		}
 		stale = old.state&invalid != 0 || c.moved(old.key)
 	}
-	err := c.b.add(fd, &fresh)
+	err := c.b.add(fd, fresh)
 	if err == errExists && stale {
 		// The kernel knows this file under this number: a registration whose
 		// descriptor was closed, but whose file lived on in a duplicate and
 		// now has its number back.
-		err = c.b.modify(fd, &fresh, events, fresh.gen)
+		err = c.b.modify(fd, fresh, events, fresh.gen)
 	}
 	switch err {
 	case nil:
 	case errAlwaysReady:
-		fresh.state = emulated
+		fresh.state |= emulated
 	case errExists:
 		return nil, ErrRegistered
 	default:
@@ -159,15 +174,17 @@ func (c *core) register(fd int, fileobj any, events Event, data any) (*SelectorK
 	if old != nil {
 		c.forget(old)
 	}
-	c.gens.Store(fresh.gen)
+	c.gens++
+	fresh.gen = c.gens
 	fresh.key = &SelectorKey{FileObj: fileobj, FD: fd, Events: events, Data: data}
-	e := c.table.put(fd, fresh)
+	e := c.table.put(fd, *fresh)
 	if isIdentity(fileobj) {
 		c.byObj[fileobj] = fd
 	}
 	if fresh.state&emulated != 0 {
 		c.emulate(fd, e)
 	}
+	c.touch()
 	c.changed(e)
 	return e.key, nil
 }
@@ -184,7 +201,7 @@ func (c *core) modify(fd int, fileobj any, events Event, data any) (*SelectorKey
 		}
 		// A new number too, so that what the kernel said of the old interest,
 		// or of the file that had this descriptor before, is not taken for news.
-		gen := c.gens.Load() + 1
+		gen := c.gens + 1
 		err := c.b.modify(fd, e, events, gen)
 		if err != nil && err != errAlwaysReady {
 			if was != 0 {
@@ -192,9 +209,8 @@ func (c *core) modify(fd int, fileobj any, events Event, data any) (*SelectorKey
 			}
 			return nil, err
 		}
-		c.gens.Store(gen)
-		c.removals.Add(1)
-		e.gen, e.state, e.told, e.events = gen, 0, 0, events
+		c.gens = gen
+		e.gen, e.state, e.told, e.events = gen, initial(events), 0, events
 		if err == errAlwaysReady {
 			c.emulate(fd, e)
 		}
@@ -206,9 +222,17 @@ func (c *core) modify(fd int, fileobj any, events Event, data any) (*SelectorKey
 
 // changed makes a change of the set known to the Select that may go on.
 func (c *core) changed(e *entry) {
-	c.dirty.Store(true)
-	if !c.live || e.state&emulated != 0 {
-		c.interrupt(wakeSelf)
+	if c.live && e.state&emulated == 0 {
+		return
+	}
+	c.touch()
+	c.interrupt(wakeSelf)
+}
+
+// touch has the backend prepared before the next poll or sleep.
+func (c *core) touch() {
+	if !c.dirty.Load() {
+		c.dirty.Store(true)
 	}
 }
 
@@ -228,7 +252,7 @@ func (c *core) Unregister(fileobj any) (*SelectorKey, error) {
 	c.b.remove(fd, e)
 	c.forget(e)
 	c.table.free(e)
-	c.dirty.Store(true)
+	c.touch()
 	if !c.live {
 		c.interrupt(wakeSelf)
 	}
@@ -243,7 +267,7 @@ func (c *core) forget(e *entry) {
 	if e.state&emulated != 0 {
 		c.unemulate(e)
 	}
-	c.removals.Add(1)
+	c.gens++
 }
 
 // Key implements [Selector].
@@ -407,7 +431,6 @@ func (c *core) selectUntil(ctx context.Context, dst []Ready, timeout time.Durati
 			return dst, ctx.Err()
 		}
 
-		c.sinceGen, c.sinceGone = c.gens.Load(), c.removals.Load()
 		mayWait := timeout != 0 && !woken && c.hot.Load() == 0
 		var n int
 		var err error
@@ -463,6 +486,7 @@ func (c *core) prepare() error {
 		return c.fail("select", -1, ErrClosed)
 	}
 	c.dirty.Store(false)
+	c.seen = c.gens
 	c.b.prepare(c)
 	return nil
 }
@@ -493,12 +517,14 @@ func (c *core) collect(dst []Ready, n int) ([]Ready, error) {
 		c.ghosts = 0
 		dst = c.b.collect(c, dst)
 		// Reports for a registration that ended while the kernel made them are
-		// natural. Without such an end the kernel will repeat them for ever.
-		if c.ghosts > 0 && c.removals.Load() == c.sinceGone {
+		// natural. If nothing has changed since, the kernel will repeat them
+		// for ever.
+		if c.ghosts > 0 && c.gens == c.seen {
 			if err := c.b.repair(c); err != nil {
 				return dst, c.fail("select", -1, err)
 			}
 		}
+		c.seen = c.gens
 	}
 	for _, fd := range c.always {
 		e := c.table.find(fd)
@@ -516,20 +542,20 @@ func (c *core) collect(dst []Ready, n int) ([]Ready, error) {
 // older reports whether an entry was registered before the last poll or sleep
 // began: backends whose kernel knows descriptors only by their number ask, so
 // that a report is not taken for a later registration of the same number.
-func (c *core) older(e *entry) bool { return int32(e.gen-c.sinceGen) <= 0 }
+func (c *core) older(e *entry) bool { return int32(e.gen-c.seen) <= 0 }
 
 // report appends what is ready of a descriptor: the part of events that was
 // asked for, and the hints.
 func (c *core) report(dst []Ready, e *entry, events Event) []Ready {
 	events &= e.events | hintBits
-	if e.state|state(e.told) == 0 && events&e.events != 0 && e.events&OneShot == 0 {
+	if e.state == 0 && events&e.events != 0 {
 		return append(dst, Ready{e.key, events})
 	}
 	return c.reportRare(dst, e, events)
 }
 
 // reportRare is report for one-shot keys, keys that are or were muted, keys
-// that are to be, closed descriptors.
+// that are to be, and closed descriptors.
 func (c *core) reportRare(dst []Ready, e *entry, events Event) []Ready {
 	fd := e.key.FD
 	switch {
@@ -537,17 +563,20 @@ func (c *core) reportRare(dst []Ready, e *entry, events Event) []Ready {
 		return dst
 	case events&EventInvalid != 0:
 		c.b.remove(fd, e)
+		c.touch()
 		e.state |= silent | invalid
 	case e.events&OneShot != 0:
 		if !c.oneShot {
 			c.b.remove(fd, e)
+			c.touch()
 		}
 		e.state |= silent
 	case events&e.events != 0:
 		if e.state&muted != 0 {
 			c.b.unmute(fd, e)
-			e.state &^= muted
+			c.touch()
 		}
+		e.state &^= muted | hinted
 		e.told = 0
 	case e.events&EdgeTriggered == 0:
 		// Nothing that was asked for, and the kernel would say so again and
@@ -559,11 +588,13 @@ func (c *core) reportRare(dst []Ready, e *entry, events Event) []Ready {
 				c.hushed = append(c.hushed, fd)
 				c.restless.Store(int32(len(c.hushed)))
 			}
+			c.touch()
 		}
 		if hints(events)&^e.told == 0 {
 			return dst
 		}
 		e.told |= hints(events)
+		e.state |= hinted
 	}
 	return append(dst, Ready{e.key, events})
 }

@@ -2,6 +2,7 @@ package selectors
 
 import (
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -22,7 +23,11 @@ func NewEpollSelector(opts ...Option) (*EpollSelector, error) {
 	if err := s.epoll.open(&s.core, newOptions(opts)); err != nil {
 		return nil, &Error{Op: "new", Backend: "epoll", FD: -1, Err: err}
 	}
-	s.core.init("epoll", &s.epoll, epollTraits)
+	t := epollTraits
+	if s.epoll.wait == blocking {
+		t.features &^= FeatureParked
+	}
+	s.core.init(s, "epoll", &s.epoll, t)
 	return s, nil
 }
 
@@ -39,7 +44,8 @@ var epollTraits = traits{
 type epoll struct {
 	fd     int
 	events []unix.EpollEvent
-	found  int // events of the last wait
+	found  int  // events of the last wait
+	lost   bool // one of them is of a registration that cannot be reached
 	waiter
 }
 
@@ -113,22 +119,29 @@ func (b *epoll) outcome(fd int, e *entry, err error) error {
 }
 
 func (b *epoll) modify(fd int, e *entry, events Event, gen uint32) error {
-	mask := toEpoll(events)
-	var err error
-	if exclusive := (e.events|events)&Exclusive != 0; exclusive {
-		// epoll_ctl(2): any MOD that has to do with EPOLLEXCLUSIVE is EINVAL.
-		err = b.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0)
-		if err == nil || err == unix.ENOENT {
-			if err = b.ctl(unix.EPOLL_CTL_ADD, fd, mask, gen); err != nil {
-				b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.gen)
-			}
-		}
-	} else if err = b.ctl(unix.EPOLL_CTL_MOD, fd, mask, gen); err == unix.ENOENT {
-		// The number has another file by now.
-		err = b.ctl(unix.EPOLL_CTL_ADD, fd, mask, gen)
+	err := b.change(fd, e, toEpoll(events), gen)
+	if err == unix.ENOENT { // the number has another file by now
+		err = b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(events), gen)
 	}
 	if err = b.outcome(fd, e, err); err == errExists {
 		err = errAlwaysReady
+	}
+	return err
+}
+
+// change gives a registration another mask, or leaves it as it is and says
+// why.
+func (b *epoll) change(fd int, e *entry, mask, gen uint32) error {
+	if toEpoll(e.events)&unix.EPOLLEXCLUSIVE == 0 && mask&unix.EPOLLEXCLUSIVE == 0 {
+		return b.ctl(unix.EPOLL_CTL_MOD, fd, mask, gen)
+	}
+	// epoll_ctl(2): any MOD that has to do with EPOLLEXCLUSIVE is EINVAL.
+	if err := b.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0); err != nil {
+		return err
+	}
+	err := b.ctl(unix.EPOLL_CTL_ADD, fd, mask, gen)
+	if err != nil {
+		b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.gen)
 	}
 	return err
 }
@@ -141,14 +154,17 @@ func (b *epoll) remove(fd int, e *entry) {
 	}
 }
 
-// mute makes a level-triggered registration edge-triggered.
+// mute makes a level-triggered registration edge-triggered. If that fails the
+// descriptor was closed, and its file lives on in a duplicate: nobody can
+// reach the registration any more.
 func (b *epoll) mute(fd int, e *entry) bool {
-	return b.ctl(unix.EPOLL_CTL_MOD, fd, toEpoll(e.events)|unix.EPOLLET, e.gen) == nil
+	if b.change(fd, e, toEpoll(e.events)|unix.EPOLLET, e.gen) != nil {
+		b.lost = true
+	}
+	return true
 }
 
-func (b *epoll) unmute(fd int, e *entry) {
-	b.ctl(unix.EPOLL_CTL_MOD, fd, toEpoll(e.events), e.gen)
-}
+func (b *epoll) unmute(fd int, e *entry) { b.change(fd, e, toEpoll(e.events), e.gen) }
 
 // prepare makes room for an event of every registration and the two of our
 // own, so that one wait can tell all that is ready.
@@ -159,6 +175,14 @@ func (b *epoll) prepare(c *core) {
 }
 
 func (b *epoll) collect(c *core, dst []Ready) []Ready {
+	if b.found == len(b.events) && b.haunted(c) {
+		// Ghosts took the places of others. Nothing has been reported yet, and
+		// the new set will say again what the old one said.
+		if b.repair(c) == nil {
+			b.poll()
+		}
+	}
+	dst = slices.Grow(dst, b.found)
 	for i := range b.events[:b.found] {
 		ev := &b.events[i]
 		e := c.table.find(int(ev.Fd))
@@ -168,9 +192,24 @@ func (b *epoll) collect(c *core, dst []Ready) []Ready {
 			}
 			continue
 		}
+		if events := fromPoll(ev.Events) & (e.events | hintBits); e.state == 0 && events&e.events != 0 {
+			dst = append(dst, Ready{e.key, events})
+			continue
+		}
 		dst = c.report(dst, e, fromPoll(ev.Events))
 	}
+	if b.lost {
+		b.lost = false
+		c.ghosts++
+	}
 	return dst
+}
+
+func (b *epoll) haunted(c *core) bool {
+	return slices.ContainsFunc(b.events[:b.found], func(ev unix.EpollEvent) bool {
+		e := c.table.find(int(ev.Fd))
+		return ev.Fd >= 0 && (e == nil || e.gen != uint32(ev.Pad))
+	})
 }
 
 // repair moves all registrations to a new epoll set. The kernel's key is the

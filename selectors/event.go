@@ -119,6 +119,9 @@ func (e Event) String() string {
 // checkInterest tells whether a registration on a backend with features have
 // can carry events.
 func checkInterest(events Event, have Feature) error {
+	if events != 0 && events&^(EventRead|EventWrite|OneShot) == 0 && events != OneShot {
+		return nil
+	}
 	switch {
 	case events&^(interestBits|modeBits) != 0:
 		return fmt.Errorf("%w: %v cannot be asked for", ErrInvalidEvents, events&^(interestBits|modeBits))

@@ -22,7 +22,7 @@ func withFD(fileobj any, f func(fd int) error) error {
 		if v < 0 {
 			return fmt.Errorf("%w: negative descriptor %d", ErrInvalidFileObj, v)
 		}
-		return f(v)
+		return withNumber(uintptr(v), f)
 	case uintptr:
 		return withNumber(v, f)
 	}
@@ -79,18 +79,22 @@ func isNil(v any) bool {
 	return false
 }
 
-// asNumber tells whether a file object is a bare descriptor, and which.
+// asNumber tells whether a file object is a bare descriptor, and which: -1 if
+// it cannot be one. The kernel would look at the low 32 bits only.
 func asNumber(fileobj any) (fd int, ok bool) {
 	switch v := fileobj.(type) {
 	case int:
-		return v, true
+		if v >= 0 && v <= math.MaxInt32 {
+			return v, true
+		}
+		return -1, true
 	case uintptr:
 		if v <= math.MaxInt32 {
 			return int(v), true
 		}
 		return -1, true
 	}
-	return 0, false
+	return -1, false
 }
 
 // isIdentity tells whether a file object can be found again by comparison, in

@@ -1,84 +1,152 @@
 package selectors
 
 import (
+	"math/bits"
 	"runtime"
+	"sync/atomic"
 	"time"
 )
 
-// pace is what an adaptive wait remembers of its last sleeps.
+// pace is how an adaptive wait chooses between two ways to sleep. It keeps the
+// usual length of a sleep in either way and takes the one that serves better
+// here and now; now and then it tries the other.
+//
+// What there is to know of the two (figures: package documentation):
+//   - Parking costs one context switch. But the runtime looks at its poller
+//     only when its run queues are empty: beside busy goroutines a parked one
+//     starves, and sleeps last 10 ms and more that could last 10 µs.
+//   - Blocking keeps the processor (the runtime's P) for some 20 µs and then
+//     costs four context switches: the cheapest of all for shorter sleeps,
+//     dear for longer ones, and dearer still if the event comes from a
+//     goroutine of this process that waits for the very same P.
+//
+// So: where one way's sleeps are much shorter, that one; where they are alike,
+// blocking for very short sleeps, parking for others.
 type pace struct {
-	mean    time.Duration // of recent sleeps, each counted up to paceCap
-	sleeps  uint32
-	crowded int // how often in a row others were waiting for the processor
+	usual [2]log2          // length of a sleep, by way: the geometric mean
+	mean  [2]time.Duration // and the arithmetic one, each sleep cut to maxMean
+	known [2]bool          // whether there was one yet
+	since int              // sleeps since the other way was last tried
+	next  time.Duration    // when it may be tried again
+	trial bool             // this sleep tries it
 }
+
+type way int
 
 const (
-	paceCap   = 200 * time.Microsecond
-	shortly   = 30 * time.Microsecond
-	blockFor  = 50 * time.Microsecond
-	yieldCost = 3 * time.Microsecond
-	probe     = 16
-	yields    = 64
+	byParking way = iota
+	byBlocking
 )
 
-func (b *epoll) adapt(timeout time.Duration) (int, error) {
+const (
+	brief    = 30 * time.Microsecond // shorter sleeps are better blocked through
+	maxMean  = time.Millisecond
+	maxTrial = time.Millisecond       // what a park may starve while it is only a trial
+	starved  = 32 * time.Millisecond  // and what it would have taken then
+	maxBlock = 20 * time.Millisecond  // what has not come by then is worth a park
+	minSince = 64                     // sleeps between two trials of the other way,
+	maxSince = 250 * time.Millisecond // or as much time
+	share    = 32                     // the trials' part of the time: one in so many
+)
+
+// choose says how to sleep next.
+func (p *pace) choose(at time.Duration) way {
+	for w, known := range p.known {
+		if !known {
+			p.trial = true
+			return way(w)
+		}
+	}
+	park, block := p.usual[byParking], p.usual[byBlocking]
+	w := byParking
+	switch {
+	case block > park+much || p.mean[byBlocking] > 2*p.mean[byParking]:
+	case park > block+much || p.mean[byParking] > 2*p.mean[byBlocking] || min(park, block) < logOf(brief):
+		w = byBlocking
+	}
+	p.since++
+	p.trial = at >= p.next && (p.since >= minSince || at >= p.next+maxSince)
+	if p.trial {
+		w = 1 - w
+	}
+	return w
+}
+
+// slept notes the length of a sleep that has just ended.
+func (p *pace) slept(w way, d, at time.Duration) {
+	x := logOf(min(d, time.Second))
+	if !p.known[w] {
+		p.known[w], p.usual[w], p.mean[w] = true, x, min(d, maxMean)
+	}
+	weight := 4
+	if p.trial { // there are few of them
+		weight = 2
+	}
+	p.usual[w] += (x - p.usual[w]) / log2(weight)
+	p.mean[w] += (min(d, maxMean) - p.mean[w]) / time.Duration(2*weight)
+	if p.trial {
+		p.since, p.next = 0, at+share*min(d, time.Second)
+		if w == byBlocking { // it was not the blocking if it was that long
+			p.next = min(p.next, at+maxSince)
+		}
+	}
+}
+
+// log2 is the binary logarithm of a duration in ns, times 256. Its mean is a
+// geometric one: a few outliers do not hide what is usual.
+type log2 int
+
+const much log2 = 512 // four times as long
+
+func logOf(d time.Duration) log2 {
+	n := bits.Len64(uint64(max(d, 1))) - 1
+	return log2(n<<8) + log2(uint64(d)<<8>>n&255)
+}
+
+func (l log2) duration() time.Duration { return 1 << (l >> 8) }
+
+// blocked counts the threads that adaptive waits block at this moment, in the
+// whole process. The runtime never ends a thread that it had to start, so they
+// are kept to a handful, however many selectors there are.
+var (
+	blocked    atomic.Int32
+	maxBlocked = int32(max(4, runtime.NumCPU()))
+)
+
+// adapt sleeps in the way that serves best.
+func (b *epoll) adapt(timeout time.Duration) (n int, err error) {
 	begin := now()
-	b.sleeps++
-	if b.crowded > 0 || b.sleeps%probe == 0 {
-		if n, err := b.yield(begin, timeout); n != 0 || err != nil {
-			return n, err
+	w := b.choose(begin)
+	if w == byBlocking && blocked.Add(1) > maxBlocked {
+		blocked.Add(-1)
+		w, b.trial = byParking, false
+	}
+	left := timeout
+	if w == byBlocking {
+		most := maxBlock
+		if timeout >= 0 && timeout < most {
+			most = timeout
 		}
-		if b.crowded > 0 {
-			return b.block(clamp(timeout, 10*time.Millisecond))
+		n, err = b.block(most)
+		blocked.Add(-1)
+	} else if b.trial {
+		// The runtime serves its timers in time, also when it is too busy to
+		// look at its poller. What we find then has been waiting for us.
+		var late bool
+		if n, late, err = b.park(timeout, maxTrial); late && b.foreign() {
+			b.slept(w, starved, now())
+			return n, err
 		}
 	}
-	if b.mean < shortly {
-		n, err := b.block(clamp(timeout, blockFor))
-		b.slept(now() - begin)
-		if n != 0 || err != nil || timeout >= 0 && timeout <= blockFor {
-			return n, err
-		}
+	if n == 0 && err == nil && b.wakes.Load() == 0 {
 		if timeout > 0 {
-			if timeout -= now() - begin; timeout <= 0 {
-				return 0, nil
-			}
+			left -= now() - begin
 		}
-		return b.park(timeout)
+		if left > 0 || timeout < 0 {
+			n, _, err = b.park(left, 0)
+		}
 	}
-	n, err := b.park(timeout)
-	b.slept(now() - begin)
+	end := now()
+	b.slept(w, end-begin, end)
 	return n, err
-}
-
-func (b *epoll) yield(begin, timeout time.Duration) (int, error) {
-	at := begin
-	for range yields {
-		runtime.Gosched()
-		n, err := b.poll()
-		if n != 0 || err != nil {
-			return n, err
-		}
-		then := at
-		at = now()
-		if at-then < yieldCost {
-			b.crowded = 0
-			return 0, nil
-		}
-		b.crowded = 1
-		if timeout > 0 && at-begin >= timeout || b.wakes.Load() != 0 {
-			return 0, nil
-		}
-	}
-	return 0, nil
-}
-
-func (b *epoll) slept(d time.Duration) {
-	b.mean += (min(d, paceCap) - b.mean) / 4
-}
-
-func clamp(timeout, most time.Duration) time.Duration {
-	if timeout < 0 || timeout > most {
-		return most
-	}
-	return timeout
 }

@@ -23,7 +23,7 @@ func NewPollSelector(opts ...Option) (*PollSelector, error) {
 	if err := s.poll.open(&s.core.table); err != nil {
 		return nil, &Error{Op: "new", Backend: "poll", FD: -1, Err: err}
 	}
-	s.core.init("poll", &s.poll, pollTraits)
+	s.core.init(s, "poll", &s.poll, pollTraits)
 	return s, nil
 }
 

@@ -28,7 +28,7 @@ func NewSelectSelector(opts ...Option) (*SelectSelector, error) {
 	if err := s.sel.open(); err != nil {
 		return nil, &Error{Op: "new", Backend: "select", FD: -1, Err: err}
 	}
-	s.core.init("select", &s.sel, selectTraits)
+	s.core.init(s, "select", &s.sel, selectTraits)
 	return s, nil
 }
 
@@ -127,8 +127,9 @@ func (b *selectBackend) sleep(timeout time.Duration) (int, error) {
 	}
 	var err error
 	b.found, err = pselect(b.got[0], b.got[1], b.got[2], timeout)
-	if err == unix.EBADF {
-		return b.findClosed(), nil
+	if err == unix.EBADF && b.findClosed() {
+		_, err = b.poll() // the others
+		return len(b.closed) + b.found, err
 	}
 	if b.found > 0 {
 		fd := b.waker.fd()
@@ -141,19 +142,22 @@ func (b *selectBackend) sleep(timeout time.Duration) (int, error) {
 	return b.found, err
 }
 
-// findClosed finds out for which descriptors the kernel refused to work: one
-// that is closed makes the whole call fail.
-func (b *selectBackend) findClosed() int {
-	b.found, b.closed = 0, b.closed[:0]
+// findClosed finds out for which descriptors the kernel refused to work, and
+// asks for them no more: one that is closed makes the whole call fail.
+func (b *selectBackend) findClosed() (found bool) {
 	for word := range b.asked[0] {
 		for set := b.asked[0][word] | b.asked[1][word] | b.asked[2][word]; set != 0; set &= set - 1 {
 			fd := word*bits.UintSize + bits.TrailingZeros(uint(set))
 			if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == unix.EBADF {
+				found = true
 				b.closed = append(b.closed, fd)
+				for i := range b.asked {
+					b.asked[i][word] &^= 1 << (fd % bits.UintSize)
+				}
 			}
 		}
 	}
-	return len(b.closed)
+	return found
 }
 
 func (b *selectBackend) collect(c *core, dst []Ready) []Ready {

@@ -7,8 +7,8 @@ type entry struct {
 	gen    uint32 // which of all registrations this is; they are numbered
 	slot   int32  // where the descriptor stands in its array, the backend's or the core's; -1: in none
 	events Event  // key.Events, kept here to spare the hot path a cache miss
-	state  state
-	told   hints // reported with nothing of the interest beside them
+	state  state  // 0 for a plain registration that is working
+	told   hints  // reported with nothing of the interest beside them
 }
 
 type state uint8
@@ -18,7 +18,17 @@ const (
 	silent                     // reports nothing until it is modified: it has fired, or its descriptor is closed
 	invalid                    // silent because its descriptor was closed
 	muted                      // only hints are left to report, and they were reported
+	hinted                     // told is not empty
+	once                       // events has OneShot
 )
+
+// initial is the state of an entry that was just armed.
+func initial(events Event) state {
+	if events&OneShot != 0 {
+		return once
+	}
+	return 0
+}
 
 type hints uint8 // an Event, cut to the bits of the hints
 

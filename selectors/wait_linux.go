@@ -34,7 +34,7 @@ func (w *waiter) open(b *epoll, wakes *atomic.Uint32, o options) (err error) {
 		w.waker.close()
 		return err
 	}
-	if w.wait != blocking && w.parker.open(b.fd, w.wait == nested) != nil {
+	if w.wait != blocking && w.parker.start(b.fd, w.wait == nested) != nil {
 		w.wait = blocking // the runtime's poller refuses, or there are no descriptors left: just as good
 	}
 	return nil
@@ -78,25 +78,39 @@ func (b *epoll) sleep(timeout time.Duration) (int, error) {
 	case blocking:
 		return b.block(timeout)
 	case armed, nested:
-		return b.park(timeout)
+		n, _, err := b.park(timeout, 0)
+		return n, err
 	}
 	return b.adapt(timeout)
 }
 
-// park waits without a thread.
-func (b *epoll) park(timeout time.Duration) (int, error) {
+// park waits without a thread. With a bound it gives up after so long, which
+// is what late says, and then looks for itself.
+func (b *epoll) park(timeout, bound time.Duration) (n int, late bool, err error) {
 	if timeout > 0 {
 		if err := b.setTimer(timeout); err != nil {
-			return b.block(timeout)
+			n, err = b.block(timeout)
+			return n, false, err
 		}
 	}
 	b.parked.Store(true)
-	err := b.parker.park(b.wakes)
+	late, err = b.parker.park(b.wakes, bound)
 	b.parked.Store(false)
-	if err != nil {
-		return 0, err
+	if err == nil {
+		n, err = b.poll()
 	}
-	return b.poll()
+	return n, late, err
+}
+
+// foreign reports whether the last poll found anything but our own timer and
+// waker.
+func (b *epoll) foreign() bool {
+	for i := range b.events[:b.found] {
+		if b.events[i].Fd >= 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // setTimer makes the set ready in timeout. A timer of the kernel is exact to
@@ -136,7 +150,7 @@ type parker struct {
 	raw   syscall.RawConn
 	fd    int // the gate's
 	set   int // the selector's epoll set
-	bare  bool
+	open  bool // the gate is never closed: for comparison
 	tried bool
 	try   func(fd uintptr) bool
 	past  atomic.Bool // the gate's deadline may be in the past
@@ -144,14 +158,9 @@ type parker struct {
 
 var errNotPollable = errors.New("the runtime's poller does not take an epoll descriptor")
 
-func (p *parker) open(set int, bare bool) (err error) {
-	p.set, p.bare, p.try = set, bare, p.look
-	if bare {
-		p.fd, err = unix.FcntlInt(uintptr(set), unix.F_DUPFD_CLOEXEC, 0)
-	} else {
-		p.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	}
-	if err != nil {
+func (p *parker) start(set int, open bool) (err error) {
+	p.set, p.open, p.try = set, open, p.look
+	if p.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return err
 	}
 	if err = p.attach(set); err == nil {
@@ -172,17 +181,18 @@ func (p *parker) open(set int, bare bool) (err error) {
 	return err
 }
 
-// attach puts the selector's set behind the gate, unarmed.
+// attach puts the selector's set behind the gate.
 func (p *parker) attach(set int) error {
-	if p.bare {
-		return nil
+	mask := uint32(unix.EPOLLONESHOT)
+	if p.open {
+		mask = unix.EPOLLIN | unix.EPOLLET
 	}
-	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, set, &unix.EpollEvent{Events: unix.EPOLLONESHOT})
+	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, set, &unix.EpollEvent{Events: mask})
 }
 
 // arm lets the next event through the gate, also one that is there already.
 func (p *parker) arm(mask uint32) error {
-	if p.bare {
+	if p.open {
 		return nil
 	}
 	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_MOD, p.set, &unix.EpollEvent{Events: mask | unix.EPOLLONESHOT})
@@ -191,9 +201,9 @@ func (p *parker) arm(mask uint32) error {
 // look is what the runtime calls before parking, and each time it thinks there
 // may be something.
 func (p *parker) look(uintptr) bool {
-	if !p.tried {
-		// The runtime has cleared its own readiness before this call, so that
-		// an event that passes the gate from now on is remembered.
+	if !p.tried && !p.open {
+		// The runtime cleared its own readiness before this call, so that an
+		// event that passes the gate from now on is remembered.
 		p.tried = true
 		return p.arm(unix.EPOLLIN) != nil
 	}
@@ -202,28 +212,40 @@ func (p *parker) look(uintptr) bool {
 	return n != 0
 }
 
-// park returns when the set has something, or when a wake is pending.
-func (p *parker) park(wakes *atomic.Uint32) error {
+// park returns when the set has something or a wake is pending; with a bound
+// also when so much time has passed, and says so.
+func (p *parker) park(wakes *atomic.Uint32, bound time.Duration) (late bool, err error) {
+	var deadline time.Time
+	if bound > 0 {
+		deadline = time.Now().Add(bound)
+		p.past.Store(true)
+	}
 	for {
 		if p.past.Swap(false) {
-			if err := p.gate.SetReadDeadline(time.Time{}); err != nil {
-				return err
+			if err := p.gate.SetReadDeadline(deadline); err != nil {
+				return false, err
 			}
 		}
 		// After the reset: a wake that it erased is seen here.
 		if wakes.Load() != 0 {
-			return nil
+			return false, nil
 		}
 		p.tried = false
 		err := p.raw.Read(p.try)
+		if bound > 0 {
+			p.past.Store(true)
+		}
 		if err == nil {
-			return nil
+			return false, nil
 		}
 		p.arm(0)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return err
+			return false, err
 		}
-		p.past.Store(true) // ours, or one that came late for an earlier park
+		if bound > 0 && !time.Now().Before(deadline) {
+			return true, nil
+		}
+		p.past.Store(true) // a wake's, perhaps one that comes late for an earlier park
 	}
 }
 
