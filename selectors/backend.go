@@ -14,8 +14,9 @@ type backend interface {
 	// add starts watching for e.events. It is errExists if this very file is
 	// watched under this number already, and errAlwaysReady if the kernel
 	// does not watch such files because they are always ready. If the number
-	// is known with another file, the new one takes its place.
-	add(fd int, e *entry) error
+	// is known with another file, the new one takes its place; e.id and
+	// e.slot are that one's.
+	add(fd int, e *entry, known bool) error
 
 	// modify watches for events from now on, under the registration number
 	// gen, whether the kernel still knows the descriptor or not. On error the

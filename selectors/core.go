@@ -130,7 +130,7 @@ func (c *core) changeObject(op string, fileobj any, events Event, data any) (key
 
 func (c *core) changeFD(op string, fd int, fileobj any, events Event, data any) (*SelectorKey, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.mu.Unlock() // also if a file object's method panics
 	if c.closed.Load() {
 		return nil, ErrClosed
 	}
@@ -146,7 +146,7 @@ func (c *core) changeFD(op string, fd int, fileobj any, events Event, data any) 
 func (c *core) register(fd int, fileobj any, events Event, data any) (*SelectorKey, error) {
 	old := c.table.find(fd)
 	fresh := &c.fresh
-	*fresh = entry{gen: c.gens + 1, slot: -1, events: events, state: initial(events)}
+	*fresh = entry{gen: c.nextGen(), slot: -1, events: events, state: initial(events)}
 	stale := old == nil
 	if old != nil {
 		fresh.id, fresh.slot = old.id, old.slot
@@ -155,7 +155,7 @@ func (c *core) register(fd int, fileobj any, events Event, data any) (*SelectorK
 		}
 		stale = old.state&invalid != 0 || c.moved(old.key)
 	}
-	err := c.b.add(fd, fresh)
+	err := c.b.add(fd, fresh, old != nil)
 	if err == errExists && stale {
 		// The kernel knows this file under this number: a registration whose
 		// descriptor was closed, but whose file lived on in a duplicate and
@@ -174,8 +174,7 @@ func (c *core) register(fd int, fileobj any, events Event, data any) (*SelectorK
 	if old != nil {
 		c.forget(old)
 	}
-	c.gens++
-	fresh.gen = c.gens
+	c.gens = fresh.gen
 	fresh.key = &SelectorKey{FileObj: fileobj, FD: fd, Events: events, Data: data}
 	e := c.table.put(fd, *fresh)
 	if isIdentity(fileobj) {
@@ -189,6 +188,9 @@ func (c *core) register(fd int, fileobj any, events Event, data any) (*SelectorK
 	return e.key, nil
 }
 
+// nextGen numbers the next change. A free entry bears 0, so nothing else may.
+func (c *core) nextGen() uint32 { return max(c.gens+1, 1) }
+
 func (c *core) modify(fd int, fileobj any, events Event, data any) (*SelectorKey, error) {
 	e := c.table.find(fd)
 	if e == nil || !c.same(e.key, fileobj) {
@@ -201,7 +203,7 @@ func (c *core) modify(fd int, fileobj any, events Event, data any) (*SelectorKey
 		}
 		// A new number too, so that what the kernel said of the old interest,
 		// or of the file that had this descriptor before, is not taken for news.
-		gen := c.gens + 1
+		gen := c.nextGen()
 		err := c.b.modify(fd, e, events, gen)
 		if err != nil && err != errAlwaysReady {
 			if was != 0 {
@@ -252,6 +254,7 @@ func (c *core) Unregister(fileobj any) (*SelectorKey, error) {
 	c.b.remove(fd, e)
 	c.forget(e)
 	c.table.free(e)
+	c.gens = c.nextGen()
 	c.touch()
 	if !c.live {
 		c.interrupt(wakeSelf)
@@ -267,7 +270,6 @@ func (c *core) forget(e *entry) {
 	if e.state&emulated != 0 {
 		c.unemulate(e)
 	}
-	c.gens++
 }
 
 // Key implements [Selector].
@@ -528,13 +530,19 @@ func (c *core) collect(dst []Ready, n int) ([]Ready, error) {
 	}
 	for _, fd := range c.always {
 		e := c.table.find(fd)
-		if ready := e.events & (EventRead | EventWrite); ready != 0 && e.state&silent == 0 {
+		ready := e.events & (EventRead | EventWrite)
+		if ready == 0 || e.state&silent != 0 {
+			continue
+		}
+		id, err := fileID(fd)
+		if closed := err != nil || id != e.id; !closed {
 			dst = append(dst, Ready{e.key, ready})
-			if e.events&(OneShot|EdgeTriggered) != 0 {
-				e.state |= silent
-				c.hot.Add(-1)
+			if e.events&(OneShot|EdgeTriggered) == 0 {
+				continue
 			}
 		}
+		e.state |= silent
+		c.hot.Add(-1)
 	}
 	return dst, nil
 }

@@ -1,3 +1,109 @@
-// Package selectors waits for readiness of any file descriptor over
+// Package selectors waits for readiness of any file descriptor, over
 // interchangeable kernel facilities: Python's selectors, for Go.
+//
+// Register what you wait for, with whatever you want back when it is ready,
+// and call Select in a loop:
+//
+//	sel, err := selectors.NewDefaultSelector()
+//	…
+//	sel.Register(conn, selectors.EventRead, onRead)
+//	for {
+//		events, err := sel.Select(-1)
+//		…
+//		for _, ready := range events {
+//			ready.Key.Data.(Callback)(ready.Key.FileObj, ready.Events)
+//		}
+//	}
+//
+// [NewDefaultSelector] takes the best backend of the platform, [Backends] lists
+// them, and each has a constructor of its own. All of them behave as the
+// [Selector] interface says, to the letter; what only some can do is asked with
+// [Selector.Features] and is an error elsewhere, never silently something else.
+// Package selectortest has the suite that holds a backend to it.
+//
+// # From Python
+//
+//	selectors.DefaultSelector()        NewDefaultSelector()
+//	EVENT_READ, EVENT_WRITE            EventRead, EventWrite
+//	sel.register(f, events, data)      sel.Register(f, events, data)
+//	sel.modify(f, events, data)        sel.Modify(f, events, data)
+//	sel.unregister(f)                  sel.Unregister(f)
+//	sel.select(timeout)                sel.Select(timeout)
+//	for key, mask in …                 for _, r := range …   r.Key, r.Events
+//	sel.get_key(f), sel.get_map()      sel.Key(f), sel.Keys(), sel.Len()
+//	key.fileobj, .fd, .events, .data   key.FileObj, .FD, .Events, .Data
+//	KeyError                           ErrRegistered, ErrNotRegistered
+//	ValueError                         ErrInvalidEvents, ErrInvalidFileObj
+//	sel.close()                        sel.Close()
+//
+// Different on purpose: a timeout is a duration, and a negative one waits for
+// ever (Python's None) where Python polls; Modify sets the data it is given,
+// also nil; after Close every method says [ErrClosed]; a registration made
+// while another goroutine is in Select counts at once, on every backend; a
+// descriptor closed and reused behind the selector's back is noticed; regular
+// files are always ready instead of PermissionError.
+//
+// # What is guaranteed, what is a hint
+//
+// Guaranteed: a batch holds every key that is ready, each once. Select ends
+// early only with events or by Wake, and never before its time otherwise.
+// Nothing that is ready for longer than a moment is missed; a level-triggered
+// key is reported as long as it is ready.
+//
+// A readiness is about the past: somebody else may have read the data by the
+// time you do, so use non-blocking calls ([TryRead], [TryWrite], [TryAccept]).
+//
+// EventRead is reported for what makes a read return at once, which is data,
+// end of file, hang-up or an error; EventWrite for room or an error. This is
+// the reading of Linux's own select(2) (POLLIN_SET and POLLOUT_SET in
+// fs/select.c), and it makes all backends agree.
+//
+// [EventHangup], [EventError], [EventInvalid], and [EventReadClosed] where it
+// was not asked for, are hints: true when they are told, but not every kernel
+// facility tells them. A key that has only hints to tell, say a hung-up pipe of
+// which only EventPriority was asked, is reported once and then again when
+// something of its interest is ready or another hint appears: the kernel would
+// repeat it without end. Poll has to look for that, and does so ten times a
+// second.
+//
+// The order within a batch is not promised, but poll and select begin each
+// batch behind the first entry of the last one, and epoll goes round in the
+// kernel, so taking only some entries of each batch starves nobody.
+//
+// # Descriptors that are closed or shared
+//
+// Unregister before you close. Where that is forgotten:
+//   - Poll and select report the key once, with EventError|EventInvalid.
+//     Epoll's kernel forgets it and tells nobody.
+//   - If the number comes back with another file, Register replaces the stale
+//     key, and Unregister by the old object still finds the right one.
+//   - If a duplicate (dup, or a child process) keeps the closed file open,
+//     epoll goes on reporting it, and nobody can delete it any more (epoll(7),
+//     Questions and answers). Such reports are recognised by a generation
+//     number and dropped, and the epoll set is replaced by a fresh one.
+//
+// After fork without exec, child and parent share an epoll set; what one
+// removes is removed for both. Do not use a selector in a forked child.
+//
+// # How a wait waits
+//
+// Poll and select block a thread of the operating system while they wait.
+//
+// Epoll first asks without waiting. If it has to wait, it has two ways. It can
+// park the goroutine: Go's runtime poller watches the epoll set, through a
+// second one that is armed for each wait, so that a busy selector does not
+// wake the runtime. That costs no thread, so a process can have hundreds of
+// idle selectors. Or it can block in epoll_pwait2, which is cheaper for sleeps
+// of a few microseconds, and better beside goroutines that keep all processors
+// busy, because the runtime looks at its poller only when it has nothing else
+// to run (golang/go#51651). The selector keeps count of how long its sleeps
+// last in either way, uses the one that serves better, and tries the other now
+// and then; in the whole process only as many block this way at a time as
+// there are processors, or four.
+//
+// [WithBlockingWait] makes it block always, for a loop that has a thread to
+// itself and peers that answer within microseconds, or that holds
+// runtime.LockOSThread, where parking costs a thread switch.
+//
+// WAITTABLE
 package selectors

@@ -46,6 +46,10 @@ type epoll struct {
 	events []unix.EpollEvent
 	found  int  // events of the last wait
 	lost   bool // one of them is of a registration that cannot be reached
+
+	// suspect: the set may hold ghosts, registrations of numbers that were
+	// closed while a duplicate kept the file open.
+	suspect bool
 	waiter
 }
 
@@ -98,8 +102,19 @@ func epollCtl(set, op, fd int, mask, gen uint32) error {
 
 func (b *epoll) ctl(op, fd int, mask, gen uint32) error { return epollCtl(b.fd, op, fd, mask, gen) }
 
-func (b *epoll) add(fd int, e *entry) error {
-	return b.outcome(fd, e, b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.gen))
+func (b *epoll) add(fd int, e *entry, known bool) error {
+	err := b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.gen)
+	switch {
+	case err == nil && known:
+		b.suspect = true
+	case err == unix.EEXIST && e.id != 0:
+		if id, _ := fileID(fd); id != e.id {
+			// Not the file that is known: one that was registered under this
+			// number earlier, lived on in a duplicate, and is back.
+			err = b.ctl(unix.EPOLL_CTL_MOD, fd, toEpoll(e.events), e.gen)
+		}
+	}
+	return b.outcome(fd, e, err)
 }
 
 // outcome reads the result of an epoll_ctl that may have met a file that
@@ -113,13 +128,26 @@ func (b *epoll) outcome(fd int, e *entry, err error) error {
 			err = errAlwaysReady
 		}
 	case nil:
-		e.id = 0
+		b.note(fd, e)
 	}
 	return err
 }
 
+// note keeps which file a descriptor is, but only when there may be ghosts: it
+// costs a system call.
+func (b *epoll) note(fd int, e *entry) {
+	e.id = 0
+	if b.suspect {
+		e.id, _ = fileID(fd)
+	}
+}
+
 func (b *epoll) modify(fd int, e *entry, events Event, gen uint32) error {
 	err := b.change(fd, e, toEpoll(events), gen)
+	if err == nil {
+		b.note(fd, e)
+		return nil
+	}
 	if err == unix.ENOENT { // the number has another file by now
 		err = b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(events), gen)
 	}
@@ -132,7 +160,7 @@ func (b *epoll) modify(fd int, e *entry, events Event, gen uint32) error {
 // change gives a registration another mask, or leaves it as it is and says
 // why.
 func (b *epoll) change(fd int, e *entry, mask, gen uint32) error {
-	if toEpoll(e.events)&unix.EPOLLEXCLUSIVE == 0 && mask&unix.EPOLLEXCLUSIVE == 0 {
+	if e.events&Exclusive == 0 && mask&unix.EPOLLEXCLUSIVE == 0 {
 		return b.ctl(unix.EPOLL_CTL_MOD, fd, mask, gen)
 	}
 	// epoll_ctl(2): any MOD that has to do with EPOLLEXCLUSIVE is EINVAL.
@@ -150,7 +178,9 @@ func (b *epoll) remove(fd int, e *entry) {
 	if e.state&emulated == 0 {
 		// EBADF and ENOENT: closed, or replaced by another file. Where a
 		// duplicate keeps the file alive its events go on; see repair.
-		b.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0)
+		if b.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0) != nil {
+			b.suspect = true
+		}
 	}
 }
 
@@ -192,11 +222,12 @@ func (b *epoll) collect(c *core, dst []Ready) []Ready {
 			}
 			continue
 		}
-		if events := fromPoll(ev.Events) & (e.events | hintBits); e.state == 0 && events&e.events != 0 {
-			dst = append(dst, Ready{e.key, events})
+		events := fromPoll(ev.Events)
+		if told := events & (e.events | hintBits); e.state == 0 && told&e.events != 0 {
+			dst = append(dst, Ready{e.key, told}) // what report would do, without the call
 			continue
 		}
-		dst = c.report(dst, e, fromPoll(ev.Events))
+		dst = c.report(dst, e, events)
 	}
 	if b.lost {
 		b.lost = false
@@ -231,7 +262,12 @@ func (b *epoll) repair(c *core) error {
 			mask = unix.EPOLLONESHOT // there, but with nothing to say
 		}
 		// Only what the old set still knows: the number may have passed to
-		// another file, which nobody registered.
+		// another file, which nobody registered, or which is itself a ghost.
+		if e.id != 0 {
+			if id, _ := fileID(fd); id != e.id {
+				return
+			}
+		}
 		if e.events&Exclusive == 0 && b.ctl(unix.EPOLL_CTL_MOD, fd, mask, e.gen) != nil ||
 			e.events&Exclusive != 0 && b.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0) != nil {
 			return
@@ -243,6 +279,7 @@ func (b *epoll) repair(c *core) error {
 	if err := unix.Dup3(fresh, b.fd, unix.O_CLOEXEC); err != nil {
 		return os.NewSyscallError("dup3", err)
 	}
+	b.suspect = false
 	return b.waiter.reopen(b)
 }
 

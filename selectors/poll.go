@@ -71,7 +71,14 @@ func toPoll(events Event) (mask uint32) {
 
 // fromPoll reads a mask as Linux's own select(2) does (POLLIN_SET and
 // POLLOUT_SET in fs/select.c): a hang-up is readable, an error is both.
-func fromPoll(mask uint32) (events Event) {
+func fromPoll(mask uint32) Event {
+	if mask == unix.POLLIN {
+		return EventRead
+	}
+	return fromPollAny(mask)
+}
+
+func fromPollAny(mask uint32) (events Event) {
 	if mask&(unix.POLLIN|unix.POLLHUP|unix.POLLERR) != 0 {
 		events = EventRead
 	}
@@ -99,7 +106,7 @@ func fromPoll(mask uint32) (events Event) {
 	return events
 }
 
-func (b *poll) add(fd int, e *entry) error {
+func (b *poll) add(fd int, e *entry, _ bool) error {
 	if err := identify(fd, e); err != nil {
 		return err
 	}

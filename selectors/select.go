@@ -62,7 +62,7 @@ func (b *selectBackend) open() error {
 	return nil
 }
 
-func (b *selectBackend) add(fd int, e *entry) error {
+func (b *selectBackend) add(fd int, e *entry, _ bool) error {
 	if fd >= maxSelectFD {
 		return ErrFDTooLarge
 	}

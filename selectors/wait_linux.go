@@ -148,8 +148,8 @@ func (b *epoll) setTimer(timeout time.Duration) (err error) {
 type parker struct {
 	gate  *os.File // an epoll set, in the runtime's poller
 	raw   syscall.RawConn
-	fd    int // the gate's
-	set   int // the selector's epoll set
+	fd    int  // the gate's
+	set   int  // the selector's epoll set
 	open  bool // the gate is never closed: for comparison
 	tried bool
 	try   func(fd uintptr) bool

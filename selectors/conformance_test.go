@@ -1,0 +1,34 @@
+package selectors_test
+
+import (
+	"testing"
+
+	"goselectors/selectors"
+	"goselectors/selectors/selectortest"
+)
+
+// TestConformance holds every backend, and every way in which one can wait,
+// against the contract.
+func TestConformance(t *testing.T) {
+	backends := selectors.Backends()
+	if len(backends) == 0 {
+		t.Skip("no backend on this platform")
+	}
+	for _, b := range backends {
+		run := func(name string, options ...selectors.Option) {
+			t.Run(name, func(t *testing.T) {
+				selectortest.Run(t, func() (selectors.Selector, error) { return b.New(options...) })
+			})
+		}
+		run(b.Name)
+		if b.Features&selectors.FeatureParked == 0 {
+			continue // it waits in one way only
+		}
+		run(b.Name+"-WithBlockingWait", selectors.WithBlockingWait())
+		for _, s := range selectors.Strategies {
+			if s.Name != "adaptive" && s.Name != "blocking" { // these were the two above
+				run(b.Name+"-"+s.Name, s.Option)
+			}
+		}
+	}
+}

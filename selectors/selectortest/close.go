@@ -1,0 +1,111 @@
+package selectortest
+
+import (
+	"os"
+	"time"
+
+	"goselectors/selectors"
+)
+
+// Close, with nothing registered.
+var closeRules = []rule{
+	{"Idempotent", 0, func(t *T) {
+		for range 3 {
+			t.ok(t.s.Close(), "Close")
+		}
+	}},
+
+	{"LaterCallsAreErrClosed", 0, func(t *T) {
+		features := t.s.Features()
+		t.ok(t.s.Close(), "Close")
+		closedForAll(t, 0)
+		if got := t.s.Features(); got != features {
+			t.Errorf("Features is %v after Close, was %v", got, features)
+		}
+	}},
+
+	{"WakesSelect", 0, func(t *T) {
+		for _, timeout := range []time.Duration{-1, time.Hour} {
+			s := t.open()
+			w := t.begin(s, timeout)
+			t.ok(s.Close(), "Close")
+			r := w.returns()
+			t.fails(r.err, "the Select that waited", selectors.ErrClosed, os.ErrClosed)
+			if len(r.batch) != 0 {
+				t.Errorf("the Select that waited reports %v", show(r.batch))
+			}
+		}
+	}},
+
+	{"SelectIntoReturnsDst", 0, func(t *T) {
+		given := []selectors.Ready{{Key: &selectors.SelectorKey{FD: 1}, Events: selectors.EventRead}}
+		w := t.beginWith(t.s, func() ([]selectors.Ready, error) { return t.s.SelectInto(given, -1) })
+		t.ok(t.s.Close(), "Close")
+		r := w.returns()
+		t.fails(r.err, "the SelectInto that waited", selectors.ErrClosed)
+		later, err := t.s.SelectInto(given, 0)
+		t.fails(err, "SelectInto after Close", selectors.ErrClosed)
+		for _, batch := range [][]selectors.Ready{r.batch, later} {
+			if len(batch) != 1 || batch[0] != given[0] {
+				t.Errorf("SelectInto returned %v with the error, want what it was given", show(batch))
+			}
+		}
+	}},
+
+	{"FromManyGoroutines", 0, func(t *T) {
+		w := t.begin(t.s, -1)
+		t.ok(together(8, func(int) error { return t.s.Close() }), "Close")
+		t.fails(w.returns().err, "the Select that waited", selectors.ErrClosed)
+	}},
+
+	{"BesideWake", 0, func(t *T) {
+		for range 50 {
+			s := t.open()
+			w := make(chan error, 1)
+			go func() {
+				for {
+					if _, err := s.Select(-1); err != nil {
+						w <- err
+						return
+					}
+				}
+			}()
+			t.ok(together(3, func(i int) error {
+				if i == 0 {
+					return s.Close()
+				}
+				for s.Wake() == nil {
+				}
+				return nil
+			}), "Close")
+			t.fails(<-w, "Select", selectors.ErrClosed)
+		}
+	}},
+}
+
+// closedForAll checks that every method says that the selector is closed.
+func closedForAll(t *T, fileobj any) {
+	t.Helper()
+	for _, call := range []struct {
+		name string
+		err  func() error
+	}{
+		{"Register", func() error { _, err := t.s.Register(fileobj, selectors.EventRead, nil); return err }},
+		{"Modify", func() error { _, err := t.s.Modify(fileobj, selectors.EventWrite, nil); return err }},
+		{"Unregister", func() error { _, err := t.s.Unregister(fileobj); return err }},
+		{"Key", func() error { _, err := t.s.Key(fileobj); return err }},
+		{"Select(0)", func() error { _, err := t.s.Select(0); return err }},
+		{"Select(-1)", func() error { _, err := t.s.Select(-1); return err }},
+		{"Select(1h)", func() error { _, err := t.s.Select(time.Hour); return err }},
+		{"SelectInto", func() error { _, err := t.s.SelectInto(nil, -1); return err }},
+		{"Wake", func() error { return t.s.Wake() }},
+	} {
+		t.fails(call.err(), call.name+" after Close", selectors.ErrClosed, os.ErrClosed)
+	}
+	if n := t.s.Len(); n != 0 {
+		t.Errorf("Len is %d after Close", n)
+	}
+	for key := range t.s.Keys() {
+		t.Errorf("Keys has fd %d after Close", key.FD)
+	}
+}

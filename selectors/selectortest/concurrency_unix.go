@@ -1,0 +1,415 @@
+//go:build unix
+
+package selectortest
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"goselectors/selectors"
+)
+
+// How long a Select waits, with files registered.
+var timeoutFileRules = []rule{
+	{"ZeroAsksTheKernel", 0, func(t *T) {
+		a, b := t.pair()
+		key := t.register(a, r, nil)
+		for range 3 {
+			t.same(t.selects(0))
+			t.write(b, "x")
+			t.same(t.selects(0), is(key, r))
+			t.read(a, "x")
+		}
+	}},
+
+	{"FullTimeWithSilentFile", 0, func(t *T) {
+		a, b := t.pair()
+		key := t.register(a, r, nil)
+		for range 2 {
+			t.lasts(t.s, 5*time.Millisecond)
+			t.lasts(t.s, 100*time.Microsecond)
+		}
+		t.stays(key, b)
+	}},
+
+	{"ReadyEndsIt", 0, func(t *T) {
+		for _, timeout := range []time.Duration{-1, time.Hour, math.MaxInt64} {
+			a, b := t.pair()
+			key := t.register(a, r, nil)
+			waits := t.begin(t.s, timeout)
+			t.waits(waits)
+			t.write(b, "x")
+			t.returnsWith(waits, is(key, r))
+			t.unregister(a)
+		}
+	}},
+
+	{"ReadyBeforeEndsIt", 0, func(t *T) {
+		a, _ := t.pair()
+		key := t.register(a, w, nil)
+		for _, timeout := range []time.Duration{-1, 0, time.Hour, math.MaxInt64, math.MinInt64} {
+			t.same(t.selects(timeout), is(key, w))
+		}
+	}},
+
+	{"Signals", 0, func(t *T) {
+		// Signals end system calls early, EINTR; the Go runtime uses them all
+		// the time. The wait has to go on, for as long as is left.
+		a, b := t.pair()
+		key := t.register(a, r, nil)
+		var stop atomic.Bool
+		var sent atomic.Int64
+		var storm sync.WaitGroup
+		storm.Add(1)
+		go func() {
+			defer storm.Done()
+			for !stop.Load() {
+				interruptAll()
+				sent.Add(1)
+				time.Sleep(500 * time.Microsecond)
+			}
+		}()
+		const timeout = 210 * time.Millisecond
+		from := time.Now()
+		batch, err := t.s.Select(timeout)
+		took := time.Since(from)
+		stop.Store(true)
+		storm.Wait()
+		if err != nil || len(batch) != 0 || took < timeout {
+			t.Errorf("Select(%v) beside signals returned after %v: %v, error %v", timeout, took, show(batch), err)
+		}
+		if sent.Load() < 10 {
+			t.Errorf("only %d rounds of signals were sent in %v", sent.Load(), took)
+		}
+		t.stays(key, b)
+	}},
+}
+
+// interruptProcess sends the process a signal that does nothing in Go.
+func interruptProcess() { syscall.Kill(syscall.Getpid(), syscall.SIGURG) }
+
+// Wake, with files registered.
+var wakeFileRules = []rule{
+	{"IsNoEvent", 0, func(t *T) {
+		a, b := t.pair()
+		key := t.register(a, r, nil)
+		waits := t.begin(t.s, -1)
+		t.ok(t.s.Wake(), "Wake")
+		t.returnsWith(waits)
+		t.write(b, "x")
+		t.ok(t.s.Wake(), "Wake")
+		t.ready(is(key, r)) // the Wake may hide no event either
+		t.read(a, "x")
+		t.selects(0)
+		t.stays(key, b)
+		if n := t.s.Len(); n != 1 {
+			t.Errorf("Len is %d, want 1: what wakes is no key", n)
+		}
+	}},
+
+	{"LeavesNothingToSpinOn", 0, func(t *T) {
+		// What ended the wait has to be taken back, or it ends every other.
+		a, b := t.pair()
+		waits := t.begin(t.s, -1)
+		t.ok(t.s.Wake(), "Wake")
+		t.returnsWith(waits)
+		t.sleeps()
+
+		waits = t.begin(t.s, -1)
+		key := t.register(a, r, nil)
+		t.waits(waits)
+		t.write(b, "x")
+		t.returnsWith(waits, is(key, r))
+		t.read(a, "x")
+		t.sleeps()
+	}},
+
+	{"DescriptorZero", 0, func(t *T) {
+		// Some facilities name their own wake-up with a number, and it must
+		// not be that of standard input.
+		a, b := t.pair()
+		saved, err := unix.FcntlInt(0, unix.F_DUPFD, lonely) // fails if it is closed
+		t.Cleanup(func() {
+			if err != nil {
+				unix.Close(0)
+				return
+			}
+			if err := unix.Dup2(saved, 0); err != nil {
+				t.Errorf("putting standard input back: %v", err)
+			}
+			unix.Close(saved)
+		})
+		t.ok(unix.Dup2(a, 0), "dup2")
+		t.close(a)
+		key := t.register(0, r, "zero")
+		waits := t.begin(t.s, -1)
+		t.ok(t.s.Wake(), "Wake")
+		t.returnsWith(waits)
+		t.stays(key, b)
+		waits = t.begin(t.s, -1)
+		t.write(b, "x")
+		t.returnsWith(waits, is(key, r))
+		t.unregister(0)
+		t.silent()
+	}},
+}
+
+// What other goroutines do while a Select goes on.
+var otherGoroutineRules = []rule{
+	{"ConcurrentSelectIsRefused", 0, func(t *T) {
+		a, b := t.pair()
+		key := t.register(a, r, nil)
+		given := []selectors.Ready{{Key: key, Events: r}}
+		waits := t.begin(t.s, -1)
+		for _, timeout := range []time.Duration{0, time.Millisecond, -1} {
+			batch, err := t.s.SelectInto(given, timeout)
+			t.fails(err, "the second Select", selectors.ErrConcurrentSelect)
+			t.same(batch, given...)
+		}
+		t.waits(waits)
+		t.write(b, "x")
+		t.returnsWith(waits, is(key, r))
+		t.ready(is(key, r)) // and now it may
+	}},
+
+	{"Register", 0, func(t *T) {
+		a, b := t.pair()
+		for range 3 {
+			waits := t.begin(t.s, -1)
+			key := t.register(a, w, nil)
+			t.returnsWith(waits, is(key, w))
+			t.unregister(a)
+
+			waits = t.begin(t.s, -1)
+			key = t.register(a, r, nil)
+			t.waits(waits) // what was done for that is not visible
+			t.write(b, "x")
+			t.returnsWith(waits, is(key, r))
+			t.read(a, "x")
+			t.unregister(a)
+		}
+	}},
+
+	{"Modify", 0, func(t *T) {
+		a, b := t.pair()
+		for range 3 {
+			t.register(a, r, nil)
+			waits := t.begin(t.s, -1)
+			key := t.modify(a, w, nil)
+			t.returnsWith(waits, is(key, w))
+
+			t.modify(a, r, nil)
+			waits = t.begin(t.s, -1)
+			key = t.modify(a, r, "data only")
+			t.waits(waits)
+			t.write(b, "x")
+			t.returnsWith(waits, is(key, r)) // with the key as it is now
+			t.read(a, "x")
+			t.unregister(a)
+		}
+	}},
+
+	{"ModifyArmsOneShot", 0, func(t *T) {
+		a, _ := t.pair()
+		t.ready(is(t.register(a, w|oneShot, nil), w))
+		waits := t.begin(t.s, -1)
+		key := t.modify(a, w|oneShot, nil)
+		t.returnsWith(waits, is(key, w))
+	}},
+
+	{"Unregister", 0, func(t *T) {
+		a, b := t.pair()
+		other, peer := t.pair()
+		key := t.register(other, r, "other")
+		for range 3 {
+			t.register(a, r, "gone")
+			waits := t.begin(t.s, -1)
+			t.unregister(a)
+			t.write(b, "x")
+			t.waits(waits)
+			t.write(peer, "x")
+			t.returnsWith(waits, is(key, r))
+			t.read(a, "x")
+			t.read(other, "x")
+		}
+	}},
+
+	{"UnregisterAndRegister", 0, func(t *T) {
+		a, b := t.pair()
+		t.register(a, r, "old")
+		waits := t.begin(t.s, -1)
+		t.unregister(a)
+		key := t.register(a, r, "new")
+		t.write(b, "x")
+		t.returnsWith(waits, is(key, r))
+	}},
+
+	{"QueriesDoNotWait", 0, func(t *T) {
+		a, b := t.pair()
+		key := t.register(a, r, nil)
+		waits := t.begin(t.s, -1)
+		if got, err := t.s.Key(a); err != nil || got != key {
+			t.Errorf("Key is %v, %v; want the key", got, err)
+		}
+		if n := t.s.Len(); n != 1 {
+			t.Errorf("Len is %d, want 1", n)
+		}
+		for got := range t.s.Keys() {
+			if got != key {
+				t.Errorf("Keys yields %v, want the key", got)
+			}
+		}
+		t.s.Features()
+		t.waits(waits)
+		t.write(b, "x")
+		t.returnsWith(waits, is(key, r))
+	}},
+
+	{"Churn", 0, func(t *T) {
+		const workers = 4
+		type end struct{ fd, peer int }
+		var ends [workers]end
+		for i := range ends {
+			ends[i].fd, ends[i].peer = t.pair()
+			t.write(ends[i].peer, "x")
+		}
+		other, peer := t.pair()
+		key := t.register(other, r, workers)
+		t.write(peer, "x")
+
+		working := make(chan error, 1)
+		go func() {
+			until := time.Now().Add(40 * time.Millisecond)
+			err := together(workers, func(i int) error {
+				for fd := ends[i].fd; time.Now().Before(until); {
+					for _, step := range []func() error{
+						func() error { return second(t.s.Register(fd, r, i)) },
+						func() error { return second(t.s.Modify(fd, r|w, i)) },
+						func() error { return second(t.s.Key(fd)) },
+						func() error { return second(t.s.Modify(fd, w|oneShot, i)) },
+						t.s.Wake,
+						func() error { return second(t.s.Modify(fd, r, i)) },
+						func() error { return second(t.s.Unregister(fd)) },
+					} {
+						if err := step(); err != nil {
+							return fmt.Errorf("worker %d: %w", i, err)
+						}
+					}
+				}
+				return nil
+			})
+			working <- err
+		}()
+		for done := false; !done; {
+			seen := false
+			for _, entry := range t.selects(-1) {
+				i := entry.Key.Data.(int)
+				if seen = seen || entry.Key == key; i != workers && entry.Key.FD != ends[i].fd {
+					t.Fatalf("fd %d is reported with the data of worker %d, whose fd is %d", entry.Key.FD, i, ends[i].fd)
+				}
+			}
+			select {
+			case err := <-working:
+				t.ok(err, "working")
+				done = true
+			default:
+			}
+			if !seen && done {
+				t.selects(0) // the last Wake may have ended the one before
+			}
+		}
+		t.selects(0)
+		if n := t.s.Len(); n != 1 {
+			t.Errorf("Len is %d, want 1", n)
+		}
+		t.ready(is(key, r))
+		t.read(other, "x")
+		t.stays(key, peer)
+	}},
+}
+
+// Close, with files registered.
+var closeFileRules = []rule{
+	{"UnregistersAll", 0, func(t *T) {
+		a, b := t.pair()
+		t.register(a, r, nil)
+		t.register(b, w, nil)
+		t.ok(t.s.Close(), "Close")
+		closedForAll(t, a)
+		for _, fd := range []int{a, b} {
+			t.isOpen(fd)
+		}
+		t.write(b, "x")
+		t.read(a, "x") // and they still work
+	}},
+
+	{"WakesSelect", 0, func(t *T) {
+		a, _ := t.pair()
+		t.register(a, r, nil)
+		waits := t.begin(t.s, -1)
+		t.ok(t.s.Close(), "Close")
+		t.fails(waits.returns().err, "the Select that waited", selectors.ErrClosed)
+		t.isOpen(a)
+	}},
+
+	{"WithEverythingRegistered", anyFile, func(t *T) {
+		a, b := t.pair()
+		c, d := t.pair()
+		c = t.move(c)
+		file := t.regular()
+		t.ready(is(t.register(a, w|oneShot, nil), w))
+		t.register(b, p|r, nil)
+		t.register(c, r, nil)
+		t.register(file, r|w, nil)
+		t.close(c, d)
+		t.selects(0)
+		t.ok(t.s.Close(), "Close")
+		closedForAll(t, file)
+		t.isOpen(file)
+	}},
+
+	{"BesideChanges", 0, func(t *T) {
+		for range 20 {
+			s := t.open()
+			a, b := t.pair()
+			done := make(chan error, 1)
+			go func() {
+				for {
+					if err := second(s.Select(-1)); err != nil {
+						done <- err
+						return
+					}
+				}
+			}()
+			closing := time.Now().Add(time.Millisecond)
+			t.ok(together(3, func(i int) error {
+				if i == 2 {
+					time.Sleep(time.Until(closing))
+					return s.Close()
+				}
+				fd := []int{a, b}[i]
+				for {
+					for _, step := range []func() error{
+						func() error { return second(s.Register(fd, w, nil)) },
+						func() error { return second(s.Modify(fd, r, nil)) },
+						func() error { return second(s.Unregister(fd)) },
+					} {
+						if step() != nil {
+							return nil
+						}
+					}
+				}
+			}), "Close")
+			t.fails(<-done, "Select", selectors.ErrClosed)
+			t.fails(second(s.Register(a, r, nil)), "Register", selectors.ErrClosed)
+			t.isOpen(a)
+			t.close(a, b)
+		}
+	}},
+}

@@ -1,0 +1,99 @@
+package selectortest
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"time"
+
+	"goselectors/selectors"
+)
+
+// SelectContext, with nothing registered.
+var contextRules = []rule{
+	{"AlreadyCancelled", 0, func(t *T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		given := make([]selectors.Ready, 1)
+		batch, err := selectors.SelectContext(ctx, t.s, given)
+		t.fails(err, "SelectContext", context.Canceled)
+		if len(batch) != len(given) {
+			t.Errorf("SelectContext returned %d entries with the error, want the %d it was given", len(batch), len(given))
+		}
+		noWakeLeft(t)
+	}},
+
+	{"Cancel", 0, func(t *T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		w := t.beginWith(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(ctx, t.s, nil) })
+		t.waits(w)
+		cancel()
+		r := w.returns()
+		t.fails(r.err, "SelectContext", context.Canceled)
+		noWakeLeft(t)
+	}},
+
+	{"Deadline", 0, func(t *T) {
+		const timeout = 10 * time.Millisecond
+		from := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		_, err := selectors.SelectContext(ctx, t.s, nil)
+		t.fails(err, "SelectContext", context.DeadlineExceeded)
+		if took := time.Since(from); took < timeout {
+			t.Errorf("SelectContext with %v to go ended after %v", timeout, took)
+		}
+		noWakeLeft(t)
+	}},
+
+	{"Wake", 0, func(t *T) {
+		for _, ctx := range []context.Context{context.Background(), cancellable(t)} {
+			w := t.beginWith(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(ctx, t.s, nil) })
+			t.ok(t.s.Wake(), "Wake")
+			t.returnsWith(w)
+		}
+	}},
+
+	{"Close", 0, func(t *T) {
+		w := t.beginWith(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(cancellable(t), t.s, nil) })
+		t.ok(t.s.Close(), "Close")
+		t.fails(w.returns().err, "SelectContext", selectors.ErrClosed)
+	}},
+
+	{"CancelBesideSelects", 0, func(t *T) {
+		// A context that ends just when the Select has returned for another
+		// reason: none of this may hang or spoil the Selects to come.
+		for range 200 {
+			ctx, cancel := context.WithCancel(context.Background())
+			t.ok(together(3, func(i int) error {
+				switch i {
+				case 0:
+					cancel()
+				case 1:
+					return t.s.Wake()
+				case 2:
+					if _, err := selectors.SelectContext(ctx, t.s, nil); err != nil && !errors.Is(err, context.Canceled) {
+						return err
+					}
+				}
+				return nil
+			}), "SelectContext")
+		}
+	}},
+}
+
+func cancellable(t *T) context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// noWakeLeft checks that the end of a context does not shorten the next
+// Select. Selectors of package selectors promise that; others cannot.
+func noWakeLeft(t *T) {
+	t.Helper()
+	if home := reflect.TypeFor[selectors.Error]().PkgPath(); reflect.Indirect(reflect.ValueOf(t.s)).Type().PkgPath() == home {
+		t.lasts(t.s, 2*time.Millisecond)
+	}
+}

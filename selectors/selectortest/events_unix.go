@@ -1,0 +1,128 @@
+//go:build unix
+
+package selectortest
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"goselectors/selectors"
+)
+
+// Interests that make no sense, or that the selector does not have.
+var badEventsRules = []rule{
+	{"Nothing", 0, func(t *T) { refuses(t, selectors.ErrInvalidEvents, 0) }},
+
+	{"UnknownBits", 0, func(t *T) {
+		refuses(t, selectors.ErrInvalidEvents, 1<<7, r|1<<7, r|w|1<<15, r|1<<19, 1<<31, r|1<<31, 999999)
+	}},
+
+	{"Hints", 0, func(t *T) {
+		refuses(t, selectors.ErrInvalidEvents, hu, er, iv, r|hu, w|er, r|w|iv, r|hu|er|iv)
+	}},
+
+	{"ModesAlone", 0, func(t *T) {
+		refuses(t, selectors.ErrInvalidEvents, edge, oneShot, excl, edge|oneShot, edge|excl, edge|oneShot|excl)
+	}},
+
+	{"ExclusiveDoesNotGoWith", 0, func(t *T) {
+		refuses(t, selectors.ErrInvalidEvents, r|p|excl, r|rc|excl, r|oneShot|excl, w|edge|oneShot|excl, p|excl, rc|excl)
+	}},
+
+	{"Unsupported", 0, func(t *T) {
+		for _, c := range []struct {
+			feature selectors.Feature
+			events  []selectors.Event
+		}{
+			{selectors.FeatureEdgeTriggered, []selectors.Event{r | edge, w | edge | oneShot}},
+			{selectors.FeatureExclusive, []selectors.Event{r | excl, r | w | excl}},
+			{selectors.FeaturePriority, []selectors.Event{p, r | p}},
+			{selectors.FeatureReadClosed, []selectors.Event{rc, r | rc}},
+		} {
+			if t.has&c.feature == 0 {
+				refuses(t, errors.ErrUnsupported, c.events...)
+				continue
+			}
+			a, _ := t.pair()
+			for _, events := range c.events {
+				if key := t.register(a, events, nil); key.Events != events {
+					t.Errorf("the key has events %v, want %v", key.Events, events)
+				}
+				t.unregister(a)
+			}
+		}
+	}},
+}
+
+// refuses checks that the interests are an error for Register and for Modify,
+// and that all else goes on.
+func refuses(t *T, target error, interests ...selectors.Event) {
+	t.Helper()
+	a, b := t.pair()
+	fresh, _ := t.pair()
+	key := t.register(a, r, nil)
+	want := t.s.Len()
+	for _, events := range interests {
+		_, err := t.s.Register(fresh, events, nil)
+		t.fails(err, "Register with "+events.String(), target)
+		_, err = t.s.Key(fresh)
+		t.fails(err, "Key of what was refused", selectors.ErrNotRegistered)
+		_, err = t.s.Modify(a, events, nil)
+		t.fails(err, "Modify with "+events.String(), target)
+		if n := t.s.Len(); n != want {
+			t.Errorf("Len is %d, want %d", n, want)
+		}
+		t.stays(key, b)
+	}
+	t.register(fresh, r, nil) // the number is none the worse for it
+}
+
+// What errors tell.
+var errorRules = []rule{
+	{"AreOfTypeError", 0, func(t *T) {
+		a, _ := t.pair()
+		unknown, _ := t.pair()
+		t.register(a, r, nil)
+		closed, _ := t.pair()
+		closed = t.move(closed)
+		t.close(closed)
+		s := t.s
+		register := func(fileobj any, events selectors.Event) error {
+			_, err := s.Register(fileobj, events, nil)
+			return err
+		}
+		for _, c := range []struct {
+			op    string
+			fd    int
+			cause error
+			err   error
+		}{
+			{"register", a, selectors.ErrRegistered, register(a, r)},
+			{"register", unknown, selectors.ErrInvalidEvents, register(unknown, 0)},
+			{"register", closed, unix.EBADF, register(closed, r)},
+			{"register", -1, selectors.ErrInvalidFileObj, register(nil, r)},
+			{"modify", unknown, selectors.ErrNotRegistered, second(s.Modify(unknown, r, nil))},
+			{"modify", a, selectors.ErrInvalidEvents, second(s.Modify(a, 0, nil))},
+			{"modify", -1, selectors.ErrInvalidFileObj, second(s.Modify("", r, nil))},
+			{"unregister", unknown, selectors.ErrNotRegistered, second(s.Unregister(unknown))},
+			{"unregister", -1, selectors.ErrInvalidFileObj, second(s.Unregister(-1))},
+			{"key", unknown, selectors.ErrNotRegistered, second(s.Key(unknown))},
+			{"key", -1, selectors.ErrInvalidFileObj, second(s.Key(nil))},
+			{"wake", -1, selectors.ErrClosed, func() error { s.Close(); return s.Wake() }()},
+			{"select", -1, selectors.ErrClosed, second(s.Select(0))},
+			{"register", unknown, selectors.ErrClosed, register(unknown, r)},
+		} {
+			t.fails(c.err, c.op, c.cause)
+			var e *selectors.Error
+			switch {
+			case !errors.As(c.err, &e):
+				t.Errorf("%s: the error %v is not a *selectors.Error", c.op, c.err)
+			case e.Op != c.op || e.FD != c.fd || e.Backend == "" || e.Error() == "":
+				t.Errorf("%s: the error is %+v; want op %q, fd %d, and the name of a backend", c.op, *e, c.op, c.fd)
+			}
+		}
+	}},
+}
+
+func second[V any](_ V, err error) error { return err }

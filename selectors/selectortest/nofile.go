@@ -1,0 +1,83 @@
+package selectortest
+
+import (
+	"math"
+	"net"
+	"os"
+	"time"
+
+	"goselectors/selectors"
+)
+
+// File objects that are none.
+var noFileRules = []rule{
+	{"Refused", 0, func(t *T) {
+		for _, c := range notFiles {
+			for name, call := range callsWith(t.s, c.fileobj) {
+				t.fails(call(), name+" of "+c.name, selectors.ErrInvalidFileObj)
+			}
+		}
+		if n := t.s.Len(); n != 0 {
+			t.Errorf("Len is %d, nothing was registered", n)
+		}
+		t.lasts(t.s, time.Millisecond)
+	}},
+}
+
+var notFiles = []struct {
+	name    string
+	fileobj any
+}{
+	{"nil", nil},
+	{"nil *os.File", (*os.File)(nil)},
+	{"nil *net.TCPConn", (*net.TCPConn)(nil)},
+	{"nil *net.UnixListener", (*net.UnixListener)(nil)},
+	{"nil pointer with Fd", (*fdPointer)(nil)},
+	{"nil map with Fd", fdMap(nil)},
+	{"nil func with Fd", fdFunc(nil)},
+	{"zero net.TCPConn", new(net.TCPConn)},
+	{"string", "0"},
+	{"float64", 0.0},
+	{"int32", int32(0)},
+	{"int64", int64(0)},
+	{"uint", uint(0)},
+	{"bool", true},
+	{"struct", struct{}{}},
+	{"slice", []int{0}},
+	{"map", map[int]int{}},
+	{"func", func() uintptr { return 0 }},
+	{"chan", make(chan int)},
+	{"pointer to int", new(int)},
+	{"Fd with another result", fdInt(0)},
+	{"-1", -1},
+	{"-10", -10},
+	{"smallest int", math.MinInt},
+}
+
+// fdPointer is a file object whose Fd panics for nil.
+type fdPointer struct{ fd uintptr }
+
+func (p *fdPointer) Fd() uintptr { return p.fd }
+
+type fdMap map[string]uintptr
+
+func (m fdMap) Fd() uintptr { m["asked"]++; return m["fd"] }
+
+type fdFunc func() uintptr
+
+func (f fdFunc) Fd() uintptr { return f() }
+
+// fdInt looks like a file object but is none.
+type fdInt int
+
+func (i fdInt) Fd() int { return int(i) }
+
+// callsWith is every method that takes a file object.
+func callsWith(s selectors.Selector, fileobj any) map[string]func() error {
+	return map[string]func() error{
+		"Register":   func() error { _, err := s.Register(fileobj, selectors.EventRead, nil); return err },
+		"Modify":     func() error { _, err := s.Modify(fileobj, selectors.EventRead, nil); return err },
+		"Unregister": func() error { _, err := s.Unregister(fileobj); return err },
+		"Key":        func() error { _, err := s.Key(fileobj); return err },
+	}
+}

@@ -1,0 +1,179 @@
+package selectortest
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"goselectors/selectors"
+)
+
+// linuxGroups are the rules on what the process looks like from outside, seen
+// through /proc.
+var linuxGroups = []group{{"Process", []rule{
+	{"DescriptorsAreNotInherited", 0, func(t *T) {
+		use(t, t.s) // so that what is opened once, by whom ever, is there
+		before := openFiles(t)
+		s := t.open()
+		use(t, s)
+		n := 0
+		for fd, file := range openFiles(t) {
+			if before[fd] == file {
+				continue
+			}
+			n++
+			if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+				t.Errorf("fd %d, %s, is inherited by child processes", fd, file)
+			}
+			if strings.Contains(file, "eventpoll") {
+				continue // epoll_wait does not care
+			}
+			if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err == nil && flags&unix.O_NONBLOCK == 0 {
+				t.Errorf("fd %d, %s, is not non-blocking", fd, file)
+			}
+		}
+		t.Logf("a selector has %d descriptors", n)
+	}},
+
+	{"CloseLeaksNoDescriptors", 0, func(t *T) {
+		use(t, t.s)
+		cycle := func() {
+			s, err := t.make()
+			t.ok(err, "making a selector")
+			use(t, s)
+			t.ok(s.Close(), "Close")
+		}
+		cycle()
+		before := openFiles(t)
+		for range 8 {
+			cycle()
+		}
+		if after := openFiles(t); len(after) > len(before) {
+			t.Errorf("%d descriptors are open, before it were %d: %v", len(after), len(before), after)
+		}
+	}},
+
+	{"OrphansLeakNoDescriptors", 0, func(t *T) {
+		use(t, t.s)
+		a, _ := t.pair()
+		orphan := func() {
+			number := t.dup(a, lonely)
+			t.register(number, w, nil)
+			t.close(number)
+			t.unregister(number)
+			t.same(t.selects(0))
+		}
+		orphan()
+		before := openFiles(t)
+		for range 20 {
+			orphan()
+		}
+		use(t, t.s) // it still waits and wakes
+		if after := openFiles(t); len(after) > len(before) {
+			t.Errorf("%d descriptors are open, before it were %d: %v", len(after), len(before), after)
+		}
+	}},
+
+	{"NoDescriptorsLeft", 0, func(t *T) {
+		// A process that may not open anything: an error, and nothing kept.
+		before := openFiles(t)
+		var limit unix.Rlimit
+		t.ok(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit), "getrlimit")
+		highest := 0
+		for fd := range before {
+			highest = max(highest, fd)
+		}
+		restore := func() { t.ok(unix.Prlimit(0, unix.RLIMIT_NOFILE, &limit, nil), "prlimit") }
+		t.Cleanup(restore)
+		for room := range 6 {
+			// Numbers below the limit that are free still can be had, so fill
+			// them up to the room that is wanted.
+			t.ok(unix.Prlimit(0, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(highest + 20), Max: limit.Max}, nil), "prlimit")
+			var fillers []int
+			for {
+				fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+				if err != nil {
+					break
+				}
+				fillers = append(fillers, fd)
+			}
+			for _, fd := range fillers[len(fillers)-room:] {
+				unix.Close(fd)
+			}
+			s, err := t.make()
+			if err == nil {
+				err = s.Close()
+			} else {
+				t.fails(err, "making a selector", unix.EMFILE)
+			}
+			for _, fd := range fillers[:len(fillers)-room] {
+				unix.Close(fd)
+			}
+			restore()
+			if err == nil {
+				continue
+			}
+			if after := openFiles(t); len(after) > len(before) {
+				t.Errorf("with room for %d descriptors, %d are left behind: %v", room, len(after)-len(before), after)
+			}
+		}
+	}},
+}}}
+
+// use has a selector do everything for which it may open descriptors.
+func use(t *T, s selectors.Selector) {
+	t.Helper()
+	a, b := t.pair()
+	key := t.registerWith(s, a, r, nil)
+	t.lasts(s, time.Millisecond)
+	t.lasts(s, 100*time.Microsecond)
+	t.ok(s.Wake(), "Wake")
+	t.same(t.selectsOn(s, -1))
+	waits := t.begin(s, -1)
+	t.ok(s.Wake(), "Wake")
+	t.returnsWith(waits)
+	t.write(b, "x")
+	t.readyOn(s, is(key, r))
+	_, err := s.Unregister(a)
+	t.ok(err, "Unregister")
+	t.close(a, b)
+}
+
+// openFiles is what the process has open, by number.
+func openFiles(t *T) map[int]string {
+	t.Helper()
+	const dir = "/proc/self/fd"
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Skipf("no %s here: %v", dir, err)
+	}
+	files := make(map[int]string)
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		// What was open for ReadDir is gone by now.
+		if file, err := os.Readlink(dir + "/" + e.Name()); err == nil {
+			files[fd] = file
+		}
+	}
+	return files
+}
+
+// interruptAll sends every thread of the process a signal.
+func interruptAll() {
+	entries, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		interruptProcess()
+	}
+	for _, e := range entries {
+		if thread, err := strconv.Atoi(e.Name()); err == nil {
+			unix.Tgkill(os.Getpid(), thread, syscall.SIGURG)
+		}
+	}
+}

@@ -1,0 +1,13 @@
+//go:build unix && !linux
+
+package selectortest
+
+// Nothing is measured, and nothing promised, of these systems beyond what they
+// have in common.
+var (
+	linuxStates []state
+	linuxGroups []group
+)
+
+// interruptAll sends some thread of the process a signal.
+func interruptAll() { interruptProcess() }

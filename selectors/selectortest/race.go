@@ -1,0 +1,5 @@
+//go:build race
+
+package selectortest
+
+const raceEnabled = true

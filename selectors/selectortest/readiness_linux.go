@@ -1,0 +1,197 @@
+package selectortest
+
+import (
+	"encoding/binary"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// linuxStates are the rows as Linux has them.
+var linuxStates = []state{
+	{"PairPeerClosedUnread", 0, func(t *T) int { a, b := t.pair(); t.write(a, "x"); t.close(b); return a }, r | w | rc | hu | er, 0},
+	{"PairSelfShutRead", 0, func(t *T) int { a, _ := t.pair(); unix.Shutdown(a, unix.SHUT_RD); return a }, r | w | rc, 0},
+	{"PairSelfShutWrite", 0, func(t *T) int { a, _ := t.pair(); unix.Shutdown(a, unix.SHUT_WR); return a }, w, 0},
+	{"DgramPairPeerClosed", 0, func(t *T) int { a, b := t.pairOf(unix.SOCK_DGRAM); t.close(b); return a }, w, 0},
+
+	{"PipeWriteFullReaderClosed", anyFile, func(t *T) int { a, b := t.pipe(); t.fill(b); t.close(a); return b }, r | w | er, 0},
+	{"PipeWriteEmptyReaderClosed", anyFile, func(t *T) int { a, b := t.pipe(); t.close(a); return b }, r | w | er, 0},
+
+	{"TCPFresh", 0, func(t *T) int { return t.inet(unix.SOCK_STREAM) }, r | w | hu, 0},
+	{"TCPBound", 0, func(t *T) int { a, _ := t.bound(unix.SOCK_STREAM); return a }, r | w | hu, 0},
+	{"TCPUrgent", 0, func(t *T) int {
+		a, b := t.tcp()
+		t.ok(unix.Sendto(b, []byte("!"), unix.MSG_OOB, nil), "send")
+		t.becomes(a, unix.POLLPRI)
+		return a
+	}, w | p, 0},
+	{"TCPPeerReset", 0, func(t *T) int {
+		a, b := t.tcp()
+		t.reset(b)
+		t.becomes(a, unix.POLLERR)
+		return a
+	}, r | w | rc | hu | er, 0},
+	{"TCPRefused", 0, func(t *T) int {
+		_, address := t.bound(unix.SOCK_STREAM) // and not listening
+		a := t.inet(unix.SOCK_STREAM)
+		t.refused(a, address)
+		t.becomes(a, unix.POLLERR)
+		return a
+	}, r | w | rc | hu | er, 0},
+	{"TCPSelfShutRead", 0, func(t *T) int { a, _ := t.tcp(); unix.Shutdown(a, unix.SHUT_RD); return a }, r | w | rc, 0},
+	{"TCPSelfShutWrite", 0, func(t *T) int { a, _ := t.tcp(); unix.Shutdown(a, unix.SHUT_WR); return a }, w, 0},
+	{"TCPSelfShutBoth", 0, func(t *T) int { a, _ := t.tcp(); unix.Shutdown(a, unix.SHUT_RDWR); return a }, r | w | rc | hu, 0},
+
+	{"UDPUnreachable", 0, func(t *T) int {
+		// The other socket takes datagrams from itself only.
+		other, address := t.bound(unix.SOCK_DGRAM)
+		t.connect(other, address)
+		a := t.inet(unix.SOCK_DGRAM)
+		t.connect(a, address)
+		t.write(a, "x")
+		t.becomes(a, unix.POLLERR)
+		return a
+	}, r | w | er, 0},
+
+	{"RegularFile", anyFile, func(t *T) int { return t.regular() }, r | w, 0},
+	{"Directory", anyFile, func(t *T) int { return t.openFile(t.TempDir(), unix.O_RDONLY) }, r | w, 0},
+	{"DevNull", anyFile, func(t *T) int { return t.openFile("/dev/null", unix.O_RDWR) }, r | w, 0},
+	{"DevZero", anyFile, func(t *T) int { return t.openFile("/dev/zero", unix.O_RDWR) }, r | w, 0},
+	{"DevURandom", anyFile, func(t *T) int { return t.openFile("/dev/urandom", unix.O_RDONLY) }, r | w, 0},
+
+	{"PtyMasterIdle", anyFile, func(t *T) int { master, _ := t.pty(); return master }, w, 0},
+	{"PtyMasterSlaveClosed", anyFile, func(t *T) int { master, slave := t.pty(); t.close(slave); return master }, r | w | hu, 0},
+	{"PtySlaveMasterClosed", anyFile, func(t *T) int { master, slave := t.pty(); t.close(master); return slave }, r | w | hu | er, 0},
+
+	{"EventfdZero", anyFile, func(t *T) int { return t.eventfd(0) }, w, 0},
+	{"EventfdOne", anyFile, func(t *T) int { return t.eventfd(1) }, r | w, 0},
+	{"EventfdMax", anyFile, func(t *T) int { return t.eventfd(^uint64(0) - 1) }, r, 0},
+	{"TimerfdIdle", anyFile, func(t *T) int { return t.timerfd(0) }, 0, 0},
+	{"TimerfdExpired", anyFile, func(t *T) int { fd := t.timerfd(1); t.becomes(fd, unix.POLLIN); return fd }, r, 0},
+	{"InotifyIdle", anyFile, func(t *T) int { return t.inotify(t.TempDir()) }, 0, 0},
+	{"InotifyEvent", anyFile, func(t *T) int {
+		dir := t.TempDir()
+		fd := t.inotify(dir)
+		t.ok(os.WriteFile(filepath.Join(dir, "new"), nil, 0o600), "write a file")
+		return fd
+	}, r, 0},
+	{"EpollEmpty", anyFile, func(t *T) int { fd, _ := t.epoll(); return fd }, 0, 0},
+	{"EpollReady", anyFile, func(t *T) int { fd, peer := t.epoll(); t.write(peer, "x"); return fd }, r, 0},
+	{"PidfdRunning", anyFile, func(t *T) int { fd, _ := t.child(); return fd }, 0, 0},
+	{"PidfdExited", anyFile, func(t *T) int { fd, end := t.child(); end(false); return fd }, r, 0},
+	// A hang-up of what was reaped: since Linux 6.9.
+	{"PidfdReaped", anyFile, func(t *T) int { fd, end := t.child(); end(true); return fd }, r, hu},
+}
+
+// reset closes a TCP socket so that the peer gets a reset instead of an end.
+func (t *T) reset(fd int) {
+	t.Helper()
+	t.ok(unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}), "setsockopt(SO_LINGER)")
+	t.close(fd)
+}
+
+// refused connects to where nobody listens.
+func (t *T) refused(fd int, address unix.Sockaddr) {
+	t.Helper()
+	if err := unix.Connect(fd, address); err != unix.EINPROGRESS {
+		t.Skipf("connect has its answer at once here: %v", err)
+	}
+}
+
+// pty makes a pseudo-terminal.
+func (t *T) pty() (master, slave int) {
+	t.Helper()
+	master, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Skipf("no pseudo-terminals here: /dev/ptmx: %v", err)
+	}
+	t.own(master)
+	t.ok(unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0), "unlock the pseudo-terminal")
+	n, err := unix.IoctlGetInt(master, unix.TIOCGPTN)
+	t.ok(err, "number of the pseudo-terminal")
+	slave, err = unix.Open("/dev/pts/"+strconv.Itoa(n), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Skipf("no pseudo-terminals here: %v", err)
+	}
+	t.own(slave)
+	return master, slave
+}
+
+func (t *T) eventfd(count uint64) int {
+	t.Helper()
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	t.ok(err, "eventfd")
+	t.own(fd)
+	if count != 0 {
+		buf := make([]byte, 8)
+		binary.NativeEndian.PutUint64(buf, count)
+		_, err := unix.Write(fd, buf)
+		t.ok(err, "write to an eventfd")
+	}
+	return fd
+}
+
+// timerfd makes a timer that expires in so many nanoseconds; 0 is never.
+func (t *T) timerfd(ns int64) int {
+	t.Helper()
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC)
+	t.ok(err, "timerfd_create")
+	t.own(fd)
+	t.ok(unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(ns)}, nil), "timerfd_settime")
+	return fd
+}
+
+func (t *T) inotify(dir string) int {
+	t.Helper()
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+	t.ok(err, "inotify_init1")
+	t.own(fd)
+	_, err = unix.InotifyAddWatch(fd, dir, unix.IN_CREATE)
+	t.ok(err, "inotify_add_watch")
+	return fd
+}
+
+// epoll makes an epoll set that watches a socket whose other end is peer.
+func (t *T) epoll() (set, peer int) {
+	t.Helper()
+	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	t.ok(err, "epoll_create1")
+	t.own(set)
+	a, peer := t.pair()
+	t.ok(unix.EpollCtl(set, unix.EPOLL_CTL_ADD, a, &unix.EpollEvent{Events: unix.EPOLLIN}), "epoll_ctl")
+	return set, peer
+}
+
+// child starts a process and makes a pidfd of it. end has it exit, and reaps
+// it or not.
+func (t *T) child() (pidfd int, end func(reap bool)) {
+	t.Helper()
+	cmd := exec.Command("cat")
+	stdin, err := cmd.StdinPipe()
+	t.ok(err, "a pipe")
+	if err := cmd.Start(); err != nil {
+		t.Skipf("no child process: %v", err)
+	}
+	reaped := false
+	t.Cleanup(func() {
+		stdin.Close()
+		if !reaped {
+			cmd.Wait()
+		}
+	})
+	pidfd, err = unix.PidfdOpen(cmd.Process.Pid, 0)
+	if err != nil {
+		t.Skipf("no pidfds here: %v", err)
+	}
+	t.own(pidfd)
+	return pidfd, func(reap bool) {
+		stdin.Close()
+		t.becomes(pidfd, unix.POLLIN)
+		if reaped = reap; reap {
+			t.ok(cmd.Wait(), "the child process")
+		}
+	}
+}

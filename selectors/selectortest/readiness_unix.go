@@ -1,0 +1,130 @@
+//go:build unix
+
+package selectortest
+
+import (
+	"runtime"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"goselectors/selectors"
+)
+
+// A state is a row of the truth table: a file in some state, and what it is
+// ready for. The rows are what the kernel tells poll(2), read as select(2)
+// reads it: readable is IN, HUP or ERR, writable is OUT or ERR.
+type state struct {
+	name string
+	need selectors.Feature
+	make func(t *T) (fd int)
+	is   selectors.Event // everything that there is to tell
+	may  selectors.Event // hints that depend on the kernel's version
+}
+
+func readinessRules() (rules []rule) {
+	for _, s := range slices.Concat(states, linuxStates) {
+		rules = append(rules, rule{s.name, s.need, func(t *T) { reported(t, s) }})
+	}
+	return rules
+}
+
+// reported checks what is reported of a state, for every interest.
+func reported(t *T, s state) {
+	fd := s.make(t)
+	available := r | w
+	for _, c := range []struct {
+		feature selectors.Feature
+		event   selectors.Event
+	}{
+		{selectors.FeaturePriority, p},
+		{selectors.FeatureReadClosed, rc},
+	} {
+		if t.has&c.feature != 0 {
+			available |= c.event
+		}
+	}
+	for _, interest := range []selectors.Event{r, w, p, rc, r | w, r | p, w | p | rc, r | w | p | rc} {
+		if interest &= available; interest == 0 {
+			continue
+		}
+		must := s.is & interest
+		may := s.is&hints | s.may
+		if t.has&selectors.FeatureHangup != 0 {
+			must |= s.is & (hu | er)
+		}
+		if t.has&selectors.FeatureReadClosed != 0 && interest&r != 0 {
+			must |= s.is & rc
+		}
+		if runtime.GOOS != "linux" {
+			// What poll(2) says about ends and errors is every system's own.
+			must, may = must&(interest&(r|w|p)), hints
+		}
+
+		key := t.register(fd, interest, nil)
+		for again := range 2 {
+			got := told(t, key)
+			if again > 0 && must&interest == 0 {
+				must, may = 0, 0 // hints alone are reported once
+			}
+			if got&must != must || got&^(must|may) != 0 {
+				t.Errorf("with interest %v, Select number %d reports %v, want %v", interest, again+1, got, must)
+			}
+		}
+		t.unregister(fd)
+	}
+}
+
+// told is what the next Select tells about the only key.
+func told(t *T, key *selectors.SelectorKey) (events selectors.Event) {
+	t.Helper()
+	for _, entry := range t.selects(0) {
+		if entry.Key != key {
+			t.Fatalf("an entry for fd %d, which is not registered", entry.Key.FD)
+		}
+		events |= entry.Events
+	}
+	return events
+}
+
+// states are the rows on which Unix systems agree.
+var states = []state{
+	{"PairIdle", 0, func(t *T) int { a, _ := t.pair(); return a }, w, 0},
+	{"PairData", 0, func(t *T) int { a, b := t.pair(); t.write(b, "x"); return a }, r | w, 0},
+	{"PairFull", 0, func(t *T) int { a, _ := t.pair(); t.fill(a); return a }, 0, 0},
+	{"PairPeerClosed", 0, func(t *T) int { a, b := t.pair(); t.close(b); return a }, r | w | rc | hu, 0},
+	{"PairDataPeerClosed", 0, func(t *T) int { a, b := t.pair(); t.write(b, "x"); t.close(b); return a }, r | w | rc | hu, 0},
+	{"PairPeerShutWrite", 0, func(t *T) int { a, b := t.pair(); unix.Shutdown(b, unix.SHUT_WR); return a }, r | w | rc, 0},
+
+	{"PipeReadEmpty", anyFile, func(t *T) int { a, _ := t.pipe(); return a }, 0, 0},
+	{"PipeReadData", anyFile, func(t *T) int { a, b := t.pipe(); t.write(b, "x"); return a }, r, 0},
+	{"PipeReadDataWriterClosed", anyFile, func(t *T) int { a, b := t.pipe(); t.write(b, "x"); t.close(b); return a }, r | hu, 0},
+	{"PipeReadEmptyWriterClosed", anyFile, func(t *T) int { a, b := t.pipe(); t.close(b); return a }, r | hu, 0},
+	{"PipeWriteEmpty", anyFile, func(t *T) int { _, b := t.pipe(); return b }, w, 0},
+	{"PipeWriteFull", anyFile, func(t *T) int { _, b := t.pipe(); t.fill(b); return b }, 0, 0},
+
+	{"TCPIdle", 0, func(t *T) int { a, _ := t.tcp(); return a }, w, 0},
+	{"TCPData", 0, func(t *T) int { a, b := t.tcp(); t.write(b, "x"); t.becomes(a, unix.POLLIN); return a }, r | w, 0},
+	{"TCPPeerShutWrite", 0, func(t *T) int {
+		a, b := t.tcp()
+		unix.Shutdown(b, unix.SHUT_WR)
+		t.becomes(a, unix.POLLIN)
+		return a
+	}, r | w | rc, 0},
+	{"TCPPeerClosed", 0, func(t *T) int { a, b := t.tcp(); t.close(b); t.becomes(a, unix.POLLIN); return a }, r | w | rc, 0},
+	{"TCPListening", 0, func(t *T) int { l, _ := t.listen(); return l }, 0, 0},
+	{"TCPListeningQueued", 0, func(t *T) int {
+		l, address := t.listen()
+		t.connect(t.inet(unix.SOCK_STREAM), address)
+		t.becomes(l, unix.POLLIN)
+		return l
+	}, r, 0},
+
+	{"UDPIdle", 0, func(t *T) int { a, _ := t.bound(unix.SOCK_DGRAM); return a }, w, 0},
+	{"UDPData", 0, func(t *T) int {
+		a, address := t.bound(unix.SOCK_DGRAM)
+		t.ok(unix.Sendto(a, []byte("x"), 0, address), "sendto")
+		t.becomes(a, unix.POLLIN)
+		return a
+	}, r | w, 0},
+}

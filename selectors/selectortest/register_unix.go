@@ -1,0 +1,248 @@
+//go:build unix
+
+package selectortest
+
+import (
+	"math"
+	"math/bits"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"goselectors/selectors"
+)
+
+// What Register does, and what it refuses.
+var registerRules = []rule{
+	{"KeyHasWhatWasGiven", 0, func(t *T) {
+		a, _ := t.pair()
+		data := &struct{}{}
+		key := t.register(a, r|w, data)
+		if key.FileObj != any(a) || key.FD != a || key.Events != r|w || key.Data != any(data) {
+			t.Errorf("the key is %+v; want file object and descriptor %d, events %v, data %p", *key, a, r|w, data)
+		}
+		if got, err := t.s.Key(a); err != nil || got != key {
+			t.Errorf("Key(%d) is %v, %v; want what Register returned", a, got, err)
+		}
+		if n := t.s.Len(); n != 1 {
+			t.Errorf("Len is %d, want 1", n)
+		}
+	}},
+
+	{"KeyKeepsModes", 0, func(t *T) {
+		a, _ := t.pair()
+		if key := t.register(a, r|oneShot, nil); key.Events != r|oneShot {
+			t.Errorf("the key has events %v, want %v", key.Events, r|oneShot)
+		}
+	}},
+
+	{"ReportHasTheKey", 0, func(t *T) {
+		a, _ := t.pair()
+		t.ready(is(t.register(a, w, "data"), w))
+	}},
+
+	{"AnyData", 0, func(t *T) {
+		for _, data := range []any{nil, 0, "s", []int{1}, map[string]int{}, func() {}} {
+			a, _ := t.pair()
+			key := t.register(a, w, data)
+			t.ready(is(key, w))
+			t.modify(a, r, data)
+			t.unregister(a)
+		}
+	}},
+
+	{"TwiceIsErrRegistered", 0, func(t *T) {
+		a, b := t.pair()
+		obj := &fdPointer{uintptr(a)}
+		key := t.register(obj, r, "first")
+		for _, again := range []any{obj, a, uintptr(a), &fdPointer{uintptr(a)}} {
+			_, err := t.s.Register(again, r|w, "second")
+			t.fails(err, "Register of a registered descriptor", selectors.ErrRegistered)
+		}
+		if n := t.s.Len(); n != 1 {
+			t.Errorf("Len is %d, want 1", n)
+		}
+		t.stays(key, b)
+	}},
+
+	{"NumberThenObject", 0, func(t *T) {
+		a, b := t.pair()
+		key := t.register(a, r, nil)
+		_, err := t.s.Register(&fdPointer{uintptr(a)}, r, nil)
+		t.fails(err, "Register of an object with a registered descriptor", selectors.ErrRegistered)
+		t.stays(key, b)
+	}},
+
+	{"DuplicatesAreTwo", 0, func(t *T) {
+		a, b := t.pair()
+		other := t.dup(a, 0)
+		first, second := t.register(a, r, "first"), t.register(other, r, "second")
+		t.write(b, "x")
+		t.ready(is(first, r), is(second, r))
+		t.unregister(a)
+		t.ready(is(second, r))
+	}},
+
+	{"NotOpenIsEBADF", 0, func(t *T) {
+		a, b := t.pair()
+		key := t.register(a, r, nil)
+		c, _ := t.pair()
+		c = t.move(c)
+		t.close(c)
+		notOpen := []any{c, uintptr(c), math.MaxInt32, uintptr(math.MaxInt32 + 1), ^uintptr(0) - 1}
+		if bits.UintSize == 64 {
+			// As a C int these are a: what is cut off must not be lost.
+			const cut = 1 << (bits.UintSize / 2)
+			notOpen = append(notOpen, a+cut, uintptr(a)+cut)
+		}
+		for _, fd := range notOpen {
+			if _, err := t.s.Register(fd, r, nil); !tooLarge(err) {
+				t.fails(err, "Register of a number that is not open", unix.EBADF)
+			}
+			if _, err := t.s.Key(fd); err == nil {
+				t.Errorf("%v has a key after all", fd)
+			}
+		}
+		if n := t.s.Len(); n != 1 {
+			t.Errorf("Len is %d, want 1", n)
+		}
+		t.stays(key, b)
+	}},
+
+	{"AgainAfterUnregister", 0, func(t *T) {
+		a, b := t.pair()
+		old := t.register(a, r, "old")
+		t.unregister(a)
+		key := t.register(a, r, "new")
+		if key == old {
+			t.Error("Register returned a key that it had returned before")
+		}
+		t.stays(key, b)
+	}},
+
+	{"ManyTimes", 0, func(t *T) {
+		a, b := t.pair()
+		for range 1000 {
+			t.register(a, r|w, nil)
+			t.unregister(a)
+		}
+		t.stays(t.register(a, r, nil), b)
+	}},
+
+	{"WithOneFD", 0, func(t *T) {
+		// A round of messages, each end unregistered when it has its own.
+		ends := map[*selectors.SelectorKey]int{}
+		for i := range 12 {
+			a, b := t.pair()
+			ends[t.register(a, r, i)] = b
+		}
+		for key, peer := range ends {
+			t.write(peer, "ping")
+			t.ready(is(key, r))
+			t.read(key.FD, "ping")
+			t.unregister(key.FD)
+		}
+		t.silent()
+	}},
+}
+
+// What is registered, and how it is named.
+var keysRules = []rule{
+	{"UnknownIsErrNotRegistered", 0, func(t *T) {
+		a, b := t.pair()
+		key := t.register(a, r, nil)
+		c, d := t.pair()
+		for _, unknown := range []any{c, uintptr(d), &fdPointer{uintptr(c)}, 1 << 20, math.MaxInt32, uintptr(math.MaxInt32 + 1)} {
+			for name, call := range callsWith(t.s, unknown) {
+				if name != "Register" {
+					t.fails(call(), name+" of what is not registered", selectors.ErrNotRegistered)
+				}
+			}
+		}
+		t.stays(key, b)
+	}},
+
+	{"AscendingSnapshot", 0, func(t *T) {
+		var fds []int
+		for range 10 {
+			a, b := t.pair()
+			fds = append(fds, b, a)
+		}
+		for _, fd := range fds {
+			t.register(fd, w, nil)
+		}
+		numbers := func() (got []int) {
+			for key := range t.s.Keys() {
+				got = append(got, key.FD)
+			}
+			return got
+		}
+		slices.Sort(fds)
+		if got := numbers(); !slices.Equal(got, fds) {
+			t.Errorf("Keys yields %v, want %v", got, fds)
+		}
+
+		before := t.s.Keys()
+		n := 0
+		for key := range before {
+			t.unregister(key.FD) // it may be called inside
+			if n++; n == 5 {
+				break
+			}
+		}
+		if got := numbers(); !slices.Equal(got, fds[5:]) {
+			t.Errorf("Keys yields %v, want %v", got, fds[5:])
+		}
+		if got := t.s.Len(); got != len(fds)-5 {
+			t.Errorf("Len is %d, want %d", got, len(fds)-5)
+		}
+		n = 0
+		for key := range before {
+			if key.FD != fds[n] {
+				t.Errorf("entry %d of the old snapshot is fd %d, want %d", n, key.FD, fds[n])
+			}
+			n++
+		}
+		if n != len(fds) {
+			t.Errorf("the old snapshot has %d keys, want %d", n, len(fds))
+		}
+	}},
+
+	{"NeverChange", 0, func(t *T) {
+		a, _ := t.pair()
+		first := t.register(a, r, "first")
+		was := *first
+		second := t.modify(a, w, "second")
+		third := t.modify(a, w, "third")
+		if first == second || second == third {
+			t.Error("Modify returned the key that was, want a new one")
+		}
+		if *first != was || second.Data != any("second") || second.Events != w {
+			t.Errorf("a key has changed: %+v was %+v; %+v", *first, was, *second)
+		}
+		if key := t.unregister(a); key != third {
+			t.Errorf("Unregister returned %+v, want the last key %+v", key, third)
+		}
+	}},
+
+	{"AnyNameWillDo", 0, func(t *T) {
+		a, b := t.pair()
+		obj := &fdPointer{uintptr(a)}
+		key := t.register(obj, r, nil)
+		for _, name := range []any{obj, a, uintptr(a)} {
+			if got, err := t.s.Key(name); err != nil || got != key {
+				t.Errorf("Key(%T) is %v, %v; want the key", name, got, err)
+			}
+		}
+		key = t.modify(uintptr(a), r, "modified")
+		if key.FileObj != any(obj) {
+			t.Errorf("Modify by number made the file object %v, want it as registered", key.FileObj)
+		}
+		t.stays(key, b)
+		if got := t.unregister(a); got != key {
+			t.Errorf("Unregister by number returned %v, want the key", got)
+		}
+		_, err := t.s.Key(obj)
+		t.fails(err, "Key of an object that was unregistered by number", selectors.ErrNotRegistered)
+	}},
+}

@@ -1,0 +1,424 @@
+//go:build unix
+
+package selectortest
+
+import (
+	"golang.org/x/sys/unix"
+
+	"goselectors/selectors"
+)
+
+// Files that were unregistered, closed or replaced: what is left of them in
+// the kernel must not show.
+var staleRules = []rule{
+	{"UnregisteredWhenReady", 0, func(t *T) {
+		a, b := t.pair()
+		other, peer := t.pair()
+		key := t.register(other, r, nil)
+		t.register(a, r, nil)
+		t.write(b, "x")
+		t.unregister(a)
+		t.silent()
+		t.ok(t.s.Wake(), "Wake")
+		t.same(t.selects(-1))
+		t.stays(key, peer)
+	}},
+
+	{"RegisteredAgainWhenReady", 0, func(t *T) {
+		a, b := t.pair()
+		t.register(a, r, "old")
+		t.write(b, "x")
+		t.unregister(a)
+		key := t.register(a, w, "new")
+		t.ready(is(key, w)) // readable, but nobody asked
+	}},
+
+	{"ClosedWhenReady", 0, func(t *T) {
+		a, b := t.pair()
+		a = t.move(a)
+		t.register(a, r|w, nil)
+		t.write(b, "x")
+		t.unregister(a)
+		t.close(a)
+		t.silent()
+	}},
+
+	{"NumberWithNewFile", 0, func(t *T) {
+		// Closed without Unregister, and the number is back with another file.
+		old, oldPeer := t.pair()
+		old = t.move(old)
+		gone := t.register(old, r|w, "old")
+		t.write(oldPeer, "x")
+		a, peer := t.pair()
+		t.place(a, old) // closes what was old
+		key := t.register(old, r, "new")
+		if key == gone || key.Data != any("new") {
+			t.Errorf("Register returned the key %+v", *key)
+		}
+		if n := t.s.Len(); n != 1 {
+			t.Errorf("Len is %d, want 1", n)
+		}
+		t.silent()
+		t.stays(key, peer)
+		t.fails(second(t.s.Register(old, r, nil)), "Register of the new file again", selectors.ErrRegistered)
+		t.unregister(old)
+		t.fails(second(t.s.Unregister(old)), "the second Unregister", selectors.ErrNotRegistered)
+	}},
+
+	{"NumberWithNewFileOften", 0, func(t *T) {
+		a, _ := t.pair()
+		number := t.move(a)
+		for range 8 {
+			a, peer := t.pair()
+			t.place(a, number)
+			t.close(a)
+			t.stays(t.register(number, r, nil), peer)
+		}
+	}},
+
+	{"OrphanIsSilent", 0, func(t *T) {
+		// A file that lives on in a duplicate. Where the kernel knows files by
+		// file and number, as epoll(7) does, it goes on to report the number,
+		// which is closed and cannot be unregistered any more.
+		other, otherPeer := t.pair()
+		key := t.register(other, r, "other")
+		a, b := t.pair()
+		number := t.dup(a, lonely)
+		t.register(number, r|w, "orphan")
+		t.close(number)
+		t.unregister(number)
+		t.write(b, "x")
+		t.silent()
+		t.sleeps()
+		t.stays(key, otherPeer)
+	}},
+
+	{"OrphanThatFired", 0, func(t *T) {
+		a, b := t.pair()
+		number := t.dup(a, lonely)
+		t.ready(is(t.register(number, w, nil), w))
+		t.close(number)
+		t.unregister(number)
+		t.write(b, "x")
+		t.silent()
+		t.sleeps()
+	}},
+
+	{"ManyOrphans", 0, func(t *T) {
+		other, otherPeer := t.pair()
+		key := t.register(other, r, "other")
+		a, _ := t.pair()
+		for range 50 {
+			number := t.dup(a, lonely)
+			t.register(number, w, "orphan")
+			t.close(number)
+			t.unregister(number)
+		}
+		t.silent()
+		t.sleeps()
+		t.stays(key, otherPeer)
+	}},
+
+	{"OrphanDoesNotDisturbModes", 0, func(t *T) {
+		// Getting rid of orphans must not arm what has fired, nor lose what
+		// has not.
+		a, _ := t.pair()
+		fired, firedPeer := t.pair()
+		t.ready(is(t.register(fired, w|oneShot, "fired"), w))
+		armed, armedPeer := t.pair()
+		oneShotKey := t.register(armed, r|oneShot, "armed")
+		level, levelPeer := t.pair()
+		levelKey := t.register(level, r, "level")
+		number := t.dup(a, lonely)
+		t.register(number, w, "orphan")
+		t.close(number)
+		t.unregister(number)
+		t.silent()
+		t.write(firedPeer, "x")
+		t.silent()
+		t.write(armedPeer, "x")
+		t.ready(is(oneShotKey, r))
+		t.silent()
+		t.stays(levelKey, levelPeer)
+		t.ready(is(t.modify(fired, r|w|oneShot, nil), r|w))
+	}},
+
+	{"OrphanIsNotTheNextFile", 0, func(t *T) {
+		// The number of an orphan comes back: what the old file is ready for
+		// is not told of the new one.
+		a, b := t.pair()
+		number := t.dup(a, lonely)
+		t.register(number, r|w, "orphan")
+		t.close(number)
+		t.unregister(number)
+		t.write(b, "x") // the old file can be read and written
+		c, d := t.pair()
+		t.fill(c)
+		t.place(c, number)
+		key := t.register(number, r|w, "new") // the new one can do neither
+		t.silent()
+		t.sleeps()
+		t.write(d, "x")
+		t.ready(is(key, r))
+	}},
+
+	{"ReplacedOrphanIsNotTheNextFile", 0, func(t *T) {
+		// The same, without Unregister.
+		a, b := t.pair()
+		number := t.dup(a, lonely)
+		t.register(number, r|w, "orphan")
+		c, d := t.pair()
+		t.fill(c)
+		t.place(c, number)
+		t.write(b, "x")
+		key := t.register(number, r|w, "new")
+		t.silent()
+		t.sleeps()
+		t.write(d, "x")
+		t.ready(is(key, r))
+		if n := t.s.Len(); n != 1 {
+			t.Errorf("Len is %d, want 1", n)
+		}
+	}},
+
+	{"SameFileOnTheSameNumber", 0, func(t *T) {
+		// Closed and brought back: to the kernel it has never been away.
+		a, b := t.pair()
+		number := t.dup(a, lonely)
+		t.register(number, w, "old")
+		t.close(number)
+		t.unregister(number)
+		t.place(a, number)
+		t.stays(t.register(number, r, "new"), b)
+	}},
+}
+
+// Descriptors that were closed while they are registered.
+var closedDescriptorRules = []rule{
+	{"IsInvalidOnce", selectors.FeatureInvalid, func(t *T) {
+		for _, interest := range []selectors.Event{r | w, w | oneShot} {
+			a, b := t.pair()
+			a = t.move(a)
+			key := t.register(a, interest, nil)
+			t.close(a)
+			t.ready(is(key, er|iv))
+			t.silent()
+			t.sleeps()
+			t.close(b)
+			t.silent()
+			if got, err := t.s.Key(a); err != nil || got != key {
+				t.Errorf("Key is %v, %v; want the key: it is registered until Unregister", got, err)
+			}
+			t.unregister(a)
+		}
+	}},
+
+	{"IsSilentWhereItCannotBeTold", 0, func(t *T) {
+		if t.has&selectors.FeatureInvalid != 0 {
+			t.Skip("the selector has FeatureInvalid, and tells")
+		}
+		a, b := t.pair()
+		a = t.move(a)
+		t.register(a, r|w, nil)
+		t.close(a)
+		t.silent()
+		t.close(b)
+		t.silent()
+		t.unregister(a)
+	}},
+
+	{"LeavesOthers", 0, func(t *T) {
+		a, b := t.pair()
+		key := t.register(a, r, "open")
+		closed := map[*selectors.SelectorKey]int{}
+		for range 3 {
+			c, _ := t.pair()
+			c = t.move(c)
+			closed[t.register(c, r|w, "closed")] = 0
+		}
+		for closedKey := range closed {
+			t.close(closedKey.FD)
+		}
+		t.write(b, "x")
+		open := 0
+		for range 3 {
+			for _, entry := range t.selects(patience) {
+				if entry == is(key, r) {
+					open++
+					continue
+				}
+				n, known := closed[entry.Key]
+				if !known || entry.Events != er|iv {
+					t.Errorf("reported: %v", show([]selectors.Ready{entry}))
+				}
+				closed[entry.Key] = n + 1
+			}
+		}
+		if open < 2 {
+			t.Errorf("the open file, which is ready, was reported by %d of 3 Selects", open)
+		}
+		want := 0
+		if t.has&selectors.FeatureInvalid != 0 {
+			want = 1
+		}
+		for closedKey, n := range closed {
+			if n != want {
+				t.Errorf("fd %d, which is closed, was reported %d times, want %d", closedKey.FD, n, want)
+			}
+		}
+		t.read(a, "x")
+		t.stays(key, b)
+	}},
+
+	{"DoesNotSpin", 0, func(t *T) {
+		a, b := t.pair()
+		key := t.register(a, r, "open")
+		c, _ := t.pair()
+		c = t.move(c)
+		t.register(c, r|w, "closed")
+		t.close(c)
+		t.selects(0)
+		t.sleeps()
+		t.stays(key, b)
+	}},
+
+	{"RegisterReplacesIt", 0, func(t *T) {
+		a, _ := t.pair()
+		a = t.move(a)
+		t.register(a, r, "old")
+		t.close(a)
+		t.selects(0) // may tell
+		c, d := t.pair()
+		t.place(c, a)
+		t.stays(t.register(a, r, "new"), d)
+		if n := t.s.Len(); n != 1 {
+			t.Errorf("Len is %d, want 1", n)
+		}
+	}},
+
+	{"ModifyTakesTheNewFile", 0, func(t *T) {
+		a, _ := t.pair()
+		a = t.move(a)
+		t.register(a, r, "old")
+		t.close(a)
+		t.selects(0) // may tell
+		c, d := t.pair()
+		t.place(c, a)
+		t.modify(a, w, "new")
+		t.stays(t.modify(a, r, "new"), d)
+	}},
+
+	{"ModifyOfClosedIsEBADF", 0, func(t *T) {
+		a, _ := t.pair()
+		a = t.move(a)
+		t.register(a, r, nil)
+		t.close(a)
+		t.selects(0) // may tell
+		t.fails(second(t.s.Modify(a, w, nil)), "Modify of a closed descriptor", unix.EBADF)
+		t.silent()
+		t.unregister(a)
+	}},
+}
+
+// Keys of which only hints are left to tell: the kernel repeats them whether
+// they were asked for or not.
+var hintsOnlyRules = []rule{
+	{"PeerClosed", selectors.FeaturePriority, func(t *T) {
+		a, b := t.pair()
+		t.register(a, p, nil)
+		t.close(b)
+		onlyHints(t, hu|rc)
+	}},
+
+	{"PeerClosedAfterRead", selectors.FeaturePriority, func(t *T) {
+		a, b := t.pair()
+		key := t.register(a, r, nil)
+		t.write(b, "x")
+		t.close(b)
+		batch := t.selects(patience)
+		if len(batch) != 1 || batch[0].Key != key || batch[0].Events&r == 0 {
+			t.Fatalf("the batch is %v, want the key, readable", show(batch))
+		}
+		t.read(a, "x")
+		t.modify(a, p, nil) // not interested in the end of file any more
+		onlyHints(t, hu|rc)
+	}},
+
+	{"PipeReaderClosed", anyFile | selectors.FeaturePriority, func(t *T) {
+		read, write := t.pipe()
+		t.register(write, p, nil)
+		t.close(read)
+		onlyHints(t, hu|er)
+	}},
+
+	{"PipeWriterClosed", anyFile, func(t *T) {
+		read, write := t.pipe()
+		t.register(read, w, nil) // it will never be
+		t.close(write)
+		onlyHints(t, hu|er|rc)
+	}},
+
+	{"LeavesOthers", selectors.FeaturePriority, func(t *T) {
+		other, peer := t.pair()
+		key := t.register(other, r, "other")
+		a, b := t.pair()
+		t.register(a, p, "hung up")
+		t.close(b)
+		t.selects(0) // may tell
+		t.stays(key, peer)
+		t.unregister(a)
+		t.stays(key, peer)
+	}},
+
+	{"ModifyListensAgain", selectors.FeaturePriority, func(t *T) {
+		a, b := t.pair()
+		t.register(a, p, nil)
+		t.close(b)
+		t.selects(0) // may tell
+		t.silent()
+		key := t.modify(a, w|p, nil)
+		for range 2 {
+			batch := t.selects(patience)
+			if len(batch) != 1 || batch[0].Key != key || batch[0].Events&w == 0 {
+				t.Fatalf("the batch is %v, want the key, writable", show(batch))
+			}
+		}
+	}},
+
+	{"ListensOn", selectors.FeaturePriority, func(t *T) {
+		// On Linux a socket that was never connected is hung up. What comes
+		// after the connect has to be told all the same.
+		listener, address := t.listen()
+		a := t.inet(unix.SOCK_STREAM)
+		key := t.register(a, p, nil)
+		for range 3 {
+			t.selects(moment) // may tell
+		}
+		b := t.join(a, listener, address)
+		t.silent()
+		t.ok(unix.Sendto(b, []byte("!"), unix.MSG_OOB, nil), "send")
+		for range 3 {
+			t.ready(is(key, p))
+		}
+	}},
+
+	{"OneShotIsOne", selectors.FeaturePriority, func(t *T) {
+		a, b := t.pair()
+		t.register(a, p|oneShot, nil)
+		t.close(b)
+		onlyHints(t, hu|rc)
+	}},
+}
+
+// onlyHints checks that the only key reports nothing but those hints, not more
+// than once, and that Select sleeps then.
+func onlyHints(t *T, may selectors.Event) {
+	t.Helper()
+	for _, entry := range t.selects(0) {
+		if entry.Events&^may != 0 {
+			t.Errorf("reported: %v, want nothing but hints", entry.Events)
+		}
+	}
+	t.silent()
+	t.sleeps()
+}

@@ -1,0 +1,93 @@
+package selectortest
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"goselectors/selectors"
+)
+
+// How long a Select waits, with nothing registered.
+var timeoutRules = []rule{
+	{"ZeroReturnsAtOnce", 0, func(t *T) {
+		from := time.Now()
+		for range 100 {
+			t.same(t.selects(0))
+		}
+		if took := time.Since(from); took > patience {
+			t.Errorf("100 times Select(0) took %v", took)
+		}
+	}},
+
+	{"NeverEarly", 0, func(t *T) {
+		for _, c := range []struct {
+			timeout time.Duration
+			times   int
+		}{
+			{1, 10},
+			{time.Microsecond, 10},
+			{100 * time.Microsecond, 10},
+			{999 * time.Microsecond, 3},
+			{1001 * time.Microsecond, 3},
+			{3100 * time.Microsecond, 3},
+			// These are the ones that go wrong when milliseconds are made
+			// from floating-point seconds.
+			{9 * time.Millisecond, 1},
+			{13 * time.Millisecond, 1},
+			{18 * time.Millisecond, 1},
+			{26 * time.Millisecond, 1},
+		} {
+			for range c.times {
+				t.lasts(t.s, c.timeout)
+			}
+		}
+	}},
+
+	{"ShortIsNotForEver", 0, func(t *T) {
+		best := time.Duration(math.MaxInt64)
+		for range 10 {
+			from := time.Now()
+			t.same(t.selects(100 * time.Microsecond))
+			best = min(best, time.Since(from))
+		}
+		if best > 250*time.Millisecond {
+			t.Errorf("of 10 times Select(100µs) the shortest took %v", best)
+		}
+	}},
+
+	{"NegativeWaitsForWake", 0, func(t *T) { waitsForWake(t, -1, -time.Hour, math.MinInt64) }},
+	{"HugeWaitsForWake", 0, func(t *T) { waitsForWake(t, math.MaxInt64, math.MaxInt64-1, 1<<62, 290*365*24*time.Hour) }},
+
+	{"SelectIntoReturnsDst", 0, func(t *T) {
+		given := []selectors.Ready{{Key: &selectors.SelectorKey{FD: 1}, Events: selectors.EventRead}}
+		for _, timeout := range []time.Duration{0, time.Millisecond} {
+			batch, err := t.s.SelectInto(given, timeout)
+			t.ok(err, "SelectInto")
+			if len(batch) != 1 || batch[0] != given[0] {
+				t.Errorf("SelectInto with nothing ready returns %v, want what it was given", show(batch))
+			}
+		}
+	}},
+
+	{"SleepAllocatesNothing", 0, func(t *T) {
+		if raceEnabled {
+			t.Skip("the race detector allocates")
+		}
+		buf := make([]selectors.Ready, 0, 1)
+		for _, timeout := range []time.Duration{0, 50 * time.Microsecond} {
+			if n := testing.AllocsPerRun(20, func() { t.s.SelectInto(buf, timeout) }); n != 0 {
+				t.Errorf("SelectInto with %v to wait allocates %v times", timeout, n)
+			}
+		}
+	}},
+}
+
+func waitsForWake(t *T, timeouts ...time.Duration) {
+	for _, timeout := range timeouts {
+		w := t.begin(t.s, timeout)
+		t.waits(w)
+		t.ok(t.s.Wake(), "Wake")
+		t.returnsWith(w)
+	}
+}

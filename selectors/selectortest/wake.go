@@ -1,0 +1,91 @@
+package selectortest
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// Wake, with nothing registered.
+var wakeRules = []rule{
+	{"BeforeSelect", 0, func(t *T) {
+		t.ok(t.s.Wake(), "Wake")
+		t.same(t.selects(-1))
+		t.lasts(t.s, 2*time.Millisecond)
+	}},
+
+	{"DuringSelect", 0, func(t *T) {
+		for range 10 {
+			w := t.begin(t.s, -1)
+			t.ok(t.s.Wake(), "Wake")
+			t.returnsWith(w)
+		}
+		t.lasts(t.s, 2*time.Millisecond)
+	}},
+
+	{"ManyCountAsOne", 0, func(t *T) {
+		// More than a pipe would hold.
+		for range 100_000 {
+			t.ok(t.s.Wake(), "Wake")
+		}
+		t.same(t.selects(-1))
+		t.lasts(t.s, 2*time.Millisecond)
+	}},
+
+	{"ManyDuringSelectAreSoonOver", 0, func(t *T) {
+		w := t.begin(t.s, -1)
+		for range 1000 {
+			t.ok(t.s.Wake(), "Wake")
+		}
+		t.returnsWith(w)
+		// Those that came after it had left count as one for the next.
+		t.same(t.selects(time.Millisecond))
+		t.lasts(t.s, 2*time.Millisecond)
+	}},
+
+	{"FromManyGoroutines", 0, func(t *T) {
+		var stop atomic.Bool
+		selecting := make(chan error, 1)
+		go func() {
+			for !stop.Load() {
+				batch, err := t.s.Select(-1)
+				if err == nil && len(batch) != 0 {
+					err = errors.New("a Wake shows in the batch: " + show(batch))
+				}
+				if err != nil {
+					selecting <- err
+					return
+				}
+			}
+			selecting <- nil
+		}()
+		t.ok(together(4, func(int) error {
+			for range 500 {
+				if err := t.s.Wake(); err != nil {
+					return err
+				}
+			}
+			return nil
+		}), "Wake")
+		stop.Store(true)
+		t.ok(t.s.Wake(), "Wake") // lost if it does not end the last Select
+		t.ok(<-selecting, "Select")
+	}},
+
+	{"NoneIsLost", 0, func(t *T) {
+		// Each Wake is given when the Select before has returned, so that
+		// each has to end one of its own, at whatever point that is.
+		turns := make(chan error)
+		const n = 1000
+		go func() {
+			for range n {
+				_, err := t.s.Select(-1)
+				turns <- err
+			}
+		}()
+		for range n {
+			t.ok(t.s.Wake(), "Wake")
+			t.ok(<-turns, "Select")
+		}
+	}},
+}
