@@ -417,7 +417,21 @@ func (c *core) selectUntil(ctx context.Context, dst []Ready, timeout time.Durati
 	defer c.sel.Unlock()
 
 	given := len(dst)
-	deadline := time.Duration(-1)
+	deadline := time.Duration(-1) // set when the clock is first needed
+	remaining := func() time.Duration {
+		if timeout <= 0 {
+			return timeout
+		}
+		at := now()
+		if deadline < 0 {
+			deadline = at + timeout
+			if deadline < at { // overflow: as good as for ever
+				timeout = -1
+				return timeout
+			}
+		}
+		return max(deadline-at, 0)
+	}
 	for {
 		// First take the wakes, then look at what they may announce.
 		woken := c.takeWakes()
@@ -441,19 +455,8 @@ func (c *core) selectUntil(ctx context.Context, dst []Ready, timeout time.Durati
 		}
 		late := timeout == 0
 		if n == 0 && err == nil && mayWait {
-			left := timeout
-			if timeout > 0 {
-				at := now()
-				if deadline < 0 {
-					deadline = at + timeout
-					if deadline < at { // overflow: as good as for ever
-						timeout, left = -1, -1
-					}
-				} else {
-					left = deadline - at
-				}
-			}
-			if late = timeout > 0 && left <= 0; !late {
+			left := remaining()
+			if late = left == 0; !late {
 				n, err = c.sleep(left)
 				woken = c.takeWakes()
 			}
@@ -466,7 +469,7 @@ func (c *core) selectUntil(ctx context.Context, dst []Ready, timeout time.Durati
 				return dst[:given], err
 			}
 		}
-		if len(dst) > given || woken || late {
+		if len(dst) > given || woken || late || n > 0 && remaining() == 0 {
 			if c.closed.Load() {
 				return dst[:given], c.fail("select", -1, ErrClosed)
 			}
@@ -515,6 +518,7 @@ func (c *core) collect(dst []Ready, n int) ([]Ready, error) {
 	if c.closed.Load() {
 		return dst, c.fail("select", -1, ErrClosed)
 	}
+	given := len(dst)
 	if n > 0 {
 		c.ghosts = 0
 		dst = c.b.collect(c, dst)
@@ -522,7 +526,7 @@ func (c *core) collect(dst []Ready, n int) ([]Ready, error) {
 		// natural. If nothing has changed since, the kernel will repeat them
 		// for ever.
 		if c.ghosts > 0 && c.gens == c.seen {
-			if err := c.b.repair(c); err != nil {
+			if err := c.b.repair(c); err != nil && len(dst) == given {
 				return dst, c.fail("select", -1, err)
 			}
 		}

@@ -63,7 +63,7 @@ func (b *epoll) open(c *core, o options) (err error) {
 	if b.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return os.NewSyscallError("epoll_create1", err)
 	}
-	if err = b.waiter.open(b, &c.wakes, o); err != nil {
+	if err = b.waiter.open(b, c, o); err != nil {
 		unix.Close(b.fd)
 	}
 	return err
@@ -104,6 +104,9 @@ func (b *epoll) ctl(op, fd int, mask, gen uint32) error { return epollCtl(b.fd, 
 
 func (b *epoll) add(fd int, e *entry, known bool) error {
 	err := b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.gen)
+	if err == unix.EINVAL && b.detach() {
+		err = b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.gen)
+	}
 	switch {
 	case err == nil && known:
 		b.suspect = true
@@ -268,8 +271,12 @@ func (b *epoll) repair(c *core) error {
 				return
 			}
 		}
-		if e.events&Exclusive == 0 && b.ctl(unix.EPOLL_CTL_MOD, fd, mask, e.gen) != nil ||
-			e.events&Exclusive != 0 && b.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0) != nil {
+		switch b.ctl(unix.EPOLL_CTL_ADD, fd, 0, 0) {
+		case unix.EEXIST:
+		case nil:
+			b.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0)
+			return
+		default:
 			return
 		}
 		epollCtl(fresh, unix.EPOLL_CTL_ADD, fd, mask, e.gen)

@@ -138,7 +138,7 @@ func (b *epoll) adapt(timeout time.Duration) (n int, err error) {
 			return n, err
 		}
 	}
-	if n == 0 && err == nil && b.wakes.Load() == 0 {
+	if n == 0 && err == nil && b.core.wakes.Load() == 0 {
 		if timeout > 0 {
 			left -= now() - begin
 		}

@@ -113,7 +113,7 @@ func (b *selectBackend) prepare(*core) {
 		b.want[i] = b.want[i][:words]
 		if cap(b.want[i]) > 4*words+16 {
 			b.want[i] = append(fdSet(nil), b.want[i]...)
-			b.got[i] = nil
+			b.asked[i], b.got[i] = nil, nil
 		}
 		b.asked[i] = append(b.asked[i][:0], b.want[i]...)
 	}

@@ -14,10 +14,11 @@ import (
 // waiter is how an epoll set waits.
 type waiter struct {
 	wait  strategy
-	wakes *atomic.Uint32 // the core's
-	waker waker          // ends a blocking wait
+	core  *core
+	waker waker // ends a blocking wait
 
 	parker parker
+	noPark atomic.Bool // parking turned out to be impossible
 	parked atomic.Bool // the goroutine is parked, or about to be
 	timer  int         // a timerfd in the set, for waits that park; -1 until it is needed
 	alarm  time.Duration
@@ -25,8 +26,8 @@ type waiter struct {
 	pace
 }
 
-func (w *waiter) open(b *epoll, wakes *atomic.Uint32, o options) (err error) {
-	w.wait, w.wakes, w.timer = o.wait, wakes, -1
+func (w *waiter) open(b *epoll, c *core, o options) (err error) {
+	w.wait, w.core, w.timer = o.wait, c, -1
 	if err = w.waker.open(); err != nil {
 		return err
 	}
@@ -60,10 +61,23 @@ func (w *waiter) reopen(b *epoll) error {
 			return err
 		}
 	}
-	if w.wait != blocking {
-		return w.parker.attach(b.fd)
-	}
+	w.parker.attached = false
 	return nil
+}
+
+// detach takes the set from behind the gate, for good. The kernel limits how
+// many paths of nested epoll sets a file may have: 100 where they are as long
+// as ours (fs/eventpoll.c, path_limits), so a file that is registered with a
+// hundred selectors, or as a hundred duplicates with one, is EINVAL to the
+// next. Without parking there is no limit.
+func (w *waiter) detach() bool {
+	if w.wait == blocking {
+		return false
+	}
+	w.noPark.Store(true)
+	unix.EpollCtl(w.parker.fd, unix.EPOLL_CTL_DEL, w.parker.set, nil)
+	w.core.interrupt(wakeSelf) // it may be parked
+	return true
 }
 
 func (b *epoll) wake() error {
@@ -74,6 +88,9 @@ func (b *epoll) wake() error {
 }
 
 func (b *epoll) sleep(timeout time.Duration) (int, error) {
+	if b.noPark.Load() {
+		return b.block(timeout)
+	}
 	switch b.wait {
 	case blocking:
 		return b.block(timeout)
@@ -94,11 +111,14 @@ func (b *epoll) park(timeout, bound time.Duration) (n int, late bool, err error)
 		}
 	}
 	b.parked.Store(true)
-	late, err = b.parker.park(b.wakes, bound)
+	late, err = b.parker.park(&b.core.wakes, bound)
 	b.parked.Store(false)
-	if err == nil {
-		n, err = b.poll()
+	if err != nil { // the gate cannot take the set: see detach
+		b.noPark.Store(true)
+		n, err = b.block(timeout)
+		return n, false, err
 	}
+	n, err = b.poll()
 	return n, late, err
 }
 
@@ -152,8 +172,11 @@ type parker struct {
 	set   int  // the selector's epoll set
 	open  bool // the gate is never closed: for comparison
 	tried bool
-	try   func(fd uintptr) bool
-	past  atomic.Bool // the gate's deadline may be in the past
+
+	attached bool  // the set is behind the gate
+	failed   error // to get it there, or to arm the gate
+	try      func(fd uintptr) bool
+	past     atomic.Bool // the gate's deadline may be in the past
 }
 
 var errNotPollable = errors.New("the runtime's poller does not take an epoll descriptor")
@@ -163,10 +186,7 @@ func (p *parker) start(set int, open bool) (err error) {
 	if p.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return err
 	}
-	if err = p.attach(set); err == nil {
-		err = unix.SetNonblock(p.fd, true) // else os.NewFile does not try to poll
-	}
-	if err != nil {
+	if err = unix.SetNonblock(p.fd, true); err != nil { // else os.NewFile does not try to poll
 		unix.Close(p.fd)
 		return err
 	}
@@ -181,31 +201,38 @@ func (p *parker) start(set int, open bool) (err error) {
 	return err
 }
 
-// attach puts the selector's set behind the gate.
-func (p *parker) attach(set int) error {
-	mask := uint32(unix.EPOLLONESHOT)
-	if p.open {
-		mask = unix.EPOLLIN | unix.EPOLLET
-	}
-	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, set, &unix.EpollEvent{Events: mask})
-}
-
-// arm lets the next event through the gate, also one that is there already.
+// arm lets the next event through the gate, also one that is there already;
+// with mask 0, none. The set comes behind the gate when it is first armed:
+// while an epoll set is inside another one, registrations with it take longer.
 func (p *parker) arm(mask uint32) error {
-	if p.open {
+	if p.attached && p.open {
 		return nil
 	}
-	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_MOD, p.set, &unix.EpollEvent{Events: mask | unix.EPOLLONESHOT})
+	ev := unix.EpollEvent{Events: mask | unix.EPOLLONESHOT}
+	if p.open {
+		ev.Events = unix.EPOLLIN | unix.EPOLLET
+	}
+	err := error(unix.ENOENT)
+	if p.attached {
+		err = unix.EpollCtl(p.fd, unix.EPOLL_CTL_MOD, p.set, &ev)
+	}
+	if err == unix.ENOENT {
+		err = unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, p.set, &ev)
+	}
+	p.attached = err == nil
+	return err
 }
 
 // look is what the runtime calls before parking, and each time it thinks there
 // may be something.
 func (p *parker) look(uintptr) bool {
-	if !p.tried && !p.open {
+	if !p.tried {
 		// The runtime cleared its own readiness before this call, so that an
 		// event that passes the gate from now on is remembered.
 		p.tried = true
-		return p.arm(unix.EPOLLIN) != nil
+		if p.failed = p.arm(unix.EPOLLIN); p.failed != nil || !p.open {
+			return p.failed != nil
+		}
 	}
 	var ev [1]unix.EpollEvent
 	n, _, _ := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&ev)), 1, 0, 0, 0)
@@ -236,7 +263,7 @@ func (p *parker) park(wakes *atomic.Uint32, bound time.Duration) (late bool, err
 			p.past.Store(true)
 		}
 		if err == nil {
-			return false, nil
+			return false, p.failed
 		}
 		p.arm(0)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
