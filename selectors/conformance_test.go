@@ -32,3 +32,22 @@ func TestConformance(t *testing.T) {
 		}
 	}
 }
+
+// TestConformanceForeign does the same with a selector as others may write
+// them: not of this package, and for sockets only.
+func TestConformanceForeign(t *testing.T) {
+	backends := selectors.Backends()
+	if len(backends) == 0 {
+		t.Skip("no backend on this platform")
+	}
+	selectortest.Run(t, func() (selectors.Selector, error) {
+		s, err := backends[0].New()
+		return socketsOnly{s}, err
+	})
+}
+
+type socketsOnly struct{ selectors.Selector }
+
+func (s socketsOnly) Features() selectors.Feature {
+	return s.Selector.Features() &^ selectors.FeatureAnyFile
+}

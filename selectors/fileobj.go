@@ -31,19 +31,37 @@ func withFD(fileobj any, f func(fd int) error) error {
 	}
 	switch v := fileobj.(type) {
 	case syscall.Conn:
-		rc, err := v.SyscallConn()
-		if err != nil {
-			return closedFile(err)
-		}
-		var failed error
-		if err := rc.Control(func(fd uintptr) { failed = withNumber(fd, f) }); err != nil {
-			return closedFile(err)
-		}
-		return failed
+		return borrow(v, f)
 	case fder:
 		return withNumber(v.Fd(), f)
 	}
 	return fmt.Errorf("%w: %T has neither SyscallConn nor Fd", ErrInvalidFileObj, fileobj)
+}
+
+// borrow calls f with the descriptor of a syscall.Conn. Some that were never
+// opened, new(os.File) for one, panic when asked.
+func borrow(conn syscall.Conn, f func(fd int) error) (err error) {
+	lent := false
+	defer func() {
+		if !lent && err == nil {
+			if r := recover(); r != nil {
+				err = fmt.Errorf("%w: %T: %v", ErrInvalidFileObj, conn, r)
+			}
+		}
+	}()
+	rc, err := conn.SyscallConn()
+	if err != nil {
+		return closedFile(err)
+	}
+	var failed error
+	err = rc.Control(func(fd uintptr) {
+		lent = true
+		failed = withNumber(fd, f)
+	})
+	if err != nil {
+		return closedFile(err)
+	}
+	return failed
 }
 
 func withNumber(fd uintptr, f func(fd int) error) error {
@@ -60,7 +78,7 @@ func withNumber(fd uintptr, f func(fd int) error) error {
 // net and package os say it in different ways, and RawConn.Control of a closed
 // file with internal/poll's own error that matches neither.
 func closedFile(err error) error {
-	if errors.Is(err, syscall.EINVAL) || errors.Is(err, os.ErrInvalid) { // a nil *net.TCPConn, a zero os.File
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, os.ErrInvalid) { // a nil or zero *net.TCPConn
 		return fmt.Errorf("%w: %w", ErrInvalidFileObj, err)
 	}
 	return fmt.Errorf("%w: %w", os.ErrClosed, errBadFD)

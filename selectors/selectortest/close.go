@@ -59,7 +59,7 @@ var closeRules = []rule{
 	}},
 
 	{"BesideWake", 0, func(t *T) {
-		for range 50 {
+		for range 12 {
 			s := t.open()
 			w := make(chan error, 1)
 			go func() {

@@ -375,7 +375,7 @@ var closeFileRules = []rule{
 	}},
 
 	{"BesideChanges", 0, func(t *T) {
-		for range 20 {
+		for range 8 {
 			s := t.open()
 			a, b := t.pair()
 			done := make(chan error, 1)

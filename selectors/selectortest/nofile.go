@@ -36,6 +36,7 @@ var notFiles = []struct {
 	{"nil map with Fd", fdMap(nil)},
 	{"nil func with Fd", fdFunc(nil)},
 	{"zero net.TCPConn", new(net.TCPConn)},
+	{"zero os.File", new(os.File)},
 	{"string", "0"},
 	{"float64", 0.0},
 	{"int32", int32(0)},
