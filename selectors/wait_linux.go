@@ -113,10 +113,11 @@ func (b *epoll) park(timeout, bound time.Duration) (n int, late bool, err error)
 	b.parked.Store(true)
 	late, err = b.parker.park(&b.core.wakes, bound)
 	b.parked.Store(false)
-	if err != nil { // the gate cannot take the set: see detach
+	if err != nil {
+		// The gate does not take the set: see detach. The core looks for wakes
+		// that went to the gate and calls again.
 		b.noPark.Store(true)
-		n, err = b.block(timeout)
-		return n, false, err
+		return 0, false, nil
 	}
 	n, err = b.poll()
 	return n, late, err
