@@ -286,7 +286,7 @@ func newModelWorld(contenders []*contender) *modelWorld {
 	m := &modelWorld{files: map[string]modelFile{}, refs: map[modelFile]int{}}
 	for _, c := range contenders {
 		m.selectors = append(m.selectors, &modelSelector{
-			world: m, have: c.Features(), byNumber: c.Features()&selectors.FeatureInvalid != 0, keys: map[string]*modelKey{}, ghosts: map[modelGhost]bool{},
+			world: m, have: c.Features(), byNumber: c.Features()&selectors.FeatureInvalid != 0, keys: map[string]*modelKey{},
 		})
 	}
 	return m
@@ -407,22 +407,6 @@ type modelSelector struct {
 	have     selectors.Feature
 	byNumber bool // the kernel keeps no set: it looks at what has the number now
 	keys     map[string]*modelKey
-	ghosts   map[modelGhost]bool
-}
-
-// A modelGhost is a registration that may have outlived its key in the kernel's
-// set: the number had left the file when the key went.
-type modelGhost struct {
-	name string
-	file modelFile
-}
-
-// drop forgets a key, or what it was before a change.
-func (s *modelSelector) drop(name string) {
-	if k := s.keys[name]; k != nil && k.left() {
-		s.ghosts[modelGhost{name, k.file}] = true
-	}
-	delete(s.keys, name)
 }
 
 // modelKey is a registration.
@@ -460,7 +444,7 @@ func (s *modelSelector) expect(op operation, got result) result {
 		if s.keys[op.args[0]] == nil {
 			return result{text: errorText(selectors.ErrNotRegistered)}
 		}
-		s.drop(op.args[0])
+		delete(s.keys, op.args[0])
 		return result{text: "ok"}
 	}
 	events, err := parseEvents(op.args[1])
@@ -509,13 +493,8 @@ func (s *modelSelector) register(name string, events selectors.Event, did bool) 
 			if !old.left() || !did {
 				return selectors.ErrRegistered
 			}
-		case s.ghosts[modelGhost{name, file}] && !did:
-			// The set knows this file under this number, but from a key
-			// before. It cannot tell.
-			return selectors.ErrRegistered
 		}
 	}
-	s.drop(name)
 	s.keys[name] = &modelKey{events: events, file: file, identity: file.identity()}
 	return nil
 }
@@ -531,7 +510,6 @@ func (s *modelSelector) modify(name string, events selectors.Event) error {
 	case file == nil:
 		return unix.EBADF
 	}
-	s.drop(name)
 	s.keys[name] = &modelKey{events: events, file: file, identity: file.identity()}
 	return nil
 }
@@ -551,6 +529,14 @@ func (s *modelSelector) selectNow(got report) report {
 			choices = append(choices, selectors.EventError|selectors.EventInvalid)
 		case s.byNumber:
 			choices = append(choices, s.told(k, now))
+		case s.always(k.file):
+			// The kernel does not watch it; the selector looks what has the
+			// number now.
+			if k.events&(selectors.EventRead|selectors.EventWrite) != 0 && (now == nil || now.identity() != k.file.identity()) {
+				k.silent = true
+				continue
+			}
+			choices = append(choices, s.told(k, k.file))
 		case !k.left():
 			choices = append(choices, s.told(k, k.file))
 		default:
@@ -560,7 +546,7 @@ func (s *modelSelector) selectNow(got report) report {
 			// long as a duplicate keeps that open.
 			choices = append(choices, 0)
 			for _, f := range append(k.later, k.file) {
-				if f != nil && (s.world.refs[f] > 0 || s.always(f)) {
+				if f != nil && s.world.refs[f] > 0 {
 					choices = append(choices, s.told(k, f))
 				}
 			}
