@@ -18,7 +18,7 @@ func SelectContext(ctx context.Context, s Selector, dst []Ready) ([]Ready, error
 	if own, ok := s.(interface{ inner() *core }); ok && own.inner().self == s {
 		c := own.inner()
 		defer context.AfterFunc(ctx, func() { c.interrupt(wakeSelf) })()
-		return c.selectUntil(ctx, dst, -1)
+		return c.selectUntil(ctx.Err, dst, -1)
 	}
 	defer context.AfterFunc(ctx, func() { s.Wake() })()
 	given := len(dst)

@@ -1,7 +1,6 @@
 package selectors
 
 import (
-	"context"
 	"errors"
 	"iter"
 	"sync"
@@ -408,14 +407,18 @@ func (c *core) SelectInto(dst []Ready, timeout time.Duration) ([]Ready, error) {
 	return c.selectUntil(nil, dst, timeout)
 }
 
-// selectUntil is the one Select behind all others. It ends with ctx, if there
-// is one: who cancels it calls interrupt.
-func (c *core) selectUntil(ctx context.Context, dst []Ready, timeout time.Duration) ([]Ready, error) {
+// selectUntil is the one Select behind all others. If ended is not nil, it says
+// whether to end with an error; who changes its mind calls interrupt.
+func (c *core) selectUntil(ended func() error, dst []Ready, timeout time.Duration) ([]Ready, error) {
 	if !c.sel.TryLock() {
 		return dst, c.fail("select", -1, ErrConcurrentSelect)
 	}
-	defer c.sel.Unlock()
+	dst, err := c.selectLocked(ended, dst, timeout)
+	c.sel.Unlock() // not deferred, for speed: nobody else's code has run
+	return dst, err
+}
 
+func (c *core) selectLocked(ended func() error, dst []Ready, timeout time.Duration) ([]Ready, error) {
 	given := len(dst)
 	deadline := time.Duration(-1) // set when the clock is first needed
 	remaining := func() time.Duration {
@@ -443,8 +446,10 @@ func (c *core) selectUntil(ctx context.Context, dst []Ready, timeout time.Durati
 		if c.restless.Load() != 0 {
 			c.look()
 		}
-		if ctx != nil && ctx.Err() != nil {
-			return dst, ctx.Err()
+		if ended != nil {
+			if err := ended(); err != nil {
+				return dst, err
+			}
 		}
 
 		mayWait := timeout != 0 && !woken && c.hot.Load() == 0
@@ -514,7 +519,12 @@ func (c *core) sleep(left time.Duration) (int, error) {
 // collect turns what the kernel said into Ready entries.
 func (c *core) collect(dst []Ready, n int) ([]Ready, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	dst, err := c.collectLocked(dst, n)
+	c.mu.Unlock()
+	return dst, err
+}
+
+func (c *core) collectLocked(dst []Ready, n int) ([]Ready, error) {
 	if c.closed.Load() {
 		return dst, c.fail("select", -1, ErrClosed)
 	}

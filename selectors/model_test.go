@@ -493,6 +493,10 @@ func (s *modelSelector) register(name string, events selectors.Event, did bool) 
 			if !old.left() || !did {
 				return selectors.ErrRegistered
 			}
+		case old.identity == file.identity() && !did:
+			// A ghost of this very file, back under its number: the set knows
+			// it, and fstat(2) cannot tell two anonymous files apart.
+			return selectors.ErrRegistered
 		}
 	}
 	s.keys[name] = &modelKey{events: events, file: file, identity: file.identity()}

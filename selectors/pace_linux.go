@@ -60,8 +60,8 @@ func (p *pace) choose(at time.Duration) way {
 	park, block := p.usual[byParking], p.usual[byBlocking]
 	w := byParking
 	switch {
-	case block > park+much || p.mean[byBlocking] > 2*p.mean[byParking]:
-	case park > block+much || p.mean[byParking] > 2*p.mean[byBlocking] || min(park, block) < logOf(brief):
+	case block > park+much || p.mean[byBlocking] > 3*p.mean[byParking]:
+	case park > block+much || p.mean[byParking] > 3*p.mean[byBlocking] || min(park, block) < logOf(brief):
 		w = byBlocking
 	}
 	p.since++
@@ -103,8 +103,6 @@ func logOf(d time.Duration) log2 {
 	return log2(n<<8) + log2(uint64(d)<<8>>n&255)
 }
 
-func (l log2) duration() time.Duration { return 1 << (l >> 8) }
-
 // blocked counts the threads that adaptive waits block at this moment, in the
 // whole process. The runtime never ends a thread that it had to start, so they
 // are kept to a handful, however many selectors there are.
@@ -145,6 +143,9 @@ func (b *epoll) adapt(timeout time.Duration) (n int, err error) {
 		if left > 0 || timeout < 0 {
 			n, _, err = b.park(left, 0)
 		}
+	}
+	if n != 0 && !b.foreign() && b.known[w] && !b.trial {
+		return n, err // our own timer or waker ended it: that says nothing of the way
 	}
 	end := now()
 	b.slept(w, end-begin, end)

@@ -46,7 +46,8 @@ type Selector interface {
 	// key's file has been closed meanwhile and the number has come back with
 	// another file: then the old key is replaced. Poll and select cannot tell
 	// two anonymous files (eventfd, timerfd, signalfd, inotify, epoll) that
-	// had the same number apart when both were registered by number.
+	// had the same number apart when both were registered by number; nor can
+	// epoll if the number went from one to the other and back.
 	//
 	// Regular files, directories and the likes of /dev/null are always ready,
 	// on every backend.
