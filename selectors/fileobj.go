@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"sync"
 	"syscall"
 )
 
@@ -41,28 +42,44 @@ func withFD(fileobj any, f func(fd int) error) error {
 // borrow calls f with the descriptor of a syscall.Conn. Some that were never
 // opened, new(os.File) for one, panic when asked.
 func borrow(conn syscall.Conn, f func(fd int) error) (err error) {
-	lent := false
+	l := loans.Get().(*loan)
+	l.f, l.lent, l.err = f, false, nil
 	defer func() {
-		if !lent && err == nil {
+		if !l.lent && err == nil {
 			if r := recover(); r != nil {
 				err = fmt.Errorf("%w: %T: %v", ErrInvalidFileObj, conn, r)
 			}
 		}
+		l.f = nil
+		loans.Put(l)
 	}()
 	rc, err := conn.SyscallConn()
 	if err != nil {
 		return closedFile(err)
 	}
-	var failed error
-	err = rc.Control(func(fd uintptr) {
-		lent = true
-		failed = withNumber(fd, f)
-	})
-	if err != nil {
+	if err = rc.Control(l.use); err != nil {
 		return closedFile(err)
 	}
-	return failed
+	return l.err
 }
+
+// A loan is what RawConn.Control calls. They are kept, because a closure would
+// have to be allocated for each call.
+type loan struct {
+	f    func(fd int) error
+	use  func(fd uintptr)
+	lent bool
+	err  error // of f
+}
+
+var loans = sync.Pool{New: func() any {
+	l := &loan{}
+	l.use = func(fd uintptr) {
+		l.lent = true
+		l.err = withNumber(fd, l.f)
+	}
+	return l
+}}
 
 func withNumber(fd uintptr, f func(fd int) error) error {
 	if fd == ^uintptr(0) { // what a closed os.File's Fd says

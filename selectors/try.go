@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 )
 
 // TryRead reads once without waiting, from a descriptor, a connection of
@@ -16,35 +17,67 @@ import (
 // by the time it asks.
 //
 // The descriptor should be in non-blocking mode, as all of package net's are
-// and all that os opened as pipes or sockets. On one in blocking mode TryRead
-// asks poll(2) first; then a read by somebody else in between can make it
-// block.
-func TryRead(fileobj any, p []byte) (int, error) {
-	n := 0
-	err := withFD(fileobj, func(fd int) (err error) {
-		n, err = tryRead(fd, p)
-		return err
-	})
+// and all that os opened as pipes or sockets. Of others TryRead asks the mode,
+// and on one in blocking mode also poll(2); then a read by somebody else in
+// between can make it block.
+func TryRead(fileobj any, p []byte) (n int, err error) {
+	if fd, number := asNumber(fileobj); number && fd >= 0 { // without a closure, so without allocating
+		n, err = tryRead(fd, p, false)
+	} else {
+		n, err = tryObject(fileobj, p, tryRead)
+	}
 	return n, tried("read", err)
 }
 
 // TryWrite writes once without waiting; it is TryRead's counterpart. It
 // returns how much the kernel took, which may be less than all of p without an
 // error. Where there is no room at all it is [ErrWouldBlock].
-func TryWrite(fileobj any, p []byte) (int, error) {
-	n := 0
-	err := withFD(fileobj, func(fd int) (err error) {
-		n, err = tryWrite(fd, p)
-		return err
-	})
+func TryWrite(fileobj any, p []byte) (n int, err error) {
+	if fd, number := asNumber(fileobj); number && fd >= 0 {
+		n, err = tryWrite(fd, p, false)
+	} else {
+		n, err = tryObject(fileobj, p, tryWrite)
+	}
 	return n, tried("write", err)
 }
+
+func tryObject(fileobj any, p []byte, try func(fd int, p []byte, nonblock bool) (int, error)) (int, error) {
+	a := attempts.Get().(*attempt)
+	_, a.nonblock = fileobj.(net.Conn) // package net sees to that
+	a.p, a.try, a.n = p, try, 0
+	err := withFD(fileobj, a.f)
+	n := a.n
+	a.p = nil
+	attempts.Put(a)
+	return n, err
+}
+
+// An attempt is what withFD calls. They are kept, as loans are.
+type attempt struct {
+	try      func(fd int, p []byte, nonblock bool) (int, error)
+	p        []byte
+	nonblock bool
+	n        int
+	f        func(fd int) error
+}
+
+var attempts = sync.Pool{New: func() any {
+	a := &attempt{}
+	a.f = func(fd int) (err error) {
+		a.n, err = a.try(fd, a.p, a.nonblock)
+		return err
+	}
+	return a
+}}
 
 // TryAccept accepts one connection without waiting, from a net.Listener that
 // is a syscall.Conn or a listening descriptor. Where none is queued it is
 // [ErrWouldBlock]. A connection that was reset while it queued is passed over.
+//
+// At the limit of open files it is EMFILE, and the connection stays in the
+// queue. A net.Conn needs two descriptors while it is made.
 func TryAccept(listener any) (net.Conn, error) {
-	fd, err := TryAcceptFD(listener)
+	fd, err := tryListener(listener, tryAcceptSpare)
 	if err != nil {
 		return nil, err
 	}
@@ -54,10 +87,12 @@ func TryAccept(listener any) (net.Conn, error) {
 
 // TryAcceptFD is TryAccept for those who keep descriptors: the new one is
 // non-blocking and closed on exec, and the caller's to close.
-func TryAcceptFD(listener any) (int, error) {
+func TryAcceptFD(listener any) (int, error) { return tryListener(listener, tryAccept) }
+
+func tryListener(listener any, try func(fd int) (int, error)) (int, error) {
 	conn := -1
 	err := withFD(listener, func(fd int) (err error) {
-		conn, err = tryAccept(fd)
+		conn, err = try(fd)
 		return err
 	})
 	return conn, tried("accept", err)

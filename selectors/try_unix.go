@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,8 +37,8 @@ func retry(call func() (int, error)) (int, error) {
 	}
 }
 
-func tryRead(fd int, p []byte) (int, error) {
-	if unready(fd, unix.POLLIN) {
+func tryRead(fd int, p []byte, nonblock bool) (int, error) {
+	if !nonblock && unready(fd, unix.POLLIN) {
 		return 0, ErrWouldBlock
 	}
 	n, err := retry(func() (int, error) { return unix.Read(fd, p) })
@@ -53,8 +54,8 @@ func datagrams(fd int) bool {
 	return err == nil && kind != unix.SOCK_STREAM && kind != unix.SOCK_SEQPACKET
 }
 
-func tryWrite(fd int, p []byte) (int, error) {
-	if unready(fd, unix.POLLOUT) {
+func tryWrite(fd int, p []byte, nonblock bool) (int, error) {
+	if !nonblock && unready(fd, unix.POLLOUT) {
 		return 0, ErrWouldBlock
 	}
 	return retry(func() (int, error) { return unix.Write(fd, p) })
@@ -75,6 +76,22 @@ func tryAccept(fd int) (int, error) {
 		return -1, err
 	}
 	return conn, nil
+}
+
+// tryAcceptSpare is tryAccept that leaves room for one more descriptor, so that
+// fileConn does not fail with a connection in its hands.
+func tryAcceptSpare(fd int) (int, error) {
+	syscall.ForkLock.RLock()
+	spare, err := unix.Dup(fd)
+	if err == nil {
+		unix.CloseOnExec(spare)
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(spare)
+	return tryAccept(fd)
 }
 
 // fileConn makes a descriptor a connection of package net, and takes it.
