@@ -152,6 +152,7 @@ func (b *epoll) modify(fd int, e *entry, events Event, gen uint32) error {
 		return nil
 	}
 	if err == unix.ENOENT { // the number has another file by now
+		b.suspect = true
 		err = b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(events), gen)
 	}
 	if err = b.outcome(fd, e, err); err == errExists {
