@@ -1,0 +1,194 @@
+package selectors_test
+
+import (
+	"os"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"goselectors/selectors"
+
+	"golang.org/x/sys/unix"
+)
+
+// The ported cases that are made of Linux's own calls; the lists are in the
+// other ported_ files.
+
+// TestPollingConcurrentInterruption: signals to the very thread that waits.
+// They are no error, and the Select waits its time.
+func TestPollingConcurrentInterruption(t *testing.T) {
+	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+		r, _ := pipe(t)
+		register(t, s, r, read)
+		const timeout = 150 * time.Millisecond
+		thread := make(chan int, 1)
+		c := make(chan answer, 1)
+		go func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			thread <- unix.Gettid()
+			begun := time.Now()
+			ready, err := s.Select(timeout)
+			c <- answer{ready, err, time.Since(begun)}
+		}()
+		id := <-thread
+		stop := time.After(timeout / 2)
+		for ringing := true; ringing; {
+			select {
+			case <-stop:
+				ringing = false
+			default:
+				// SIGURG is what the runtime itself interrupts threads with.
+				if err := unix.Tgkill(os.Getpid(), id, unix.SIGURG); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(200 * time.Microsecond)
+			}
+		}
+		if a := await(t, c); a.err != nil || len(a.ready) != 0 || a.took < timeout {
+			t.Errorf("Select(%v) returned %v, %v after %v", timeout, a.ready, a.err, a.took)
+		}
+	})
+}
+
+// TestAsyncioPtyHangup: the end of a terminal shows as readable, and the read
+// as EIO.
+func TestAsyncioPtyHangup(t *testing.T) {
+	open := func(name string) int {
+		fd, err := unix.Open(name, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Skip("needs pseudo-terminals: ", err)
+		}
+		return own(t, fd)
+	}
+	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+		master := open("/dev/ptmx")
+		if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
+			t.Fatal(err)
+		}
+		n, err := unix.IoctlGetInt(master, unix.TIOCGPTN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slave := open("/dev/pts/" + strconv.Itoa(n))
+		register(t, s, master, read)
+		register(t, s, slave, read)
+		expectSilence(t, s)
+		put(t, slave, "output")
+		awaitReadable(t, master)
+		expect(t, s, batch{master: read})
+		if got := take(t, master, 16); got != "output" {
+			t.Errorf("read %q", got)
+		}
+		put(t, master, "input\n")
+		awaitReadable(t, slave)
+		awaitReadable(t, master)
+		expect(t, s, batch{slave: read, master: read}) // with the echo
+		drain(t, master)
+		drain(t, slave)
+		expectSilence(t, s)
+
+		unregister(t, s, slave)
+		shut(t, slave)
+		awaitReadable(t, master)
+		expectExactly(t, s, batch{master: read | hints(s, selectors.EventHangup)})
+		if _, err := unix.Read(master, make([]byte, 1)); err != unix.EIO {
+			t.Errorf("read at the end: %v", err)
+		}
+	})
+}
+
+// TestLibuvPollNested: a selector's epoll set may itself be watched, and is
+// silent while there is nothing in it; and files of all of Linux's kinds.
+func TestLibuvPollNested(t *testing.T) {
+	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+		set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set = own(t, set)
+		r, w := pipe(t)
+		if err := unix.EpollCtl(set, unix.EPOLL_CTL_ADD, r, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
+			t.Fatal(err)
+		}
+		register(t, s, set, read)
+		expectSilence(t, s)
+		c := selecting(s, patience)
+		put(t, w, "x")
+		a := await(t, c)
+		if a.err != nil || len(a.ready) != 1 || a.ready[0].Key.FD != set || a.ready[0].Events != read {
+			t.Errorf("Select returned %v, %v", a.ready, a.err)
+		}
+		drain(t, r)
+		expectSilence(t, s)
+	})
+}
+
+// TestLinuxFiles: what Linux tells through descriptors.
+func TestLinuxFiles(t *testing.T) {
+	for _, kind := range []struct {
+		name string
+		make func(t *testing.T) (fd int, stir func())
+	}{
+		{"eventfd", func(t *testing.T) (int, func()) {
+			fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fd = own(t, fd)
+			return fd, func() { put(t, fd, "\x01\x01\x01\x01\x01\x01\x01\x01") }
+		}},
+		{"timerfd", func(t *testing.T) (int, func()) {
+			fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fd = own(t, fd)
+			return fd, func() {
+				if err := unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(1000)}, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}},
+		{"inotify", func(t *testing.T) (int, func()) {
+			fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fd = own(t, fd)
+			dir := t.TempDir()
+			if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE); err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			return fd, func() {
+				n++
+				if err := os.WriteFile(dir+"/"+strconv.Itoa(n), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}},
+	} {
+		t.Run(kind.name, func(t *testing.T) {
+			eachSelector(t, func(t *testing.T, s selectors.Selector) {
+				fd, stir := kind.make(t)
+				register(t, s, fd, read)
+				expectSilence(t, s)
+				for range 3 {
+					stir()
+					expect(t, s, batch{fd: read})
+					drainOnce(t, fd)
+					expectSilence(t, s)
+				}
+			})
+		})
+	}
+}
+
+func drainOnce(t *testing.T, fd int) {
+	t.Helper()
+	if _, err := unix.Read(fd, make([]byte, 4096)); err != nil {
+		t.Fatal(err)
+	}
+}

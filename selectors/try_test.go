@@ -1,0 +1,450 @@
+//go:build unix
+
+package selectors_test
+
+import (
+	"errors"
+	"io"
+	"math"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"goselectors/selectors"
+
+	"golang.org/x/sys/unix"
+)
+
+// A numbered file object has an Fd method and nothing else.
+type numbered struct{ fd int }
+
+func (n numbered) Fd() uintptr { return uintptr(n.fd) }
+
+// objects are the ways to name a descriptor.
+func objects(fd int) map[string]any {
+	return map[string]any{"int": fd, "uintptr": uintptr(fd), "Fd": numbered{fd}}
+}
+
+// setBlocking puts a fixture in blocking mode.
+func setBlocking(t *testing.T, fds ...int) {
+	t.Helper()
+	for _, fd := range fds {
+		if err := unix.SetNonblock(fd, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// bounded runs f, which must not block.
+func bounded(t *testing.T, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatal("a call that must not block blocks")
+	}
+}
+
+func TestTryReadAndWrite(t *testing.T) {
+	for _, mode := range []string{"non-blocking", "blocking"} {
+		for _, kind := range []struct {
+			name string
+			make func(testing.TB) (r, w int)
+		}{{"pipe", pipe}, {"unix", pair}, {"tcp", tcpPair}} {
+			t.Run(kind.name+"/"+mode, func(t *testing.T) {
+				r, w := kind.make(t)
+				if mode == "blocking" {
+					setBlocking(t, r, w)
+				}
+				to := objects(w)
+				for name, from := range objects(r) {
+					bounded(t, func() {
+						buf := make([]byte, 8)
+						if n, err := selectors.TryRead(from, buf); n != 0 || err != selectors.ErrWouldBlock {
+							t.Errorf("%s: read from empty: %d, %v", name, n, err)
+						}
+						if n, err := selectors.TryWrite(to[name], []byte("data")); n != 4 || err != nil {
+							t.Errorf("%s: write: %d, %v", name, n, err)
+						}
+						awaitReadable(t, r)
+						if n, err := selectors.TryRead(from, buf); n != 4 || err != nil || string(buf[:n]) != "data" {
+							t.Errorf("%s: read: %d %q, %v", name, n, buf[:max(n, 0)], err)
+						}
+					})
+				}
+			})
+		}
+	}
+}
+
+// awaitReadable waits for data that the network may take a moment to deliver.
+func awaitReadable(t testing.TB, fd int) {
+	t.Helper()
+	awaitReady(t, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+}
+
+func awaitWritable(t testing.TB, fd int) {
+	t.Helper()
+	awaitReady(t, unix.PollFd{Fd: int32(fd), Events: unix.POLLOUT})
+}
+
+func awaitReady(t testing.TB, p unix.PollFd) {
+	t.Helper()
+	for begun := time.Now(); ; {
+		n, err := unix.Poll([]unix.PollFd{p}, 100)
+		if n == 1 {
+			return
+		}
+		if err != nil && err != unix.EINTR || time.Since(begun) > patience {
+			t.Errorf("fd %d does not get ready: %v", p.Fd, err)
+			return
+		}
+	}
+}
+
+func TestTryWriteFull(t *testing.T) {
+	r, w := pipe(t)
+	big := make([]byte, 1<<20)
+	n, err := selectors.TryWrite(w, big)
+	if n <= 0 || n >= len(big) || err != nil {
+		t.Fatalf("write of more than fits: %d, %v", n, err)
+	}
+	fill(t, w)
+	if n, err := selectors.TryWrite(w, big); n != 0 || err != selectors.ErrWouldBlock {
+		t.Errorf("write to full: %d, %v", n, err)
+	}
+	setBlocking(t, w)
+	bounded(t, func() {
+		if n, err := selectors.TryWrite(w, []byte("x")); n != 0 || err != selectors.ErrWouldBlock {
+			t.Errorf("write to full, blocking: %d, %v", n, err)
+		}
+	})
+	drain(t, r)
+}
+
+func TestTryReadEOF(t *testing.T) {
+	for _, kind := range []struct {
+		name string
+		make func(testing.TB) (r, w int)
+	}{{"pipe", pipe}, {"unix", pair}, {"tcp", tcpPair}} {
+		for _, mode := range []string{"non-blocking", "blocking"} {
+			t.Run(kind.name+"/"+mode, func(t *testing.T) {
+				r, w := kind.make(t)
+				put(t, w, "end")
+				shut(t, w)
+				if mode == "blocking" {
+					setBlocking(t, r)
+				}
+				awaitReadable(t, r)
+				bounded(t, func() {
+					buf := make([]byte, 8)
+					if n, err := selectors.TryRead(r, buf); n != 3 || err != nil {
+						t.Errorf("read of the last data: %d, %v", n, err)
+					}
+					awaitReadable(t, r)
+					for range 2 {
+						if n, err := selectors.TryRead(r, buf); n != 0 || err != io.EOF {
+							t.Errorf("read at the end: %d, %v", n, err)
+						}
+					}
+				})
+			})
+		}
+	}
+	t.Run("regular file", func(t *testing.T) {
+		name := t.TempDir() + "/file"
+		if err := os.WriteFile(name, []byte("text"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		text, err := io.ReadAll(tryReader{f})
+		if string(text) != "text" || err != nil {
+			t.Errorf("read %q, %v", text, err)
+		}
+	})
+	t.Run("nothing asked for", func(t *testing.T) {
+		r, w := pipe(t)
+		shut(t, w)
+		if n, err := selectors.TryRead(r, nil); n != 0 || err != nil {
+			t.Errorf("read of no bytes: %d, %v", n, err)
+		}
+	})
+}
+
+type tryReader struct{ object any }
+
+func (r tryReader) Read(p []byte) (int, error) { return selectors.TryRead(r.object, p) }
+
+// TestTryReadEmptyMessage: of a datagram socket no bytes are an empty message,
+// not the end.
+func TestTryReadEmptyMessage(t *testing.T) {
+	a, b := socketPair(t, unix.SOCK_DGRAM)
+	if n, err := selectors.TryWrite(b, nil); n != 0 || err != nil {
+		t.Fatalf("write of an empty message: %d, %v", n, err)
+	}
+	put(t, b, "text")
+	buf := make([]byte, 8)
+	for _, want := range []string{"", "text"} {
+		if n, err := selectors.TryRead(a, buf); err != nil || string(buf[:n]) != want {
+			t.Errorf("read %q, %v, want %q", buf[:n], err, want)
+		}
+	}
+	if n, err := selectors.TryRead(a, buf); n != 0 || err != selectors.ErrWouldBlock {
+		t.Errorf("read from empty: %d, %v", n, err)
+	}
+
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if n, err := selectors.TryRead(conn, buf); n != 0 || err != selectors.ErrWouldBlock {
+		t.Errorf("udp: read from empty: %d, %v", n, err)
+	}
+	if _, err := conn.WriteTo(nil, conn.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	awaitReadable(t, fdOf(t, conn.(*net.UDPConn)))
+	if n, err := selectors.TryRead(conn, buf); n != 0 || err != nil {
+		t.Errorf("udp: read of an empty message: %d, %v", n, err)
+	}
+}
+
+// TestTryOnObjects: with connections and files of Go's own, which go on
+// working.
+func TestTryOnObjects(t *testing.T) {
+	a, b := netPair(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close(); w.Close() })
+	for _, end := range []struct {
+		r interface {
+			io.Reader
+			SetReadDeadline(time.Time) error
+		}
+		w  io.Writer
+		fd int
+	}{{a, b, fdOf(t, a)}, {r, w, fdOf(t, r)}} {
+		bounded(t, func() {
+			buf := make([]byte, 8)
+			if n, err := selectors.TryRead(end.r, buf); n != 0 || err != selectors.ErrWouldBlock {
+				t.Errorf("%T: read from empty: %d, %v", end.r, n, err)
+			}
+			if n, err := selectors.TryWrite(end.w, []byte("one")); n != 3 || err != nil {
+				t.Errorf("%T: write: %d, %v", end.w, n, err)
+			}
+			awaitReadable(t, end.fd)
+			if n, err := selectors.TryRead(end.r, buf); n != 3 || err != nil {
+				t.Errorf("%T: read: %d, %v", end.r, n, err)
+			}
+			end.w.Write([]byte("two"))
+			end.r.SetReadDeadline(time.Now().Add(patience))
+			if n, err := end.r.Read(buf); n != 3 || err != nil {
+				t.Errorf("%T: Read after TryRead: %d, %v", end.r, n, err)
+			}
+		})
+	}
+}
+
+func TestTryErrors(t *testing.T) {
+	closedConn, peer := netPair(t)
+	closedConn.Close()
+	peer.Close()
+	closedFile, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closedFile.Close()
+	closedListener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closedListener.Close()
+	notOpen, _ := pipe(t)
+	shut(t, notOpen)
+
+	for _, test := range []struct {
+		name   string
+		object any
+		want   []error
+	}{
+		{"closed connection", closedConn, []error{os.ErrClosed, unix.EBADF}},
+		{"closed file", closedFile, []error{os.ErrClosed, unix.EBADF}},
+		{"closed listener", closedListener, []error{os.ErrClosed, unix.EBADF}},
+		{"not open", notOpen, []error{unix.EBADF}},
+		{"Fd of a closed file", numbered{-1}, []error{os.ErrClosed, unix.EBADF}},
+		{"huge", uintptr(math.MaxInt32 + 1), []error{unix.EBADF}},
+		{"negative", -1, []error{selectors.ErrInvalidFileObj}},
+		{"nil", nil, []error{selectors.ErrInvalidFileObj}},
+		{"nil file", (*os.File)(nil), []error{selectors.ErrInvalidFileObj}},
+		{"nil connection", (*net.TCPConn)(nil), []error{selectors.ErrInvalidFileObj}},
+		{"zero connection", &net.TCPConn{}, []error{selectors.ErrInvalidFileObj}},
+		{"text", "3", []error{selectors.ErrInvalidFileObj}},
+		{"reader", strings.NewReader(""), []error{selectors.ErrInvalidFileObj}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, readErr := selectors.TryRead(test.object, make([]byte, 1))
+			_, writeErr := selectors.TryWrite(test.object, make([]byte, 1))
+			_, acceptErr := selectors.TryAccept(test.object)
+			fd, acceptFDErr := selectors.TryAcceptFD(test.object)
+			if fd != -1 {
+				t.Errorf("TryAcceptFD returned %d", fd)
+			}
+			for op, err := range map[string]error{"read": readErr, "write": writeErr, "accept": acceptErr, "accept ": acceptFDErr} {
+				if err == nil || !strings.Contains(err.Error(), "selectors: "+strings.TrimSpace(op)+": ") {
+					t.Errorf("%s: the error is %v", op, err)
+				}
+				for _, want := range test.want {
+					if !errors.Is(err, want) {
+						t.Errorf("%s: the error is %v, want one that is %v", op, err, want)
+					}
+				}
+			}
+		})
+	}
+
+	r, w := pipe(t)
+	if _, err := selectors.TryRead(w, make([]byte, 1)); !errors.Is(err, unix.EBADF) {
+		t.Errorf("read from a pipe's writing end: %v", err)
+	}
+	if _, err := selectors.TryAccept(r); !errors.Is(err, unix.ENOTSOCK) {
+		t.Errorf("accept on a pipe: %v", err)
+	}
+	a, _ := pair(t)
+	if _, err := selectors.TryAccept(a); !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EOPNOTSUPP) {
+		t.Errorf("accept on a connection: %v", err)
+	}
+	b, c := pair(t)
+	shut(t, c)
+	if _, err := selectors.TryWrite(b, []byte("x")); !errors.Is(err, unix.EPIPE) {
+		t.Errorf("write to a closed peer: %v", err)
+	}
+}
+
+func TestTryAccept(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if conn, err := selectors.TryAccept(l); conn != nil || err != selectors.ErrWouldBlock {
+		t.Fatalf("accept of nothing: %v, %v", conn, err)
+	}
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	awaitReadable(t, fdOf(t, l.(*net.TCPListener)))
+	conn, err := selectors.TryAccept(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, ok := conn.(*net.TCPConn); !ok || conn.RemoteAddr().String() != client.LocalAddr().String() {
+		t.Errorf("accepted a %T of %v, want a TCP connection of %v", conn, conn.RemoteAddr(), client.LocalAddr())
+	}
+
+	// It is a connection as good as any: deadlines and all.
+	conn.SetReadDeadline(time.Now().Add(moment))
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Read: %v", err)
+	}
+	if _, err := selectors.TryAccept(l); err != selectors.ErrWouldBlock {
+		t.Errorf("accept of nothing more: %v", err)
+	}
+}
+
+func TestTryAcceptFD(t *testing.T) {
+	for _, mode := range []string{"non-blocking", "blocking"} {
+		t.Run(mode, func(t *testing.T) {
+			l, addr := listen(t)
+			if mode == "blocking" {
+				setBlocking(t, l)
+			}
+			bounded(t, func() {
+				for name, object := range objects(l) {
+					if fd, err := selectors.TryAcceptFD(object); fd != -1 || err != selectors.ErrWouldBlock {
+						t.Errorf("%s: accept of nothing: %d, %v", name, fd, err)
+					}
+					client := socket(t)
+					if err := unix.Connect(client, addr); err != nil && err != unix.EINPROGRESS {
+						t.Errorf("connect: %v", err)
+					}
+					awaitReadable(t, l)
+					fd, err := selectors.TryAcceptFD(object)
+					if err != nil {
+						t.Errorf("%s: %v", name, err)
+						continue
+					}
+					flags, _ := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+					if flags&unix.O_NONBLOCK == 0 {
+						t.Errorf("%s: the new descriptor is in blocking mode", name)
+					}
+					if flags, _ = unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); flags&unix.FD_CLOEXEC == 0 {
+						t.Errorf("%s: the new descriptor is inherited", name)
+					}
+					unix.Close(fd)
+				}
+			})
+		})
+	}
+}
+
+// TestTryAcceptReset: a connection that is reset while it queues. Linux hands
+// it out, and the next read says so; other systems say ECONNABORTED, which is
+// passed over. Either way there is no error, and the next one in the queue is
+// not held up.
+func TestTryAcceptReset(t *testing.T) {
+	l, addr := listen(t)
+	reset, good := socket(t), socket(t)
+	for _, fd := range []int{reset, good} {
+		if err := unix.Connect(fd, addr); err != nil && err != unix.EINPROGRESS {
+			t.Fatal(err)
+		}
+		if fd == reset {
+			awaitReadable(t, l)
+			if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+				t.Fatal(err)
+			}
+			shut(t, fd)
+		}
+	}
+	awaitWritable(t, good)
+	put(t, good, "x")
+	bounded(t, func() {
+		for {
+			fd, err := selectors.TryAcceptFD(l)
+			if err == selectors.ErrWouldBlock {
+				time.Sleep(time.Millisecond)
+				continue
+			}
+			if err != nil {
+				t.Errorf("accept: %v", err)
+				return
+			}
+			defer unix.Close(fd)
+			awaitReadable(t, fd)
+			n, err := selectors.TryRead(fd, make([]byte, 1))
+			if n == 1 && err == nil {
+				return // the good one
+			}
+			if !errors.Is(err, unix.ECONNRESET) {
+				t.Errorf("read from the connection that was reset: %d, %v", n, err)
+			}
+		}
+	})
+}
