@@ -104,7 +104,8 @@ func (b *epoll) ctl(op, fd int, mask, gen uint32) error { return epollCtl(b.fd, 
 
 func (b *epoll) add(fd int, e *entry, known bool) error {
 	err := b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.gen)
-	if err == unix.EINVAL && b.detach() {
+	// A park that begins at this moment may put the set back once.
+	for try := 0; err == unix.EINVAL && try < 3 && b.detach(); try++ {
 		err = b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.gen)
 	}
 	switch {

@@ -291,6 +291,7 @@ func TestTryErrors(t *testing.T) {
 		{"nil", nil, []error{selectors.ErrInvalidFileObj}},
 		{"nil file", (*os.File)(nil), []error{selectors.ErrInvalidFileObj}},
 		{"nil connection", (*net.TCPConn)(nil), []error{selectors.ErrInvalidFileObj}},
+		{"zero file", new(os.File), []error{selectors.ErrInvalidFileObj}},
 		{"zero connection", &net.TCPConn{}, []error{selectors.ErrInvalidFileObj}},
 		{"text", "3", []error{selectors.ErrInvalidFileObj}},
 		{"reader", strings.NewReader(""), []error{selectors.ErrInvalidFileObj}},

@@ -217,7 +217,7 @@ func (p *parker) arm(mask uint32) error {
 	if p.attached {
 		err = unix.EpollCtl(p.fd, unix.EPOLL_CTL_MOD, p.set, &ev)
 	}
-	if err == unix.ENOENT {
+	if err == unix.ENOENT && mask != 0 {
 		err = unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, p.set, &ev)
 	}
 	p.attached = err == nil
