@@ -448,12 +448,12 @@ const noLinger = "GORACE=atexit_sleep_ms=0"
 const peerEnv = "SELECTORS_WAIT_PEER" // "pause in ns", its connections are descriptors 3, 4 …
 
 // startPeer starts the client and returns our ends of its connections. It ends
-// when we do, since it then reads the end of the file.
+// after we do, since it then reads the end of the file; so it must not have our
+// standard error, for whose end the test waits.
 func startPeer(conns int, pause time.Duration) (ours []int) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d", peerEnv, conns, pause),
 		"GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1", noLinger)
-	cmd.Stderr = os.Stderr
 	for range conns {
 		p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		check(err)
