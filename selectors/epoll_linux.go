@@ -17,7 +17,9 @@ type EpollSelector struct {
 	epoll epoll
 }
 
-// NewEpollSelector returns a selector on a new epoll set.
+// NewEpollSelector returns a selector on a new epoll set. It holds three
+// descriptors of its own, with [WithBlockingWait] two, and one more after the
+// first wait with a time limit.
 func NewEpollSelector(opts ...Option) (*EpollSelector, error) {
 	s := &EpollSelector{}
 	if err := s.epoll.open(&s.core, newOptions(opts)); err != nil {
