@@ -29,6 +29,7 @@ type pace struct {
 	since int              // sleeps since the other way was last tried
 	next  time.Duration    // when it may be tried again
 	trial bool             // this sleep tries it
+	again int              // and so many after it
 }
 
 type way int
@@ -43,8 +44,9 @@ const (
 	maxMean  = time.Millisecond
 	maxTrial = time.Millisecond       // what a park may starve while it is only a trial
 	starved  = 32 * time.Millisecond  // and what it would have taken then
+	short    = 200 * time.Microsecond // sleeps for which a trial is several
 	maxBlock = 20 * time.Millisecond  // what has not come by then is worth a park
-	minSince = 64                     // sleeps between two trials of the other way,
+	minSince = 128                    // sleeps between two trials of the other way,
 	maxSince = 250 * time.Millisecond // or as much time
 	share    = 32                     // the trials' part of the time: one in so many
 )
@@ -57,17 +59,28 @@ func (p *pace) choose(at time.Duration) way {
 			return way(w)
 		}
 	}
+	if p.again > 0 { // of blocking
+		p.again--
+		return byBlocking
+	}
 	park, block := p.usual[byParking], p.usual[byBlocking]
 	w := byParking
 	switch {
 	case block > park+much || p.mean[byBlocking] > 3*p.mean[byParking]:
-	case park > block+much || p.mean[byParking] > 3*p.mean[byBlocking] || min(park, block) < logOf(brief):
+	case park > block+much || p.mean[byParking] > 3*p.mean[byBlocking] ||
+		min(park, block) < logOf(brief) ||
+		park > block+some && block < logOf(2*brief):
 		w = byBlocking
 	}
 	p.since++
 	p.trial = at >= p.next && (p.since >= minSince || at >= p.next+maxSince)
 	if p.trial {
 		w = 1 - w
+		if w == byBlocking && min(park, block) < logOf(short) {
+			// What answers fast does so only when it is not idle itself, so
+			// one sleep shows little.
+			p.again = 7
+		}
 	}
 	return w
 }
@@ -85,9 +98,12 @@ func (p *pace) slept(w way, d, at time.Duration) {
 	p.usual[w] += (x - p.usual[w]) / log2(weight)
 	p.mean[w] += (min(d, maxMean) - p.mean[w]) / time.Duration(2*weight)
 	if p.trial {
-		p.since, p.next = 0, at+share*min(d, time.Second)
+		p.since, p.next = 0, max(p.next, at)+share*min(d, time.Second)
 		if w == byBlocking { // it was not the blocking if it was that long
 			p.next = min(p.next, at+maxSince)
+			if x > p.usual[byParking]+some {
+				p.again = 0 // bad enough
+			}
 		}
 	}
 }
@@ -96,7 +112,10 @@ func (p *pace) slept(w way, d, at time.Duration) {
 // geometric one: a few outliers do not hide what is usual.
 type log2 int
 
-const much log2 = 512 // four times as long
+const (
+	some log2 = 192 // 1.7 times as long
+	much log2 = 512 // four times
+)
 
 func logOf(d time.Duration) log2 {
 	n := bits.Len64(uint64(max(d, 1))) - 1
@@ -125,8 +144,11 @@ func (b *epoll) adapt(timeout time.Duration) (n int, err error) {
 		if timeout >= 0 && timeout < most {
 			most = timeout
 		}
-		n, err = b.block(most)
+		n, err = b.blockFor(most)
 		blocked.Add(-1)
+		if n > 0 && !b.foreign() && now()-begin >= maxBlock/2 {
+			n = 0 // it has been long enough
+		}
 	} else if b.trial {
 		// The runtime serves its timers in time, also when it is too busy to
 		// look at its poller. What we find then has been waiting for us.
@@ -150,4 +172,14 @@ func (b *epoll) adapt(timeout time.Duration) (n int, err error) {
 	end := now()
 	b.slept(w, end-begin, end)
 	return n, err
+}
+
+// blockFor blocks for at most so long, roughly. The time limit is the timer's
+// that stays set from one sleep to the next: to set one for each sleep, as
+// epoll_pwait2 does, costs more than many a sleep lasts.
+func (b *epoll) blockFor(most time.Duration) (int, error) {
+	if b.setTimer(most) != nil {
+		return b.block(most)
+	}
+	return b.block(-1)
 }
