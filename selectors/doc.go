@@ -105,37 +105,40 @@
 // itself and peers that answer within microseconds, or that holds
 // runtime.LockOSThread, where parking costs a thread switch.
 //
-// Medians of three rounds of 300 ms on a virtual machine with two processors,
-// Linux 6.18, Go 1.26; P is GOMAXPROCS. "parked" parks always, through the
-// armed gate; "nested" leaves the gate open. The figures move by a third from
-// run to run; to see your own:
+// Medians of three rounds of 200 ms, all from one run, on a virtual machine with
+// two processors, Linux 6.18, Go 1.26; P is GOMAXPROCS. "armed" always parks,
+// "nested" does so with the gate left open. Figures of a row move by a third
+// and more between runs; to see your own:
 // go test -v -run TestWaitTable ./selectors -wait.table
 //
-//	                                            adaptive  blocking    parked    nested
-//	ring of 100 pipes, ns an event        P=1       1160      1161      1160      1158
-//	                                      P=2       1301      1223      1252      1248
-//	ping-pong with a process, CPU µs      P=1       14.7      12.9      36.2      58.1
-//	a round                               P=2       22.1      23.7      34.8      29.4
-//	peer pauses 50 µs, CPU µs a round     P=1       17.5      36.3      20.5      11.9
-//	                                      P=2       17.4      24.4      13.2      23.0
-//	peer pauses 1 ms, CPU µs a round      P=1       23.6       117      19.3      18.1
-//	                                      P=2       27.0       112      20.2      19.6
-//	beside 4 channel pairs, rounds/s      P=1        923       686         3         4
-//	                                      P=2      29440     29913      2386      4803
-//	beside 1 CPU hog, rounds/s            P=1      24287     23755        49        49
-//	beside 2 CPU hogs, rounds/s           P=2      57950     61725      3822     17085
-//	beside 1 CPU hog, peer pauses 2 ms:   P=1         26        23     18227     18202
-//	median wake-up, µs                    P=2         21        29        25        30
-//	beside bursts of goroutine exchanges, P=1      49903     59725     11431     11435
-//	rounds/s                              P=2      35485     45573     25732     23037
-//	Wake and an answer, µs a round        P=1        2.6       141       2.4       1.8
-//	                                      P=2        3.6        59       2.8       2.1
-//	sleeps of 10 ms, CPU ms a second      P=1         11        16         8        10
-//	                                      P=2         14        17         9         5
-//	threads for 100 idle selectors                     3        99         1         1
+//	                                            adaptive  blocking     armed    nested
+//	ring of 100 pipes, ns an event         P=1      1201      1208      1218      1210
+//	                                       P=2       989      1023       920       978
+//	ping-pong with a process, µs a round   P=1      24.4      15.1      78.8      81.3
+//	                                       P=2      24.4      25.5      54.3      38.1
+//	the same, CPU µs a round               P=1      12.4      8.49      23.3      33.1
+//	                                       P=2      12.0      11.6      17.4      18.2
+//	peer pauses 50 µs, CPU µs a round      P=1      21.4      32.7      6.99      7.21
+//	                                       P=2      20.7      22.3      10.8      16.9
+//	peer pauses 1 ms, CPU µs a round       P=1      15.9      89.0      16.0      18.6
+//	                                       P=2      23.8      96.5      15.5      20.5
+//	beside 4 channel pairs, rounds/s       P=1       551      1721      2.82      3.63
+//	                                       P=2     38017     53392      21.9      2036
+//	beside 1 CPU hog, rounds/s             P=1     32496     39945      49.3      49.4
+//	beside 2 CPU hogs, rounds/s            P=2     78094     88175      49.5     13512
+//	beside 1 CPU hog, wake-up p50, µs      P=1      10.4      8.65     18162     18174
+//	                                       P=2      10.7      10.5      9.59      11.4
+//	beside bursts of exchanges, rounds/s   P=1     66413     74087     14039     13785
+//	                                       P=2     61688     78033     34415     30743
+//	Wake and an answer, µs a round         P=1      2.25       119      1.91      1.33
+//	                                       P=2      8.11      57.3      2.16      1.60
+//	sleeps of 10 ms, CPU ms a second       P=1      6.00      8.02      3.79      4.53
+//	                                       P=2      12.5      10.8      4.61      5.29
+//	threads for 100 idle selectors         P=2      4.00       100      1.00      1.00
 //
-// The adaptive wait needs some tens of sleeps to learn, and its trials cost a
-// few percent. It is furthest from the best where a peer process answers
-// within 20 µs (wall time a round up to twice that of blocking), and in the
-// sleeps, where a second thread of the runtime, once there, is woken along.
+// The adaptive wait never starves as parking does, nor pays for long sleeps as
+// blocking does, but it is not the best of every row: it needs some tens of
+// sleeps to learn, which short measurements show (beside channel pairs with
+// P=1 most of all), and its choice is unsteady where sleeps last about as long
+// as the threshold between the two ways, and in process-internal wake-ups.
 package selectors
