@@ -23,13 +23,17 @@ import (
 // So: where one way's sleeps are much shorter, that one; where they are alike,
 // blocking for very short sleeps, parking for others.
 type pace struct {
-	usual [2]log2          // length of a sleep, by way: the geometric mean
-	mean  [2]time.Duration // and the arithmetic one, each sleep cut to maxMean
-	known [2]bool          // whether there was one yet
-	since int              // sleeps since the other way was last tried
-	next  time.Duration    // when it may be tried again
-	trial bool             // this sleep tries it
-	again int              // and so many after it
+	usual  [2]log2          // length of a sleep, by way: the geometric mean
+	mean   [2]time.Duration // and the arithmetic one, each sleep cut to maxMean
+	known  [2]bool          // whether there was one yet
+	begun  bool             // the first sleep is over; it says nothing, nobody talked to us yet
+	own    bool             // the last sleep ended by our own timer or waker, in time
+	hungry bool             // when last tried, a parked sleep lasted longer than it had to
+	trial  bool             // this sleep is a trial
+	again  int              // so many sleeps more are blocked, whatever comes
+	since  int              // sleeps since the last trial,
+	span   int              // how many there have to be before the next one,
+	next   time.Duration    // and the time that has to come
 }
 
 type way int
@@ -40,70 +44,105 @@ const (
 )
 
 const (
-	brief    = 30 * time.Microsecond // shorter sleeps are better blocked through
+	brief    = 40 * time.Microsecond // shorter sleeps are better blocked through
+	stay     = 255                   // sleeps for which blocking goes on after a brief one
 	maxMean  = time.Millisecond
 	maxTrial = time.Millisecond       // what a park may starve while it is only a trial
 	starved  = 32 * time.Millisecond  // and what it would have taken then
-	short    = 200 * time.Microsecond // sleeps for which a trial is several
+	short    = 150 * time.Microsecond // longer sleeps are better parked, unless they starve
 	maxBlock = 20 * time.Millisecond  // what has not come by then is worth a park
-	minSince = 128                    // sleeps between two trials of the other way,
+	minSpan  = 8                      // sleeps between two trials, to begin with
+	maxSpan  = 128                    // and later on,
 	maxSince = 250 * time.Millisecond // or as much time
 	share    = 32                     // the trials' part of the time: one in so many
 )
 
 // choose says how to sleep next.
 func (p *pace) choose(at time.Duration) way {
-	for w, known := range p.known {
-		if !known {
-			p.trial = true
-			return way(w)
-		}
+	if !p.begun || p.own {
+		p.trial = false
+		return byParking
 	}
-	if p.again > 0 { // of blocking
+	if p.again > 0 {
 		p.again--
 		return byBlocking
+	}
+	p.trial = false
+	if !p.known[byParking] {
+		p.trial = true
+		return byParking
+	}
+	// Whether blocking may be any better at all.
+	worth := p.hungry || p.usual[byParking] < logOf(short)
+	if !p.known[byBlocking] && worth && !p.hungry {
+		return p.tryBlocking()
 	}
 	park, block := p.usual[byParking], p.usual[byBlocking]
 	w := byParking
 	switch {
-	case block > park+much || p.mean[byBlocking] > 3*p.mean[byParking]:
-	case park > block+much || p.mean[byParking] > 3*p.mean[byBlocking] ||
-		min(park, block) < logOf(brief) ||
+	case !p.known[byBlocking]:
+		if p.hungry {
+			w = byBlocking
+		}
+	case block > park+some || p.mean[byBlocking] > 3*p.mean[byParking]:
+	case block < logOf(brief), park > block+much, p.mean[byParking] > 3*p.mean[byBlocking],
 		park > block+some && block < logOf(2*brief):
 		w = byBlocking
 	}
 	p.since++
-	p.trial = at >= p.next && (p.since >= minSince || at >= p.next+maxSince)
-	if p.trial {
-		w = 1 - w
-		if w == byBlocking && min(park, block) < logOf(short) {
-			// What answers fast does so only when it is not idle itself, so
-			// one sleep shows little.
-			p.again = 7
-		}
+	switch {
+	case w == byBlocking && p.known[byBlocking] && block < logOf(brief): // parking cannot be better
+	case at < p.next || p.since < p.span && at < p.next+maxSince: // not yet
+	case w == byParking && worth:
+		return p.tryBlocking()
+	default: // parked too: that is how to find out whether it starves
+		p.trial = true
+		return byParking
 	}
 	return w
 }
 
-// slept notes the length of a sleep that has just ended.
-func (p *pace) slept(w way, d, at time.Duration) {
+// tryBlocking begins a trial of blocking. What answers fast does so only when
+// it is not idle itself, so one sleep shows little: where two processes take
+// turns it takes hundreds until the kernel has them on one processor, with
+// sleeps of 5 µs instead of 50.
+func (p *pace) tryBlocking() way {
+	p.trial = true
+	switch park := p.usual[byParking]; {
+	case park < logOf(3*brief):
+		p.again = stay
+	case park < logOf(short):
+		p.again = 7
+	}
+	return byBlocking
+}
+
+// learn notes the length of a sleep.
+func (p *pace) learn(w way, d time.Duration) {
 	x := logOf(min(d, time.Second))
 	if !p.known[w] {
 		p.known[w], p.usual[w], p.mean[w] = true, x, min(d, maxMean)
 	}
+	if w == byBlocking && d < brief {
+		p.again = max(p.again, stay)
+	}
 	weight := 4
-	if p.trial { // there are few of them
+	if p.trial && w == byParking { // there are few of them
 		weight = 2
 	}
 	p.usual[w] += (x - p.usual[w]) / log2(weight)
 	p.mean[w] += (min(d, maxMean) - p.mean[w]) / time.Duration(2*weight)
-	if p.trial {
-		p.since, p.next = 0, max(p.next, at)+share*min(d, time.Second)
-		if w == byBlocking { // it was not the blocking if it was that long
-			p.next = min(p.next, at+maxSince)
-			if x > p.usual[byParking]+some {
-				p.again = 0 // bad enough
-			}
+}
+
+// tried plans the next trial, after a sleep that was one.
+func (p *pace) tried(w way, d, at time.Duration) {
+	d = min(d, time.Second)
+	p.since, p.span = 0, min(max(2*p.span, minSpan), maxSpan)
+	p.next = max(p.next, at) + share*d
+	if w == byBlocking { // it was not the blocking if it was that long
+		p.next = min(p.next, at+maxSince)
+		if p.known[byParking] && p.usual[byBlocking] > p.usual[byParking]+some {
+			p.again = 0 // bad enough
 		}
 	}
 }
@@ -139,6 +178,7 @@ func (b *epoll) adapt(timeout time.Duration) (n int, err error) {
 		w, b.trial = byParking, false
 	}
 	left := timeout
+	late := false
 	if w == byBlocking {
 		most := maxBlock
 		if timeout >= 0 && timeout < most {
@@ -150,13 +190,11 @@ func (b *epoll) adapt(timeout time.Duration) (n int, err error) {
 			n = 0 // it has been long enough
 		}
 	} else if b.trial {
-		// The runtime serves its timers in time, also when it is too busy to
-		// look at its poller. What we find then has been waiting for us.
-		var late bool
-		if n, late, err = b.park(timeout, maxTrial); late && b.foreign() {
-			b.slept(w, starved, now())
-			return n, err
-		}
+		// The runtime serves its timers more promptly than its poller. What we
+		// find then has been waiting for us; and if even the timer is not
+		// served, all the more so.
+		n, late, err = b.park(timeout, maxTrial)
+		late = late && b.foreign() || now()-begin > 2*maxTrial
 	}
 	if n == 0 && err == nil && b.core.wakes.Load() == 0 {
 		if timeout > 0 {
@@ -166,12 +204,31 @@ func (b *epoll) adapt(timeout time.Duration) (n int, err error) {
 			n, _, err = b.park(left, 0)
 		}
 	}
-	if n != 0 && !b.foreign() && b.known[w] && !b.trial {
-		return n, err // our own timer or waker ended it: that says nothing of the way
-	}
 	end := now()
-	b.slept(w, end-begin, end)
+	b.rate(w, end-begin, timeout, n == 0 || !b.foreign(), late)
+	if b.trial {
+		b.tried(w, end-begin, end)
+	}
 	return n, err
+}
+
+// rate draws the conclusions from a sleep. If our own timer or waker ended it,
+// its length says nothing of the way, unless the timer was noticed late.
+func (p *pace) rate(w way, d, timeout time.Duration, own, late bool) {
+	if own && w == byParking && timeout > 0 && d > timeout+maxTrial {
+		late = true
+	}
+	if late {
+		p.hungry, d = true, max(d, starved)
+	} else if p.trial && w == byParking {
+		p.hungry = false
+	}
+	p.own = own && !p.hungry
+	if !p.begun {
+		p.begun = true
+	} else if !own || late {
+		p.learn(w, d)
+	}
 }
 
 // blockFor blocks for at most so long, roughly. The time limit is the timer's
