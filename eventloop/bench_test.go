@@ -1,0 +1,431 @@
+//go:build linux
+
+package eventloop_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+	"unsafe"
+
+	"goselectors/eventloop"
+	"goselectors/selectors"
+
+	"golang.org/x/sys/unix"
+)
+
+// Every benchmark here times the loop and something else in turns, block by
+// block, in one run. The extra figures are medians over the blocks: what the
+// other costs, and the ratio of neighbouring blocks.
+//
+//	go test -run xxx -bench . -benchmem ./eventloop
+
+// A contender does n operations and says how long they took: what it prepares
+// and clears up does not count.
+type contender func(n int) time.Duration
+
+// timed is a contender all of whose time counts.
+func timed(f func(n int)) contender {
+	return func(n int) time.Duration {
+		began := time.Now()
+		f(n)
+		return time.Since(began)
+	}
+}
+
+// duel has ours do b.N operations in blocks, and each of the others as many.
+func duel(b *testing.B, block int, ours contender, others map[string]contender) {
+	b.Helper()
+	names := slices.Sorted(maps.Keys(others))
+	ours(block)
+	for _, name := range names {
+		others[name](block)
+	}
+	var mine []float64
+	theirs, ratios := make(map[string][]float64), make(map[string][]float64)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for done := 0; done < b.N; done += block {
+		x := float64(ours(block)) / float64(block)
+		mine = append(mine, x)
+		b.StopTimer()
+		for _, name := range names {
+			y := float64(others[name](block)) / float64(block)
+			theirs[name] = append(theirs[name], y)
+			ratios[name] = append(ratios[name], x/y)
+		}
+		b.StartTimer()
+	}
+	b.StopTimer()
+	b.ReportMetric(median(mine), "ns/op")
+	for _, name := range names {
+		b.ReportMetric(median(theirs[name]), name+"-ns/op")
+		b.ReportMetric(median(ratios[name]), "x-"+name)
+	}
+}
+
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+// A ring is the benchmark of libevent's authors: n pipes, in a of which there
+// is a byte. Each byte that is read is written on into another pipe.
+type ring struct {
+	readers, writers []int
+	next             []int // by the number of the reading end: the writing end to use
+	byte             [1]byte
+	events           int
+}
+
+func newRing(b *testing.B, n, active int) *ring {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		b.Fatal(err)
+	}
+	if int(limit.Cur) < 2*n+64 {
+		b.Skipf("%d descriptors needed, %d allowed (ulimit -n)", 2*n+64, limit.Cur)
+	}
+	r := &ring{}
+	for range n {
+		var p [2]int
+		if err := unix.Pipe2(p[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() {
+			unix.Close(p[0])
+			unix.Close(p[1])
+		})
+		r.readers, r.writers = append(r.readers, p[0]), append(r.writers, p[1])
+	}
+	r.next = make([]int, slices.Max(r.readers)+1)
+	for i, fd := range r.readers {
+		r.next[fd] = r.writers[(i+1)%n]
+	}
+	for i := range active {
+		r.pass(r.writers[i*n/active])
+	}
+	return r
+}
+
+// pass writes the byte. Raw calls, in the loop as in the bare one: these never
+// block, and they leave the most of the time to what is compared.
+func (r *ring) pass(fd int) {
+	unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&r.byte)), 1)
+}
+
+func (r *ring) handle(fd int) {
+	unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&r.byte)), 1)
+	r.pass(r.next[fd])
+	r.events++
+}
+
+// BenchmarkRing: one operation is one event, a read and a write.
+func BenchmarkRing(b *testing.B) {
+	for _, n := range []int{100, 1000, 9000} {
+		for _, active := range []int{1, 100, 1000} {
+			if active > n {
+				continue
+			}
+			b.Run(fmt.Sprintf("pipes=%d/active=%d", n, active), func(b *testing.B) { benchRing(b, n, active) })
+		}
+	}
+}
+
+func benchRing(b *testing.B, n, active int) {
+	r := newRing(b, n, active)
+	l, err := eventloop.New()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { l.Close() })
+	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { unix.Close(set) })
+	stop := 0
+	callbacks := make([]eventloop.Callback, len(r.next))
+	for _, fd := range r.readers {
+		callbacks[fd] = func(any, selectors.Event) {
+			if r.handle(fd); r.events >= stop {
+				l.Stop()
+			}
+		}
+	}
+	events := make([]unix.EpollEvent, 1024)
+	// There are not descriptors enough for two rings of 9000 pipes, so there is
+	// one, in either set in turn.
+	duel(b, 10_000, func(n int) time.Duration {
+		b.StopTimer()
+		for _, fd := range r.readers {
+			if _, err := l.Register(fd, selectors.EventRead, callbacks[fd]); err != nil {
+				b.Fatal(err)
+			}
+		}
+		stop = r.events + n
+		b.StartTimer()
+		began := time.Now()
+		if err := l.Run(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		took := time.Since(began)
+		b.StopTimer()
+		for _, fd := range r.readers {
+			if _, err := l.Unregister(fd); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.StartTimer()
+		return took
+	}, map[string]contender{
+		// What one would write: it waits if there is nothing.
+		"bare": bare(b, r, set, func() int {
+			n, err := unix.EpollWait(set, events, -1)
+			if err != nil && err != unix.EINTR {
+				b.Fatal(err)
+			}
+			return n
+		}, events),
+		// The least there can be: it never waits.
+		"raw": bare(b, r, set, func() int {
+			n, _, _ := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(set), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
+			return int(n)
+		}, events),
+	})
+}
+
+// bare is the ring on system calls.
+func bare(b *testing.B, r *ring, set int, wait func() int, events []unix.EpollEvent) contender {
+	callbacks := make([]func(), len(r.next))
+	for _, fd := range r.readers {
+		callbacks[fd] = func() { r.handle(fd) }
+	}
+	return func(n int) time.Duration {
+		for _, fd := range r.readers {
+			if err := unix.EpollCtl(set, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		began := time.Now()
+		for stop := r.events + n; r.events < stop; {
+			for i := range events[:max(wait(), 0)] {
+				callbacks[events[i].Fd]()
+			}
+		}
+		took := time.Since(began)
+		for _, fd := range r.readers {
+			if err := unix.EpollCtl(set, unix.EPOLL_CTL_DEL, fd, nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+		return took
+	}
+}
+
+// BenchmarkPost: what a post costs the one who posts, beside a send to a
+// buffered channel that is read all the time, with the wakes it took.
+func BenchmarkPost(b *testing.B) {
+	for _, producers := range []int{1, 4, 8} {
+		b.Run(fmt.Sprintf("producers=%d", producers), func(b *testing.B) {
+			l, err := eventloop.New()
+			if err != nil {
+				b.Fatal(err)
+			}
+			ran := make(chan error)
+			go func() { ran <- l.Run(b.Context()) }()
+			sink := make(chan func(), 1024)
+			go func() {
+				for fn := range sink {
+					fn()
+				}
+			}()
+			fn := func() {}
+			all := func(n int, one func()) {
+				var wg sync.WaitGroup
+				wg.Add(producers)
+				for range producers {
+					go func() {
+						defer wg.Done()
+						for range n / producers {
+							one()
+						}
+					}()
+				}
+				wg.Wait()
+			}
+			var posts uint64
+			before := l.Stats().Wakes
+			duel(b, 16000, timed(func(n int) {
+				posts += uint64(n)
+				all(n, func() { l.Post(fn) })
+			}), map[string]contender{"channel": timed(func(n int) { all(n, func() { sink <- fn }) })})
+			b.ReportMetric(float64(l.Stats().Wakes-before)*1000/float64(posts), "wakes/1000")
+			close(sink)
+			l.Stop()
+			if err := <-ran; err != nil {
+				b.Fatal(err)
+			}
+			l.Close()
+		})
+	}
+}
+
+// BenchmarkTimers: a million timers, beside time.AfterFunc, with what they hold
+// of the heap. One operation is one timer.
+func BenchmarkTimers(b *testing.B) {
+	const many = 1_000_000
+	fn := func() {}
+	// In random order, over two seconds, an hour from now.
+	delay := func() time.Duration { return time.Hour + rand.N(2*time.Second) }
+	// A virtual clock, to have them all due at once.
+	var at time.Duration
+	ours := func(b *testing.B) *eventloop.Loop {
+		l, err := eventloop.New(eventloop.WithClock(func() time.Duration { return at }))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { l.Close() })
+		return l
+	}
+	real := func(b *testing.B) *eventloop.Loop {
+		l, err := eventloop.New()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { l.Close() })
+		return l
+	}
+	heap := func() float64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapAlloc)
+	}
+	mine, theirs := make([]*eventloop.Timer, many), make([]*time.Timer, many)
+	b.Run("schedule", func(b *testing.B) {
+		l := real(b)
+		var size, otherSize float64
+		duel(b, many, func(n int) time.Duration {
+			before := heap()
+			took := timed(func(n int) {
+				for i := range n {
+					mine[i], _ = l.CallLater(delay(), fn)
+				}
+			})(n)
+			size = (heap() - before) / float64(n)
+			for i := range n {
+				mine[i].Stop()
+				mine[i] = nil
+			}
+			return took
+		}, map[string]contender{"AfterFunc": func(n int) time.Duration {
+			before := heap()
+			took := timed(func(n int) {
+				for i := range n {
+					theirs[i] = time.AfterFunc(delay(), fn)
+				}
+			})(n)
+			otherSize = (heap() - before) / float64(n)
+			for i := range n {
+				theirs[i].Stop()
+				theirs[i] = nil
+			}
+			return took
+		}})
+		b.ReportMetric(size, "B/timer")
+		b.ReportMetric(otherSize, "AfterFunc-B/timer")
+	})
+	b.Run("fire", func(b *testing.B) {
+		l := ours(b)
+		duel(b, many, func(n int) time.Duration {
+			for range n {
+				l.CallLater(delay(), fn)
+			}
+			at += 2 * time.Hour
+			return timed(func(int) { l.RunOnce(0) })(n)
+		}, map[string]contender{"AfterFunc": func(n int) time.Duration {
+			var wg sync.WaitGroup
+			wg.Add(n)
+			due := time.Now().Add(time.Second + time.Duration(n)*time.Microsecond) // when all are scheduled
+			for range n {
+				time.AfterFunc(time.Until(due)+rand.N(time.Microsecond), wg.Done)
+			}
+			time.Sleep(time.Until(due))
+			return timed(func(int) { wg.Wait() })(n)
+		}})
+	})
+	b.Run("cancel", func(b *testing.B) {
+		l := real(b)
+		duel(b, many, func(n int) time.Duration {
+			for i := range n {
+				mine[i], _ = l.CallLater(delay(), fn)
+			}
+			return timed(func(n int) {
+				for _, t := range mine {
+					t.Stop()
+				}
+			})(n)
+		}, map[string]contender{"AfterFunc": func(n int) time.Duration {
+			for i := range n {
+				theirs[i] = time.AfterFunc(delay(), fn)
+			}
+			return timed(func(n int) {
+				for _, t := range theirs {
+					t.Stop()
+				}
+			})(n)
+		}})
+	})
+	// What a server does: a timeout for each request, hardly ever reached.
+	const standing = 10_000
+	stand := func(b *testing.B) *eventloop.Loop {
+		l := real(b)
+		for range standing {
+			l.CallLater(delay(), fn)
+		}
+		others := make([]*time.Timer, standing)
+		for i := range others {
+			others[i] = time.AfterFunc(delay(), fn)
+		}
+		b.Cleanup(func() {
+			for _, t := range others {
+				t.Stop()
+			}
+		})
+		return l
+	}
+	b.Run("schedule+cancel,standing=10000", func(b *testing.B) {
+		l := stand(b)
+		duel(b, 10_000, timed(func(n int) {
+			for range n {
+				t, _ := l.CallLater(time.Hour+time.Second, fn)
+				t.Stop()
+			}
+		}), map[string]contender{"AfterFunc": timed(func(n int) {
+			for range n {
+				time.AfterFunc(time.Hour+time.Second, fn).Stop()
+			}
+		})})
+	})
+	b.Run("reset,standing=10000", func(b *testing.B) {
+		l := stand(b)
+		t, _ := l.CallLater(time.Hour, fn)
+		other := time.AfterFunc(time.Hour, fn)
+		defer other.Stop()
+		duel(b, 10_000, timed(func(n int) {
+			for range n {
+				t.Reset(time.Hour + time.Second)
+			}
+		}), map[string]contender{"AfterFunc": timed(func(n int) {
+			for range n {
+				other.Reset(time.Hour + time.Second)
+			}
+		})})
+	})
+}

@@ -1,0 +1,299 @@
+package eventloop
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+)
+
+// A Timer calls a function on the loop at its time. Its methods are for the
+// loop's goroutine.
+type Timer struct {
+	loop  *Loop
+	fn    func()
+	when  time.Duration
+	every time.Duration
+	site  uintptr
+	slot  int32 // in the loop's timers; none while it is not to be called
+}
+
+// CallLater has fn called once, d from now; at zero or less, in the next turn.
+// It is never called early, by the clock as it is now, not as it was when the
+// turn began. Timers of one deadline are called in the order in which they were
+// scheduled, and any number of them is fine.
+func (l *Loop) CallLater(d time.Duration, fn func()) (*Timer, error) {
+	return l.schedule("call later", later(l.clock(), d), 0, fn)
+}
+
+// CallAt has fn called once when the loop's time is when: see Now.
+func (l *Loop) CallAt(when time.Duration, fn func()) (*Timer, error) {
+	return l.schedule("call at", when, 0, fn)
+}
+
+// Every has fn called each interval, first an interval from now, until the
+// timer is stopped. The deadlines keep to their grid however long fn takes;
+// those that were missed meanwhile are skipped, not made up for. An interval
+// must be positive, or the error is [ErrInvalidInterval].
+func (l *Loop) Every(interval time.Duration, fn func()) (*Timer, error) {
+	if interval <= 0 {
+		return nil, fail("every", ErrInvalidInterval)
+	}
+	return l.schedule("every", later(l.clock(), interval), interval, fn)
+}
+
+func (l *Loop) schedule(op string, when, every time.Duration, fn func()) (*Timer, error) {
+	if err := l.check(op, fn == nil); err != nil {
+		return nil, err
+	}
+	t := &Timer{loop: l, fn: fn, when: when, every: every, site: l.site(), slot: none}
+	l.timers.start(t)
+	return t, nil
+}
+
+// later is at+d without overflow.
+func later(at, d time.Duration) time.Duration {
+	switch sum := at + d; {
+	case d > 0 && sum < at:
+		return math.MaxInt64
+	case d < 0 && sum > at:
+		return math.MinInt64
+	default:
+		return sum
+	}
+}
+
+// Stop ends the timer and reports whether it was still to be called. It is
+// gone then, and holds nothing. Stopping one that was never started, or was
+// stopped, does nothing.
+func (t *Timer) Stop() bool {
+	if t.loop.check("stop a timer", false) != nil {
+		return false
+	}
+	was := t.Active()
+	t.loop.timers.stop(t)
+	return was
+}
+
+// Reset makes the timer be called d from now, as CallLater does, whether it was
+// called or stopped before or not, and reports whether it was still to be
+// called. One of Every goes on from there. On a loop that is closed it does
+// nothing.
+func (t *Timer) Reset(d time.Duration) bool {
+	if t.loop.check("reset a timer", false) != nil {
+		return false
+	}
+	was := t.Active()
+	t.when = later(t.loop.clock(), d)
+	t.loop.timers.start(t)
+	return was
+}
+
+// Active reports whether the timer is still to be called.
+func (t *Timer) Active() bool { return t.slot != none }
+
+// When is the loop's time at which the timer is called next, or was last.
+func (t *Timer) When() time.Duration { return t.when }
+
+// runTimer calls a timer that is due, unless it has been stopped or started
+// anew since it became due.
+func (l *Loop) runTimer(slot int32) {
+	t := l.timers.take(slot)
+	if t == nil {
+		return
+	}
+	l.stats.fired(l.Now() - t.when)
+	if t.every > 0 {
+		// The next one in the future, in whole intervals from this one.
+		missed := (l.Now() - t.when) / t.every
+		t.when = later(t.when, later(missed*t.every, t.every))
+		l.timers.start(t)
+	}
+	l.runTask(task{t.fn, "timer", t.site})
+}
+
+// timers are those that run: a 4-ary heap by deadline and, among equal ones, by
+// order of scheduling. A node holds what it is compared by and no pointer, and
+// four of them fill a cache line; where a timer is in the heap stands in a table
+// of its own. So sifting touches neither the timers nor anything that the
+// garbage collector has to look at.
+type timers struct {
+	heap  []node
+	pos   []int32  // by slot: the place in the heap, or one of the states below
+	owner []*Timer // by slot
+	free  []int32  // slots
+	order uint32   // of the last start
+}
+
+type node struct {
+	when  time.Duration
+	order uint32
+	slot  int32
+}
+
+const (
+	none    int32 = -1
+	pending int32 = -2 // due: called in this turn unless it is stopped
+	dropped int32 = -3 // was due, and has been stopped or started anew since
+)
+
+func (a *node) before(b *node) bool {
+	return a.when < b.when || a.when == b.when && a.order < b.order
+}
+
+// first is the next deadline.
+func (h *timers) first() (when time.Duration, ok bool) {
+	if len(h.heap) == 0 {
+		return 0, false
+	}
+	return h.heap[0].when, true
+}
+
+// start schedules a timer for t.when, whether it is scheduled already or not.
+func (h *timers) start(t *Timer) {
+	if h.order == math.MaxUint32 {
+		h.renumber()
+	}
+	h.order++
+	if t.slot != none && h.pos[t.slot] >= 0 {
+		h.place(int(h.pos[t.slot]), node{t.when, h.order, t.slot})
+		return
+	}
+	h.stop(t) // if it is due
+	if last := len(h.free) - 1; last >= 0 {
+		t.slot = h.free[last]
+		h.free = h.free[:last]
+		h.owner[t.slot] = t
+	} else {
+		t.slot = int32(len(h.owner))
+		h.owner = append(h.owner, t)
+		h.pos = append(h.pos, 0)
+	}
+	h.heap = append(h.heap, node{})
+	h.up(len(h.heap)-1, node{t.when, h.order, t.slot})
+}
+
+// stop takes a timer out.
+func (h *timers) stop(t *Timer) {
+	if t.slot == none {
+		return
+	}
+	if i := h.pos[t.slot]; i >= 0 {
+		h.remove(int(i))
+		h.release(t.slot)
+	} else { // it is in the list of those that are due
+		h.pos[t.slot] = dropped
+		h.owner[t.slot] = nil
+	}
+	t.slot = none
+}
+
+func (h *timers) release(slot int32) {
+	h.owner[slot] = nil
+	h.free = append(h.free, slot)
+	const many = 1 << 16
+	if len(h.heap) == 0 && len(h.free) == len(h.owner) && len(h.owner) > many {
+		*h = timers{order: h.order} // that was a great many
+	}
+}
+
+// expire moves the timers whose time has come to due, in order.
+func (h *timers) expire(now time.Duration, due []int32) []int32 {
+	for len(h.heap) > 0 && h.heap[0].when <= now {
+		slot := h.heap[0].slot
+		h.remove(0)
+		h.pos[slot] = pending
+		due = append(due, slot)
+	}
+	return due
+}
+
+// take is the timer of a slot that was due, if it still is.
+func (h *timers) take(slot int32) *Timer {
+	t := h.owner[slot]
+	if t != nil {
+		t.slot = none
+	}
+	h.release(slot)
+	return t
+}
+
+// clear drops all timers.
+func (h *timers) clear() {
+	for _, t := range h.owner {
+		if t != nil {
+			t.slot = none
+		}
+	}
+	*h = timers{}
+}
+
+func (h *timers) remove(i int) {
+	last := len(h.heap) - 1
+	n := h.heap[last]
+	h.heap = h.heap[:last]
+	if i < last {
+		h.place(i, n)
+	}
+}
+
+// place puts a node where another was.
+func (h *timers) place(i int, n node) {
+	if i > 0 && n.before(&h.heap[(i-1)/4]) {
+		h.up(i, n)
+	} else {
+		h.down(i, n)
+	}
+}
+
+// up moves n from a hole at i towards the root.
+func (h *timers) up(i int, n node) {
+	for i > 0 {
+		parent := (i - 1) / 4
+		p := h.heap[parent]
+		if !n.before(&p) {
+			break
+		}
+		h.heap[i], h.pos[p.slot] = p, int32(i)
+		i = parent
+	}
+	h.heap[i], h.pos[n.slot] = n, int32(i)
+}
+
+// down moves n from a hole at i towards the leaves.
+func (h *timers) down(i int, n node) {
+	for {
+		child := 4*i + 1
+		if child >= len(h.heap) {
+			break
+		}
+		children := h.heap[child:min(child+4, len(h.heap))]
+		least := 0
+		for c := 1; c < len(children); c++ {
+			if children[c].before(&children[least]) {
+				least = c
+			}
+		}
+		m := children[least]
+		if !m.before(&n) {
+			break
+		}
+		h.heap[i], h.pos[m.slot] = m, int32(i)
+		i = child + least
+	}
+	h.heap[i], h.pos[n.slot] = n, int32(i)
+}
+
+// renumber makes room for further numbers: after four thousand million starts
+// those that still run are numbered from 1 again, in the same order.
+func (h *timers) renumber() {
+	byOrder := make([]*node, len(h.heap))
+	for i := range h.heap {
+		byOrder[i] = &h.heap[i]
+	}
+	slices.SortFunc(byOrder, func(a, b *node) int { return cmp.Compare(a.order, b.order) })
+	for i, n := range byOrder {
+		n.order = uint32(i + 1)
+	}
+	h.order = uint32(len(byOrder))
+}
