@@ -106,6 +106,7 @@ func (l *Loop) turn(timeout time.Duration) error {
 			return err
 		}
 		l.now = unasked
+		l.stats.own.turns++
 		l.batch.items = events
 		l.gather()
 	}
@@ -177,7 +178,7 @@ func (l *Loop) run() error {
 		for !l.runGuarded() {
 		}
 	}
-	l.stats.callbacks.Store(l.ran)
+	l.stats.publish(l.ran)
 	if len(l.strays) > 0 {
 		return l.stray()
 	}

@@ -49,19 +49,33 @@ func (l *Loop) Stats() Stats {
 	}
 }
 
-// counters are written by the loop alone, but for wakes.
+// counters are written by the loop alone, but for wakes, and read by anybody.
+// They are counted without locking and published turn by turn.
 type counters struct {
 	turns, callbacks, wakes, timers, late atomic.Uint64
 	latest, longest                       atomic.Int64
+
+	own struct {
+		turns, timers, late uint64
+		latest              time.Duration
+	}
 }
 
 func (c *counters) fired(behind time.Duration) {
-	c.timers.Add(1)
+	c.own.timers++
 	if behind >= LateAfter {
-		c.late.Add(1)
+		c.own.late++
 	}
-	if int64(behind) > c.latest.Load() {
-		c.latest.Store(int64(behind))
+	c.own.latest = max(c.own.latest, behind)
+}
+
+func (c *counters) publish(callbacks uint64) {
+	c.turns.Store(c.own.turns)
+	c.callbacks.Store(callbacks)
+	if c.own.timers != c.timers.Load() {
+		c.timers.Store(c.own.timers)
+		c.late.Store(c.own.late)
+		c.latest.Store(int64(c.own.latest))
 	}
 }
 
@@ -216,10 +230,10 @@ func (l *Loop) reportLeaks() {
 			append(o.attrs(), slog.String("events", key.Events.String()), slog.String("object", fmt.Sprintf("%T", key.FileObj)))...)
 	}
 	for _, n := range l.timers.heap {
-		t := l.timers.owner[n.slot]
+		t := l.timers.owner[n.slot()]
 		o := origin{kind: "timer", fn: t.fn, site: t.site, fd: -1}
 		l.log.LogAttrs(context.Background(), slog.LevelWarn, "eventloop: still running at Close",
-			append(o.attrs(), slog.Duration("when", n.when))...)
+			append(o.attrs(), slog.Duration("when", n.when()))...)
 	}
 }
 
