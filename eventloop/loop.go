@@ -40,6 +40,7 @@ type Loop struct {
 	next    []task // CallSoon: for the next turn
 	timers  timers
 	now     time.Duration            // the time of this turn, once somebody has asked; else unasked
+	turning bool                     // between enter and leave, for the loop\'s own goroutine
 	ran     uint64                   // callbacks, in all
 	before  uint64                   // and before this turn
 	changed bool                     // a file was registered, modified or unregistered in this turn
@@ -366,7 +367,7 @@ func (l *Loop) enter(op string) error {
 	case l.running:
 		return fail(op, ErrRunning)
 	}
-	l.running = true
+	l.running, l.turning = true, true
 	l.home()
 	return nil
 }
@@ -378,6 +379,7 @@ func (l *Loop) leave(err error) error {
 	}
 	l.stopping.Store(false)
 	l.asleep.Store(false)
+	l.now, l.turning = unasked, false
 	l.mu.Lock()
 	l.running = false
 	closing := l.closing.Load()
@@ -441,10 +443,13 @@ func (l *Loop) tearDown() error {
 	return nil
 }
 
-// Now is the loop's time: monotonic, since some moment before New. It is read
-// once a turn and stands still while callbacks run, as asyncio's and libuv's
-// does; that is what to compute deadlines for CallAt from.
+// Now is the loop's time: monotonic, since some moment before New. While the
+// loop runs it is read once a turn and stands still while callbacks run, as
+// libuv's does. That is what to compute deadlines for CallAt from.
 func (l *Loop) Now() time.Duration {
+	if !l.turning {
+		return l.clock()
+	}
 	if l.now == unasked {
 		l.now = l.clock()
 	}
