@@ -96,22 +96,29 @@ func sinceStart() time.Duration { return time.Since(start) }
 //		ready.Key.Data.(Callback)(ready.Key.FileObj, ready.Events)
 //	}
 //
-// and the rest of this package hangs off it.
+// and the rest of this package hangs off it. The numbers are those of the
+// package documentation.
 func (l *Loop) turn(timeout time.Duration) error {
 	if !l.behind() { // nothing is left over from a turn that a panic ended
-		events, err := l.sel.SelectInto(l.batch.items[:0], l.patience(timeout))
-		if l.asleep.Load() {
-			l.asleep.Store(false)
-		}
+		wait := l.patience(timeout)                              // 1
+		events, err := l.sel.SelectInto(l.batch.items[:0], wait) // 2
+		l.awake()
 		if err != nil {
 			return err
 		}
-		l.now = unasked
-		l.stats.own.turns++
-		l.batch.items = events
-		l.gather()
+		l.batch.items = events // 3
+		l.gather()             // 4, 5
 	}
-	return l.run()
+	return l.run() // 6
+}
+
+// awake is what follows on Select.
+func (l *Loop) awake() {
+	if l.asleep.Load() {
+		l.asleep.Store(false)
+	}
+	l.now = unasked
+	l.stats.own.turns++
 }
 
 // patience is how long Select may wait: until the next timer, not longer than
@@ -121,17 +128,12 @@ func (l *Loop) patience(timeout time.Duration) time.Duration {
 		return 0
 	}
 	if when, ok := l.timers.first(); ok {
-		wait := time.Duration(0)
-		if now := l.clock(); when > now {
-			if wait = when - now; wait < 0 { // overflow
-				wait = math.MaxInt64
-			}
-		}
-		if wait == 0 {
-			return 0
-		}
+		wait := max(later(when, -l.clock()), 0)
 		if timeout < 0 || wait < timeout {
 			timeout = wait
+		}
+		if timeout == 0 {
+			return 0
 		}
 	}
 	// Who wants to wake the loop says what for and then looks at asleep; the
