@@ -19,11 +19,15 @@ func fileID(fd int) (uint64, error) {
 	if err := fstat(fd, &st); err != nil {
 		return 0, err
 	}
+	return statID(&st), nil
+}
+
+func statID(st *unix.Stat_t) uint64 {
 	id := uint64(st.Ino)*0x9e3779b97f4a7c15 ^ uint64(st.Dev)
 	if id == 0 {
 		id = 1
 	}
-	return id, nil
+	return id
 }
 
 func fstat(fd int, st *unix.Stat_t) error {
