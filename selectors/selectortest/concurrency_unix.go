@@ -364,7 +364,11 @@ var closeFileRules = []rule{
 		c = t.move(c)
 		file := t.regular()
 		t.ready(is(t.register(a, w|oneShot, nil), w))
-		t.register(b, p|r, nil)
+		interest := r
+		if t.has&selectors.FeaturePriority != 0 {
+			interest |= p
+		}
+		t.register(b, interest, nil)
 		t.register(c, r, nil)
 		t.register(file, r|w, nil)
 		t.close(c, d)
