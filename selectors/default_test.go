@@ -30,7 +30,7 @@ func TestBackends(t *testing.T) {
 	}
 	if runtime.GOOS == "linux" {
 		for i, want := range []string{"epoll", "poll", "select"} {
-			if b := selectors.Backends(); len(b) != 3 || b[i].Name != want {
+			if b := selectors.Backends(); len(b) < 3 || b[i].Name != want {
 				t.Fatalf("the backends are %v, want epoll, poll and select, best first", b)
 			}
 		}

@@ -298,7 +298,7 @@ func expectHints(t *testing.T, s selectors.Selector, want batch) {
 	got := batch{}
 	timeout := time.Duration(0)
 	for i, begun := 0, time.Now(); i < 5 || len(got) < len(able) && time.Since(begun) < patience; i++ {
-		for fd, events := range collect(t, s, timeout) {
+		for fd, events := range promised(s, collect(t, s, timeout)) {
 			got[fd] |= events
 		}
 		if i >= 3 && len(got) < len(able) {

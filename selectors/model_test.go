@@ -286,7 +286,8 @@ func newModelWorld(contenders []*contender) *modelWorld {
 	m := &modelWorld{files: map[string]modelFile{}, refs: map[modelFile]int{}}
 	for _, c := range contenders {
 		m.selectors = append(m.selectors, &modelSelector{
-			world: m, have: c.Features(), byNumber: c.Features()&selectors.FeatureInvalid != 0, keys: map[string]*modelKey{},
+			world: m, have: c.Features(), byNumber: c.Features()&selectors.FeatureInvalid != 0,
+			kqueue: strings.HasPrefix(c.name, "kqueue"), keys: map[string]*modelKey{},
 		})
 	}
 	return m
@@ -406,6 +407,7 @@ type modelSelector struct {
 	world    *modelWorld
 	have     selectors.Feature
 	byNumber bool // the kernel keeps no set: it looks at what has the number now
+	kqueue   bool // the kernel does not watch for writing to a pipe that nobody reads
 	keys     map[string]*modelKey
 }
 
@@ -414,6 +416,7 @@ type modelKey struct {
 	events   selectors.Event
 	file     modelFile   // what the number referred to at Register or Modify
 	identity any         // of that file; of its registration, where Register has to tell files apart
+	always   bool        // not watched by the kernel: was ready for ever when it was asked to
 	later    []modelFile // what the number has referred to since; nil is nothing
 	silent   bool        // has fired, or was reported closed
 	invalid  bool        // was reported closed
@@ -427,6 +430,14 @@ func (k *modelKey) left() bool { return len(k.later) > 0 }
 // always reports whether a file is always ready and for that reason not
 // watched by the kernel.
 func (s *modelSelector) always(f modelFile) bool { return !s.byNumber && f.identity() == "null" }
+
+func (s *modelSelector) newKey(events selectors.Event, f modelFile) *modelKey {
+	k := &modelKey{events: events, file: f, identity: f.identity(), always: s.always(f)}
+	if end, ok := f.(modelWriteEnd); ok && s.kqueue && end.readers == 0 && events&selectors.EventWrite != 0 {
+		k.always = true
+	}
+	return k
+}
 
 func (s *modelSelector) expect(op operation, got result) result {
 	switch op.verb {
@@ -464,7 +475,8 @@ func (s *modelSelector) checkInterest(events selectors.Event) error {
 	switch {
 	case events&^(interest|selectors.OneShot) != 0 || events&interest == 0:
 		return selectors.ErrInvalidEvents
-	case events&selectors.EventReadClosed != 0 && s.have&selectors.FeatureReadClosed == 0:
+	case events&selectors.EventReadClosed != 0 && s.have&selectors.FeatureReadClosed == 0,
+		events&selectors.EventPriority != 0 && s.have&selectors.FeaturePriority == 0:
 		return errors.ErrUnsupported
 	}
 	return nil
@@ -499,7 +511,7 @@ func (s *modelSelector) register(name string, events selectors.Event, did bool) 
 			return selectors.ErrRegistered
 		}
 	}
-	s.keys[name] = &modelKey{events: events, file: file, identity: file.identity()}
+	s.keys[name] = s.newKey(events, file)
 	return nil
 }
 
@@ -514,7 +526,7 @@ func (s *modelSelector) modify(name string, events selectors.Event) error {
 	case file == nil:
 		return unix.EBADF
 	}
-	s.keys[name] = &modelKey{events: events, file: file, identity: file.identity()}
+	s.keys[name] = s.newKey(events, file)
 	return nil
 }
 
@@ -526,6 +538,11 @@ func (s *modelSelector) selectNow(got report) report {
 		if k.silent {
 			continue
 		}
+		if end, ok := k.file.(modelReadEnd); ok && s.kqueue && !k.left() && end.writers == 0 &&
+			k.events&(selectors.EventRead|selectors.EventReadClosed|selectors.OneShot) == selectors.EventReadClosed|selectors.OneShot {
+			k.silent = true // has told a hint that nobody promised, for the end it was asked for
+			continue
+		}
 		var choices []selectors.Event // 0 is: not reported
 		now := s.world.files[name]
 		switch {
@@ -533,7 +550,7 @@ func (s *modelSelector) selectNow(got report) report {
 			choices = append(choices, selectors.EventError|selectors.EventInvalid)
 		case s.byNumber:
 			choices = append(choices, s.told(k, now))
-		case s.always(k.file):
+		case k.always:
 			// The kernel does not watch it; the selector looks what has the
 			// number now.
 			if k.events&(selectors.EventRead|selectors.EventWrite) != 0 && (now == nil || now.identity() != k.file.identity()) {
