@@ -99,6 +99,7 @@ type kernelQueue struct {
 	serials int32
 	turn    int // of the sets, to be fair
 	fired   *knote
+	calls   int // for tests: how often it was asked
 	batch   []unix.EpollEvent
 }
 
@@ -149,6 +150,7 @@ func (q *kernelQueue) call(changes, events []kevent, timeout *unix.Timespec) (n 
 		return 0, unix.EINVAL
 	}
 	q.mu.Lock()
+	q.calls++
 	for i := range changes {
 		errno := q.change(&changes[i])
 		if errno == 0 && (changes[i].flag&evReceipt == 0 || !q.flavour.receipt) {
