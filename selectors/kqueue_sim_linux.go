@@ -91,6 +91,7 @@ func (e *kevent) gen() uint32    { return e.udata }
 type kernelQueue struct {
 	flavour flavour
 	fault   func(change *kevent) unix.Errno // for tests: refuses changes
+	signal  bool                            // for tests: the next call that makes changes ends with EINTR
 
 	mu      sync.Mutex
 	sets    [3]int // by filter
@@ -166,6 +167,11 @@ func (q *kernelQueue) call(changes, events []kevent, timeout *unix.Timespec) (n 
 		events[n] = changes[i]
 		events[n].flag, events[n].datum = evError, int64(errno)
 		n++
+	}
+	if q.signal && len(changes) > 0 { // the changes have been made, says FreeBSD
+		q.signal = false
+		q.mu.Unlock()
+		return 0, unix.EINTR
 	}
 	q.mu.Unlock()
 	if n > 0 || len(events) == 0 {

@@ -501,10 +501,103 @@ func TestKqueueLongWait(t *testing.T) {
 		s := newSim(t, f)
 		waking := time.AfterFunc(5*time.Millisecond, func() { s.Wake() })
 		defer waking.Stop()
-		if ready, err := s.Select(math.MaxInt64); len(ready) != 0 || err != nil {
+		if ready, err := s.Select(100 * 365 * 24 * time.Hour); len(ready) != 0 || err != nil {
 			t.Errorf("Select: %v, %v", ready, err)
 		}
 	})
+}
+
+// TestKqueueInterruptedChange: a signal while changes are made.
+func TestKqueueInterruptedChange(t *testing.T) {
+	eachFlavour(t, func(t *testing.T, f flavour) {
+		s := newSim(t, f)
+		a, _ := aPair(t)
+		s.kqueue.queue.signal = true
+		mustRegister(t, s, a, EventWrite)
+		s.kqueue.queue.signal = true
+		if _, err := s.Modify(a, EventRead|EventWrite, nil); err != nil {
+			t.Fatal(err)
+		}
+		expectTold(t, s, map[int]Event{a: EventWrite})
+		s.kqueue.queue.signal = true
+		if _, err := s.Unregister(a); err != nil {
+			t.Fatal(err)
+		}
+		if left := filtersOf(s, a); len(left) != 0 {
+			t.Errorf("Unregister left %v", left)
+		}
+	})
+}
+
+// TestKqueueStaleEvent: what the kernel said of a registration that has ended
+// meanwhile is not told of the next one.
+func TestKqueueStaleEvent(t *testing.T) {
+	eachFlavour(t, func(t *testing.T, f flavour) {
+		s := newSim(t, f)
+		a, b := aPair(t)
+		mustRegister(t, s, a, EventRead)
+		expectTold(t, s, map[int]Event{})
+		say(t, b)
+		n, err := s.kqueue.poll()
+		if n != 1 || err != nil {
+			t.Fatalf("poll: %d, %v", n, err)
+		}
+		if _, err := s.Unregister(a); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := unix.Read(a, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		mustRegister(t, s, a, EventRead)
+		if ready, err := s.collect(nil, n); len(ready) != 0 || err != nil {
+			t.Errorf("reported %v, %v", ready, err)
+		}
+	})
+}
+
+// TestKqueueHints: the hints that are told, though Features does not promise
+// them.
+func TestKqueueHints(t *testing.T) {
+	const both = EventRead | EventWrite
+	readEnd := func(t *testing.T) (int, int) { r, w := aPipe(t); return r, w }
+	writeEnd := func(t *testing.T) (int, int) { r, w := aPipe(t); return w, r }
+	shut := func(how int) func(a, b int) { return func(a, b int) { unix.Shutdown(b, how) } }
+	closed := func(a, b int) { unix.Close(b) }
+	for _, c := range []struct {
+		name           string
+		make           func(*testing.T) (a, b int)
+		then           func(a, b int)
+		interest, want Event
+	}{
+		{"the peer writes no more", aPair, shut(unix.SHUT_WR), both, both | EventReadClosed},
+		{"the peer reads no more", aPair, shut(unix.SHUT_RD), both, EventWrite},
+		{"we write no more", aPair, func(a, b int) { unix.Shutdown(a, unix.SHUT_WR) }, both, EventWrite},
+		{"the peer has gone", aPair, closed, both, both | EventReadClosed | EventHangup},
+		{"the peer has gone, read", aPair, closed, EventRead, EventRead | EventReadClosed},
+		{"the peer has gone, write", aPair, closed, EventWrite, EventWrite},
+		{"the peer has gone and not read all", aPair, func(a, b int) { unix.Write(a, []byte("x")); unix.Close(b) }, both,
+			both | EventReadClosed | EventHangup | EventError},
+		{"nobody writes to a pipe", readEnd, closed, EventRead, EventRead | EventHangup},
+		{"nobody writes to a pipe, both", readEnd, closed, both, EventRead | EventHangup},
+		{"nobody writes to a pipe, the end alone", readEnd, closed, EventReadClosed, EventHangup},
+		{"nobody reads from a pipe", writeEnd, closed, EventWrite, EventWrite | EventError},
+		{"nobody reads from a pipe, read", writeEnd, closed, EventRead, EventRead | EventError},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			eachFlavour(t, func(t *testing.T, f flavour) {
+				s := newSim(t, f)
+				a, b := c.make(t)
+				mustRegister(t, s, a, c.interest)
+				c.then(a, b)
+				expectTold(t, s, map[int]Event{a: c.want})
+				again := map[int]Event{a: c.want}
+				if c.want&c.interest == 0 {
+					again = map[int]Event{} // a hint alone is told once
+				}
+				expectTold(t, s, again)
+			})
+		})
+	}
 }
 
 // TestKqueueWaitsForTheEnd: data does not disturb who waits for its end alone.
