@@ -71,7 +71,7 @@ type traits struct {
 
 // Backend is one of the kernel facilities of this platform.
 type Backend struct {
-	Name     string // as in SELECTORS_BACKEND: "epoll", "poll", "select"
+	Name     string // as in SELECTORS_BACKEND: "epoll", "kqueue", "poll", "select"
 	Features Feature
 	New      func(...Option) (Selector, error)
 }

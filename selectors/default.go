@@ -12,7 +12,7 @@ import (
 const BackendEnv = "SELECTORS_BACKEND"
 
 // NewDefaultSelector returns a selector on the best backend of this platform:
-// epoll on Linux. Python calls it DefaultSelector.
+// epoll on Linux, kqueue on the BSDs and macOS. Python calls it DefaultSelector.
 //
 // The environment variable [BackendEnv] overrides the choice; a name that is
 // unknown or not available here is an error that lists the choices. Where the
@@ -45,7 +45,7 @@ type Option func(*options)
 type options struct{ wait strategy }
 
 // WithBlockingWait makes a waiting Select block a thread in the kernel instead
-// of parking its goroutine in Go's runtime poller. Poll and select do so
+// of parking its goroutine in Go's runtime poller. The other backends do so
 // anyway; the package documentation has figures on when it pays on epoll.
 func WithBlockingWait() Option { return func(o *options) { o.wait = blocking } }
 

@@ -67,14 +67,14 @@
 // second.
 //
 // The order within a batch is not promised, but poll and select begin each
-// batch behind the first entry of the last one, and epoll goes round in the
-// kernel, so taking only some entries of each batch starves nobody.
+// batch behind the first entry of the last one, and epoll and kqueue go round
+// in the kernel, so taking only some entries of each batch starves nobody.
 //
 // # Descriptors that are closed or shared
 //
 // Unregister before you close. Where that is forgotten:
 //   - Poll and select report the key once, with EventError|EventInvalid.
-//     Epoll's kernel forgets it and tells nobody.
+//     The kernels of epoll and kqueue forget it and tell nobody.
 //   - If the number comes back with another file, Register replaces the stale
 //     key, and Unregister by the old object still finds the right one.
 //   - If a duplicate (dup, or a child process) keeps the closed file open,
@@ -83,11 +83,27 @@
 //     number and dropped, and the epoll set is replaced by a fresh one.
 //
 // After fork without exec, child and parent share an epoll set; what one
-// removes is removed for both. Do not use a selector in a forked child.
+// removes is removed for both. A kqueue is not inherited at all. Do not use a
+// selector in a forked child.
+//
+// # kqueue
+//
+// kqueue watches the two directions of a file apart, and tells the end and the
+// error of a direction only with that direction. So hints come only beside what
+// was asked for, an EdgeTriggered key tells only of the direction in which
+// something has changed (epoll tells of both), and the end of a pipe is
+// EventHangup, or EventError to the writer, as it is elsewhere.
+//
+// A key is changed in one kevent call, both directions, and if one fails the
+// other is put back. EventPriority is there where the kernel has EVFILT_EXCEPT,
+// for sockets. macOS refuses /dev/tty, and does not tell readers of a named pipe
+// that its last writer has gone; Register refuses these, with an error that is
+// [errors.ErrUnsupported]: use poll.
 //
 // # How a wait waits
 //
-// Poll and select block a thread of the operating system while they wait.
+// Poll, select and kqueue block a thread of the operating system while they
+// wait.
 //
 // Epoll first asks without waiting. If it has to wait, it has two ways. It can
 // park the goroutine: Go's runtime poller watches the epoll set, through a

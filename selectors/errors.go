@@ -11,7 +11,7 @@ import (
 // system's error number, so that errors.Is(err, unix.EBADF) works.
 type Error struct {
 	Op      string // "register", "modify", "unregister", "key", "select", "wake", "close" or "new"
-	Backend string // "epoll", "poll", "select", …
+	Backend string // "epoll", "kqueue", "poll", "select", …
 	FD      int    // the descriptor, or -1 where none is concerned or known
 	Err     error  // the cause
 }
