@@ -81,3 +81,11 @@ type Backend struct {
 func Backends() []Backend {
 	return append([]Backend(nil), backends...)
 }
+
+// milliseconds rounds up: a wait may end late, never early.
+func milliseconds(timeout time.Duration) int {
+	if timeout < 0 {
+		return -1
+	}
+	return int((timeout + time.Millisecond - 1) / time.Millisecond)
+}

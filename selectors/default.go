@@ -29,7 +29,7 @@ func NewDefaultSelector(opts ...Option) (Selector, error) {
 		return nil, &Error{Op: "new", Backend: name, FD: -1, Err: fmt.Errorf("%w here; %s takes one of: %s",
 			&unsupportedError{"this backend"}, BackendEnv, strings.Join(choices, ", "))}
 	}
-	err := error(&Error{Op: "new", Backend: "default", FD: -1, Err: &unsupportedError{"waiting for readiness on this platform"}})
+	err := error(&Error{Op: "new", Backend: "default", FD: -1, Err: errNone})
 	for _, b := range backends {
 		var s Selector
 		if s, err = b.New(opts...); !errors.Is(err, errors.ErrUnsupported) {
@@ -38,6 +38,9 @@ func NewDefaultSelector(opts ...Option) (Selector, error) {
 	}
 	return nil, err
 }
+
+// errNone is the cause where there is no backend.
+var errNone error = &unsupportedError{"waiting for readiness on this platform"}
 
 // Option adjusts a new selector.
 type Option func(*options)

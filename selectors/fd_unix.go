@@ -4,7 +4,6 @@ package selectors
 
 import (
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -62,12 +61,4 @@ func ignoreFull(_ int, err error) error {
 		return nil
 	}
 	return os.NewSyscallError("write", err)
-}
-
-// milliseconds rounds up: a wait may end late, never early.
-func milliseconds(timeout time.Duration) int {
-	if timeout < 0 {
-		return -1
-	}
-	return int((timeout + time.Millisecond - 1) / time.Millisecond)
 }

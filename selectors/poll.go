@@ -1,23 +1,22 @@
-//go:build unix
-
 package selectors
 
-import (
-	"time"
+import "time"
 
-	"golang.org/x/sys/unix"
-)
-
-// PollSelector is a [Selector] on poll(2). Every wait hands the kernel the
-// whole list of descriptors, and the kernel asks each: the cost grows with the
-// number of descriptors, ready or not. A waiting Select blocks a thread.
+// PollSelector is a [Selector] on poll(2), on Windows on WSAPoll, which knows
+// sockets only. Every wait hands the kernel the whole list of descriptors, and
+// the kernel asks each: the cost grows with the number of descriptors, ready or
+// not. A waiting Select blocks a thread.
 type PollSelector struct {
 	core
 	poll poll
 }
 
-// NewPollSelector returns a selector on poll(2). Options that concern epoll
-// only have no effect.
+// NewPollSelector returns a selector on poll(2) or WSAPoll, where there is one;
+// elsewhere it is [errors.ErrUnsupported]. Options that concern epoll only have
+// no effect.
+//
+// Before Windows 10 version 2004 WSAPoll does not tell of connects that failed.
+// There it is not one of [Backends]; take select.
 func NewPollSelector(opts ...Option) (*PollSelector, error) {
 	s := &PollSelector{}
 	if err := s.poll.open(&s.core.table); err != nil {
@@ -27,7 +26,7 @@ func NewPollSelector(opts ...Option) (*PollSelector, error) {
 	return s, nil
 }
 
-var pollTraits = traits{features: FeaturePriority | FeatureHangup | FeatureInvalid | FeatureAnyFile | pollFeatures}
+var pollTraits = traits{features: FeaturePriority | FeatureInvalid | pollFeatures}
 
 // poll is the backend. The kernel works on a copy of the list, so that the
 // list may change while a wait goes on. The first entry is the waker; an
@@ -35,8 +34,8 @@ var pollTraits = traits{features: FeaturePriority | FeatureHangup | FeatureInval
 type poll struct {
 	waker
 	table *table
-	fds   []unix.PollFd
-	copy  []unix.PollFd
+	fds   []pollFD
+	copy  []pollFD
 	found int
 	first int // where the last batch began; the next one begins behind it
 }
@@ -46,22 +45,22 @@ func (b *poll) open(t *table) error {
 		return err
 	}
 	b.table = t
-	b.fds = []unix.PollFd{{Fd: int32(b.waker.fd()), Events: unix.POLLIN}}
+	b.fds = []pollFD{{Fd: pollNumber(b.waker.fd()), Events: pollIn}}
 	return nil
 }
 
 func toPoll(events Event) (mask uint32) {
 	if events&EventRead != 0 {
-		mask |= unix.POLLIN
+		mask |= pollIn
 		if events&Exclusive == 0 {
 			mask |= pollRdHup // comes with POLLIN, so the hint is for free
 		}
 	}
 	if events&EventWrite != 0 {
-		mask |= unix.POLLOUT
+		mask |= pollOut
 	}
 	if events&EventPriority != 0 {
-		mask |= unix.POLLPRI
+		mask |= pollPri
 	}
 	if events&EventReadClosed != 0 {
 		mask |= pollRdHup
@@ -72,35 +71,35 @@ func toPoll(events Event) (mask uint32) {
 // fromPoll reads a mask as Linux's own select(2) does (POLLIN_SET and
 // POLLOUT_SET in fs/select.c): a hang-up is readable, an error is both.
 func fromPoll(mask uint32) Event {
-	if mask == unix.POLLIN {
+	if mask == pollIn {
 		return EventRead
 	}
 	return fromPollAny(mask)
 }
 
 func fromPollAny(mask uint32) (events Event) {
-	if mask&(unix.POLLIN|unix.POLLHUP|unix.POLLERR) != 0 {
+	if mask&(pollIn|pollHup|pollErr) != 0 {
 		events = EventRead
 	}
-	if mask&(unix.POLLOUT|unix.POLLERR) != 0 {
+	if mask&(pollOut|pollErr) != 0 {
 		events |= EventWrite
 	}
-	if mask&^(unix.POLLIN|unix.POLLOUT) == 0 { // nearly always
+	if mask&^(pollIn|pollOut) == 0 { // nearly always
 		return events
 	}
-	if mask&unix.POLLPRI != 0 {
+	if mask&pollPri != 0 {
 		events |= EventPriority
 	}
 	if mask&pollRdHup != 0 {
 		events |= EventReadClosed
 	}
-	if mask&unix.POLLHUP != 0 {
-		events |= EventHangup
+	if mask&pollHup != 0 {
+		events |= hangup(mask)
 	}
-	if mask&unix.POLLERR != 0 {
+	if mask&pollErr != 0 {
 		events |= EventError
 	}
-	if mask&unix.POLLNVAL != 0 {
+	if mask&pollNval != 0 {
 		events = EventError | EventInvalid
 	}
 	return events
@@ -125,7 +124,7 @@ func (b *poll) modify(fd int, e *entry, events Event, _ uint32) error {
 func (b *poll) put(fd int, e *entry, events Event) {
 	if e.slot < 0 {
 		e.slot = int32(len(b.fds))
-		b.fds = append(b.fds, unix.PollFd{Fd: int32(fd)})
+		b.fds = append(b.fds, pollFD{Fd: pollNumber(fd)})
 	}
 	b.fds[e.slot].Events = pollMask(toPoll(events))
 }
@@ -137,7 +136,7 @@ func (b *poll) remove(fd int, e *entry) {
 	}
 	last := b.fds[len(b.fds)-1]
 	b.fds = b.fds[:len(b.fds)-1]
-	if last.Fd != int32(fd) {
+	if last.Fd != pollNumber(fd) {
 		b.fds[e.slot] = last
 		b.table.find(int(last.Fd)).slot = e.slot
 	}
@@ -153,7 +152,7 @@ func (b *poll) unmute(fd int, e *entry) { b.put(fd, e, e.events) }
 
 func (b *poll) prepare(c *core) {
 	if cap(b.fds) > 4*len(b.fds)+64 {
-		b.fds = append([]unix.PollFd(nil), b.fds...)
+		b.fds = append([]pollFD(nil), b.fds...)
 		b.copy = nil
 	}
 	b.copy = append(b.copy[:0], b.fds...)

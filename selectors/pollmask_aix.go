@@ -1,3 +1,3 @@
 package selectors
 
-type pollMask = uint16 // of unix.PollFd
+type pollMask = uint16 // of a pollFD

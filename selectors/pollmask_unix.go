@@ -2,4 +2,4 @@
 
 package selectors
 
-type pollMask = int16 // of unix.PollFd
+type pollMask = int16 // of a pollFD

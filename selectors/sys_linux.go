@@ -11,7 +11,7 @@ import (
 
 const (
 	pollRdHup    = unix.POLLRDHUP
-	pollFeatures = FeatureReadClosed
+	pollFeatures = FeatureReadClosed | FeatureHangup | FeatureAnyFile
 	maxSelectFD  = math.MaxInt32
 )
 

@@ -12,7 +12,7 @@ import (
 
 const (
 	pollRdHup    = 0
-	pollFeatures = 0
+	pollFeatures = FeatureHangup | FeatureAnyFile
 	maxSelectFD  = int(unsafe.Sizeof(unix.FdSet{})) * 8 // FD_SETSIZE
 )
 

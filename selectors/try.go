@@ -75,27 +75,28 @@ var attempts = sync.Pool{New: func() any {
 // [ErrWouldBlock]. A connection that was reset while it queued is passed over.
 //
 // At the limit of open files it is EMFILE, and the connection stays in the
-// queue. A net.Conn needs two descriptors while it is made.
+// queue. A net.Conn needs two descriptors while it is made. On Windows it takes
+// a net.Listener, which is asked for readiness and then told to accept; should
+// the connection vanish in between, it waits for the next.
 func TryAccept(listener any) (net.Conn, error) {
-	fd, err := tryListener(listener, tryAcceptSpare)
-	if err != nil {
-		return nil, err
-	}
-	conn, err := fileConn(fd)
+	conn, err := tryAcceptConn(listener)
 	return conn, tried("accept", err)
 }
 
 // TryAcceptFD is TryAccept for those who keep descriptors: the new one is
 // non-blocking and closed on exec, and the caller's to close.
-func TryAcceptFD(listener any) (int, error) { return tryListener(listener, tryAccept) }
+func TryAcceptFD(listener any) (int, error) {
+	conn, err := acceptWith(listener, tryAccept)
+	return conn, tried("accept", err)
+}
 
-func tryListener(listener any, try func(fd int) (int, error)) (int, error) {
+func acceptWith(listener any, try func(fd int) (int, error)) (int, error) {
 	conn := -1
 	err := withFD(listener, func(fd int) (err error) {
 		conn, err = try(fd)
 		return err
 	})
-	return conn, tried("accept", err)
+	return conn, err
 }
 
 func tried(op string, err error) error {

@@ -79,7 +79,7 @@ func tryAccept(fd int) (int, error) {
 }
 
 // tryAcceptSpare is tryAccept that leaves room for one more descriptor, so that
-// fileConn does not fail with a connection in its hands.
+// tryAcceptConn does not fail with a connection in its hands.
 func tryAcceptSpare(fd int) (int, error) {
 	syscall.ForkLock.RLock()
 	spare, err := unix.Dup(fd)
@@ -94,8 +94,11 @@ func tryAcceptSpare(fd int) (int, error) {
 	return tryAccept(fd)
 }
 
-// fileConn makes a descriptor a connection of package net, and takes it.
-func fileConn(fd int) (net.Conn, error) {
+func tryAcceptConn(listener any) (net.Conn, error) {
+	fd, err := acceptWith(listener, tryAcceptSpare)
+	if err != nil {
+		return nil, err
+	}
 	f := os.NewFile(uintptr(fd), "accepted")
 	defer f.Close() // FileConn has made a duplicate
 	return net.FileConn(f)
