@@ -1,0 +1,6 @@
+package selectors
+
+var backends = []Backend{
+	{"poll", pollTraits.features, func(o ...Option) (Selector, error) { return orNil(NewPollSelector(o...)) }},
+	{"select", selectTraits.features, func(o ...Option) (Selector, error) { return orNil(NewSelectSelector(o...)) }},
+}
