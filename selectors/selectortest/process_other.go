@@ -1,4 +1,4 @@
-//go:build unix && !linux
+//go:build !linux
 
 package selectortest
 
@@ -8,6 +8,3 @@ var (
 	linuxStates []state
 	linuxGroups []group
 )
-
-// interruptAll sends some thread of the process a signal.
-func interruptAll() { interruptProcess() }

@@ -3,63 +3,27 @@
 package selectortest
 
 import (
-	"errors"
-	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"goselectors/selectors"
 )
 
-// systemGroups are the rules that need descriptors.
-var systemGroups = slices.Concat([]group{
-	{"Register", registerRules},
-	{"Modify", modifyRules},
-	{"Unregister", unregisterRules},
-	{"Keys", keysRules},
-	{"FileObj", fileObjRules},
-	{"BadEvents", badEventsRules},
-	{"Errors", errorRules},
-	{"Readiness", readinessRules()},
-	{"Modes", modesRules},
-	{"TwoSelectors", twoSelectorsRules},
-	{"TimeoutWithFiles", timeoutFileRules},
-	{"WakeWithFiles", wakeFileRules},
-	{"OtherGoroutine", otherGoroutineRules},
-	{"CloseWithFiles", closeFileRules},
-	{"Stale", staleRules},
-	{"ClosedDescriptor", closedDescriptorRules},
-	{"HintsOnly", hintsOnlyRules},
-	{"AlwaysReady", alwaysReadyRules},
-	{"Scale", scaleRules},
-	{"SelectInto", selectIntoRules},
-}, linuxGroups)
-
+// What becomes waits for, and what inet makes.
 const (
-	r  = selectors.EventRead
-	w  = selectors.EventWrite
-	p  = selectors.EventPriority
-	rc = selectors.EventReadClosed
-	hu = selectors.EventHangup
-	er = selectors.EventError
-	iv = selectors.EventInvalid
+	readable = unix.POLLIN
+	writable = unix.POLLOUT
 
-	edge    = selectors.EdgeTriggered
-	oneShot = selectors.OneShot
-	excl    = selectors.Exclusive
-
-	anyFile = selectors.FeatureAnyFile
+	stream   = unix.SOCK_STREAM
+	datagram = unix.SOCK_DGRAM
 )
 
-// is makes an entry of a batch to compare with.
-func is(key *selectors.SelectorKey, events selectors.Event) selectors.Ready {
-	return selectors.Ready{Key: key, Events: events}
-}
+type address = unix.Sockaddr
+
+// badFD is what the system says of a descriptor that is not open.
+const badFD = unix.EBADF
 
 // system keeps the descriptors of a test. They are bare numbers, all of them
 // non-blocking and closed on exec.
@@ -93,13 +57,6 @@ func (t *T) close(fds ...int) {
 		delete(t.fds, fd)
 		t.ok(unix.Close(fd), "close")
 	}
-}
-
-// pair makes two sockets that are connected with each other. They can be
-// written and there is nothing to read.
-func (t *T) pair() (a, b int) {
-	t.Helper()
-	return t.pairOf(unix.SOCK_STREAM)
 }
 
 func (t *T) pairOf(kind int) (a, b int) {
@@ -166,19 +123,6 @@ func (t *T) fill(fd int) {
 	}
 }
 
-// lonely is a floor for descriptor numbers that nothing else takes: the system
-// gives the lowest that is free.
-const lonely = 700
-
-// move gives a file another number, far from those that the runtime or another
-// goroutine may get, so that it stays unused when it has been closed.
-func (t *T) move(fd int) int {
-	t.Helper()
-	moved := t.dup(fd, lonely)
-	t.close(fd)
-	return moved
-}
-
 // dup makes a duplicate, with a number from least up.
 func (t *T) dup(fd, least int) int {
 	t.Helper()
@@ -212,8 +156,6 @@ func (t *T) becomes(fd int, mask int) {
 // setMask is for the members of a pollfd, which are unsigned on AIX.
 func setMask[M int16 | uint16](member *M, mask int) { *member = M(mask) }
 
-var loopback = [4]byte{127, 0, 0, 1}
-
 // inet makes a socket that is not connected.
 func (t *T) inet(kind int) int {
 	t.Helper()
@@ -224,7 +166,7 @@ func (t *T) inet(kind int) int {
 }
 
 // bound makes a socket with a port of its own.
-func (t *T) bound(kind int) (fd int, address unix.Sockaddr) {
+func (t *T) bound(kind int) (fd int, address address) {
 	t.Helper()
 	fd = t.inet(kind)
 	t.ok(unix.Bind(fd, &unix.SockaddrInet4{Addr: loopback}), "bind")
@@ -233,51 +175,34 @@ func (t *T) bound(kind int) (fd int, address unix.Sockaddr) {
 	return fd, address
 }
 
-func (t *T) listen() (fd int, address unix.Sockaddr) {
+func (t *T) listen() (fd int, address address) {
 	t.Helper()
 	fd, address = t.bound(unix.SOCK_STREAM)
 	t.ok(unix.Listen(fd, 8), "listen")
 	return fd, address
 }
 
-func (t *T) connect(fd int, address unix.Sockaddr) {
+func (t *T) connect(fd int, address address) {
 	t.Helper()
 	if err := unix.Connect(fd, address); err != nil && err != unix.EINPROGRESS && err != unix.EINTR {
 		t.Fatalf("connect: %v", err)
 	}
 }
 
-// tcp makes two sockets that are connected through the loopback interface.
-func (t *T) tcp() (a, b int) {
-	t.Helper()
-	listener, address := t.listen()
-	a = t.inet(unix.SOCK_STREAM)
-	return a, t.join(a, listener, address)
-}
-
 // join connects a to a listener and returns the other end.
-func (t *T) join(a, listener int, address unix.Sockaddr) (b int) {
+func (t *T) join(a, listener int, address address) (b int) {
 	t.Helper()
 	t.connect(a, address)
-	t.becomes(listener, unix.POLLIN)
+	t.becomes(listener, readable)
 	b, _, err := unix.Accept(listener)
 	t.ok(err, "accept")
 	t.own(b)
-	t.becomes(a, unix.POLLOUT)
+	t.becomes(a, writable)
 	return b
 }
 
-// descriptor is the number of an object of package os or net.
-func (t *T) descriptor(conn syscall.Conn) (fd int) {
-	t.Helper()
-	raw, err := conn.SyscallConn()
-	t.ok(err, "SyscallConn")
-	t.ok(raw.Control(func(n uintptr) { fd = int(n) }), "Control")
-	return fd
-}
-
 // socketFile makes an *os.File of one end of a pair.
-func (t *T) socketFile() (f *os.File, peer int) {
+func (t *T) socketFile() (f file, peer int) {
 	t.Helper()
 	a, b := t.pair()
 	delete(t.fds, a) // the file's now
@@ -286,117 +211,12 @@ func (t *T) socketFile() (f *os.File, peer int) {
 	return f, b
 }
 
-// tcpConn makes a *net.TCPConn and its other end.
-func (t *T) tcpConn() (a, b *net.TCPConn) {
-	t.Helper()
-	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IP(loopback[:])})
-	t.ok(err, "listen")
-	defer listener.Close()
-	a, err = net.DialTCP("tcp4", nil, listener.Addr().(*net.TCPAddr))
-	t.ok(err, "dial")
-	t.Cleanup(func() { a.Close() })
-	b, err = listener.AcceptTCP()
-	t.ok(err, "accept")
-	t.Cleanup(func() { b.Close() })
-	return a, b
-}
-
-func (t *T) register(fileobj any, events selectors.Event, data any) *selectors.SelectorKey {
-	t.Helper()
-	return t.registerWith(t.s, fileobj, events, data)
-}
-
-func (t *T) registerWith(s selectors.Selector, fileobj any, events selectors.Event, data any) *selectors.SelectorKey {
-	t.Helper()
-	key, err := s.Register(fileobj, events, data)
-	if err != nil {
-		t.Fatalf("Register(%v, %v): %v", fileobj, events, err)
-	}
-	return key
-}
-
-func (t *T) modify(fileobj any, events selectors.Event, data any) *selectors.SelectorKey {
-	t.Helper()
-	key, err := t.s.Modify(fileobj, events, data)
-	if err != nil {
-		t.Fatalf("Modify(%v, %v): %v", fileobj, events, err)
-	}
-	return key
-}
-
-func (t *T) unregister(fileobj any) *selectors.SelectorKey {
-	t.Helper()
-	key, err := t.s.Unregister(fileobj)
-	if err != nil {
-		t.Fatalf("Unregister(%v): %v", fileobj, err)
-	}
-	return key
-}
-
-// ready checks that the next batch comes and is exactly want, in any order.
-func (t *T) ready(want ...selectors.Ready) {
-	t.Helper()
-	t.same(t.selects(patience), want...)
-}
-
-func (t *T) readyOn(s selectors.Selector, want ...selectors.Ready) {
-	t.Helper()
-	t.same(t.selectsOn(s, patience), want...)
-}
-
-// silent checks that nothing is ready, and that nothing becomes so.
-func (t *T) silent() {
-	t.Helper()
-	t.silentOn(t.s)
-}
-
-func (t *T) silentOn(s selectors.Selector) {
-	t.Helper()
-	for _, timeout := range []time.Duration{0, moment} {
-		if batch := t.selectsOn(s, timeout); len(batch) != 0 {
-			t.Fatalf("the batch is %v, want nothing", show(batch))
-		}
-	}
-}
-
-// stays checks that a key is still registered and still reported: what went
-// wrong elsewhere has done it no harm. It must be of one end of a pair, level-
-// triggered, with EventRead as its interest and nothing to read.
-func (t *T) stays(key *selectors.SelectorKey, peer int) {
-	t.Helper()
-	if got, err := t.s.Key(key.FD); err != nil || got != key {
-		t.Errorf("Key(%d) is %v, %v; want the key %v", key.FD, got, err, key)
-	}
-	t.write(peer, "?")
-	t.ready(is(key, r))
-	t.read(key.FD, "?")
-	t.same(t.selects(0))
-}
-
 // cpu is the processor time that the process has used.
 func (t *T) cpu() time.Duration {
 	t.Helper()
 	var use unix.Rusage
 	t.ok(unix.Getrusage(unix.RUSAGE_SELF, &use), "getrusage")
 	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
-}
-
-// sleeps checks that a Select with nothing to tell really sleeps: it takes its
-// time and no processor time to speak of. The rest of the process may be busy
-// for a moment, with collecting garbage for example, so it may try again; who
-// spins does so every time.
-func (t *T) sleeps() {
-	t.Helper()
-	const timeout = 50 * time.Millisecond
-	var used time.Duration
-	for range 4 {
-		from := t.cpu()
-		t.lasts(t.s, timeout)
-		if used = t.cpu() - from; used < timeout/4 {
-			return
-		}
-	}
-	t.Errorf("Select(%v) used %v of processor time, with nothing to tell: it spins", timeout, used)
 }
 
 // isOpen checks that a descriptor is open.
@@ -415,10 +235,6 @@ func (t *T) limit() int {
 	return int(min(uint64(limit.Cur), 1<<16))
 }
 
-// tooLarge tells whether a Register failed because the number is beyond what
-// the selector's facility can do, which it may say.
-func tooLarge(err error) bool { return errors.Is(err, selectors.ErrFDTooLarge) }
-
 // drain reads until there is nothing left.
 func (t *T) drain(fd int) {
 	t.Helper()
@@ -432,3 +248,44 @@ func (t *T) drain(fd int) {
 		}
 	}
 }
+
+// shutWrite ends what a socket sends.
+func (t *T) shutWrite(fd int) { t.ok(unix.Shutdown(fd, unix.SHUT_WR), "shutdown") }
+
+// urgent sends a byte of urgent data.
+func (t *T) urgent(fd int) { t.ok(unix.Sendto(fd, []byte("!"), unix.MSG_OOB, nil), "send") }
+
+func (t *T) sendTo(fd int, data string, to address) {
+	t.Helper()
+	t.ok(unix.Sendto(fd, []byte(data), 0, to), "sendto")
+}
+
+// nonblocking tells whether a descriptor is in non-blocking mode.
+func (t *T) nonblocking(fd int) bool {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	return err == nil && flags&unix.O_NONBLOCK != 0
+}
+
+// takeZero puts a file on descriptor 0 until the end of the test.
+func (t *T) takeZero(a int) {
+	t.Helper()
+	saved, err := unix.FcntlInt(0, unix.F_DUPFD, lonely) // fails if it is closed
+	t.Cleanup(func() {
+		if err != nil {
+			unix.Close(0)
+			return
+		}
+		if err := unix.Dup2(saved, 0); err != nil {
+			t.Errorf("putting standard input back: %v", err)
+		}
+		unix.Close(saved)
+	})
+	t.ok(unix.Dup2(a, 0), "dup2")
+	t.close(a)
+}
+
+// signals skips a test where there are none.
+func (t *T) signals() {}
+
+// interruptProcess sends the process a signal that does nothing in Go.
+func interruptProcess() { syscall.Kill(syscall.Getpid(), syscall.SIGURG) }

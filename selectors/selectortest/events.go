@@ -1,11 +1,7 @@
-//go:build unix
-
 package selectortest
 
 import (
 	"errors"
-
-	"golang.org/x/sys/unix"
 
 	"goselectors/selectors"
 )
@@ -100,7 +96,7 @@ var errorRules = []rule{
 		}{
 			{"register", a, selectors.ErrRegistered, register(a, r)},
 			{"register", unknown, selectors.ErrInvalidEvents, register(unknown, 0)},
-			{"register", closed, unix.EBADF, register(closed, r)},
+			{"register", closed, badFD, register(closed, r)},
 			{"register", -1, selectors.ErrInvalidFileObj, register(nil, r)},
 			{"modify", unknown, selectors.ErrNotRegistered, second(s.Modify(unknown, r, nil))},
 			{"modify", a, selectors.ErrInvalidEvents, second(s.Modify(a, 0, nil))},

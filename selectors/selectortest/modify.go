@@ -1,10 +1,6 @@
-//go:build unix
-
 package selectortest
 
 import (
-	"golang.org/x/sys/unix"
-
 	"goselectors/selectors"
 )
 
@@ -69,7 +65,7 @@ var modifyRules = []rule{
 		key := t.register(a, r, nil)
 		t.close(a)
 		_, err := t.s.Modify(a, w, nil)
-		t.fails(err, "Modify of a number that was closed", unix.EBADF)
+		t.fails(err, "Modify of a number that was closed", badFD)
 		if got, err := t.s.Key(a); err != nil || got != key {
 			t.Errorf("Key is %v, %v; want the key that was", got, err)
 		}

@@ -1,5 +1,3 @@
-//go:build unix
-
 package selectortest
 
 import (
@@ -7,10 +5,7 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"goselectors/selectors"
 )
@@ -59,6 +54,7 @@ var timeoutFileRules = []rule{
 	}},
 
 	{"Signals", 0, func(t *T) {
+		t.signals()
 		// Signals end system calls early, EINTR; the Go runtime uses them all
 		// the time. The wait has to go on, for as long as is left.
 		a, b := t.pair()
@@ -90,9 +86,6 @@ var timeoutFileRules = []rule{
 		t.stays(key, b)
 	}},
 }
-
-// interruptProcess sends the process a signal that does nothing in Go.
-func interruptProcess() { syscall.Kill(syscall.Getpid(), syscall.SIGURG) }
 
 // Wake, with files registered.
 var wakeFileRules = []rule{
@@ -134,19 +127,7 @@ var wakeFileRules = []rule{
 		// Some facilities name their own wake-up with a number, and it must
 		// not be that of standard input.
 		a, b := t.pair()
-		saved, err := unix.FcntlInt(0, unix.F_DUPFD, lonely) // fails if it is closed
-		t.Cleanup(func() {
-			if err != nil {
-				unix.Close(0)
-				return
-			}
-			if err := unix.Dup2(saved, 0); err != nil {
-				t.Errorf("putting standard input back: %v", err)
-			}
-			unix.Close(saved)
-		})
-		t.ok(unix.Dup2(a, 0), "dup2")
-		t.close(a)
+		t.takeZero(a)
 		key := t.register(0, r, "zero")
 		waits := t.begin(t.s, -1)
 		t.ok(t.s.Wake(), "Wake")

@@ -1,13 +1,10 @@
-//go:build unix
-
 package selectortest
 
 import (
 	"errors"
+	"os"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"goselectors/selectors"
 )
@@ -15,7 +12,7 @@ import (
 // Files that never make anyone wait: regular files, directories, /dev/null.
 var alwaysReadyRules = []rule{
 	{"EveryTime", anyFile, func(t *T) {
-		for _, fd := range []int{t.regular(), t.openFile(t.TempDir(), unix.O_RDONLY), t.openFile("/dev/null", unix.O_RDWR)} {
+		for _, fd := range []int{t.regular(), t.openFile(t.TempDir(), os.O_RDONLY), t.openFile("/dev/null", os.O_RDWR)} {
 			key := t.register(fd, r|w, nil)
 			for _, timeout := range []time.Duration{0, -1, time.Hour} {
 				t.same(t.selects(timeout), is(key, r|w))

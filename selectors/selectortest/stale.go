@@ -1,10 +1,6 @@
-//go:build unix
-
 package selectortest
 
 import (
-	"golang.org/x/sys/unix"
-
 	"goselectors/selectors"
 )
 
@@ -314,7 +310,7 @@ var closedDescriptorRules = []rule{
 		t.register(a, r, nil)
 		t.close(a)
 		t.selects(0) // may tell
-		t.fails(second(t.s.Modify(a, w, nil)), "Modify of a closed descriptor", unix.EBADF)
+		t.fails(second(t.s.Modify(a, w, nil)), "Modify of a closed descriptor", badFD)
 		t.silent()
 		t.unregister(a)
 	}},
@@ -389,14 +385,14 @@ var hintsOnlyRules = []rule{
 		// On Linux a socket that was never connected is hung up. What comes
 		// after the connect has to be told all the same.
 		listener, address := t.listen()
-		a := t.inet(unix.SOCK_STREAM)
+		a := t.inet(stream)
 		key := t.register(a, p, nil)
 		for range 3 {
 			t.selects(moment) // may tell
 		}
 		b := t.join(a, listener, address)
 		t.silent()
-		t.ok(unix.Sendto(b, []byte("!"), unix.MSG_OOB, nil), "send")
+		t.urgent(b)
 		for range 3 {
 			t.ready(is(key, p))
 		}

@@ -1,0 +1,6 @@
+//go:build unix && !linux
+
+package selectortest
+
+// interruptAll sends some thread of the process a signal.
+func interruptAll() { interruptProcess() }

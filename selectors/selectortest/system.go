@@ -1,0 +1,225 @@
+package selectortest
+
+import (
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"goselectors/selectors"
+)
+
+// systemGroups are the rules that need descriptors.
+var systemGroups = slices.Concat([]group{
+	{"Register", registerRules},
+	{"Modify", modifyRules},
+	{"Unregister", unregisterRules},
+	{"Keys", keysRules},
+	{"FileObj", fileObjRules},
+	{"BadEvents", badEventsRules},
+	{"Errors", errorRules},
+	{"Readiness", readinessRules()},
+	{"Modes", modesRules},
+	{"TwoSelectors", twoSelectorsRules},
+	{"TimeoutWithFiles", timeoutFileRules},
+	{"WakeWithFiles", wakeFileRules},
+	{"OtherGoroutine", otherGoroutineRules},
+	{"CloseWithFiles", closeFileRules},
+	{"Stale", staleRules},
+	{"ClosedDescriptor", closedDescriptorRules},
+	{"HintsOnly", hintsOnlyRules},
+	{"AlwaysReady", alwaysReadyRules},
+	{"Scale", scaleRules},
+	{"SelectInto", selectIntoRules},
+}, linuxGroups)
+
+const (
+	r  = selectors.EventRead
+	w  = selectors.EventWrite
+	p  = selectors.EventPriority
+	rc = selectors.EventReadClosed
+	hu = selectors.EventHangup
+	er = selectors.EventError
+	iv = selectors.EventInvalid
+
+	edge    = selectors.EdgeTriggered
+	oneShot = selectors.OneShot
+	excl    = selectors.Exclusive
+
+	anyFile = selectors.FeatureAnyFile
+)
+
+// is makes an entry of a batch to compare with.
+func is(key *selectors.SelectorKey, events selectors.Event) selectors.Ready {
+	return selectors.Ready{Key: key, Events: events}
+}
+
+// pair makes two sockets that are connected with each other. They can be
+// written and there is nothing to read.
+func (t *T) pair() (a, b int) {
+	t.Helper()
+	return t.pairOf(stream)
+}
+
+// lonely is a floor for descriptor numbers that nothing else takes: the system
+// gives the lowest that is free.
+const lonely = 700
+
+// move gives a file another number, far from those that the runtime or another
+// goroutine may get, so that it stays unused when it has been closed.
+func (t *T) move(fd int) int {
+	t.Helper()
+	moved := t.dup(fd, lonely)
+	t.close(fd)
+	return moved
+}
+
+var loopback = [4]byte{127, 0, 0, 1}
+
+// tcp makes two sockets that are connected through the loopback interface.
+func (t *T) tcp() (a, b int) {
+	t.Helper()
+	listener, address := t.listen()
+	a = t.inet(stream)
+	return a, t.join(a, listener, address)
+}
+
+// descriptor is the number of an object of package os or net.
+func (t *T) descriptor(conn syscall.Conn) (fd int) {
+	t.Helper()
+	raw, err := conn.SyscallConn()
+	t.ok(err, "SyscallConn")
+	t.ok(raw.Control(func(n uintptr) { fd = int(n) }), "Control")
+	return fd
+}
+
+// A file is an object of package os or net.
+type file interface {
+	syscall.Conn
+	io.ReadCloser
+	SetReadDeadline(time.Time) error
+}
+
+// tcpConn makes a *net.TCPConn and its other end.
+func (t *T) tcpConn() (a, b *net.TCPConn) {
+	t.Helper()
+	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IP(loopback[:])})
+	t.ok(err, "listen")
+	defer listener.Close()
+	a, err = net.DialTCP("tcp4", nil, listener.Addr().(*net.TCPAddr))
+	t.ok(err, "dial")
+	t.Cleanup(func() { a.Close() })
+	b, err = listener.AcceptTCP()
+	t.ok(err, "accept")
+	t.Cleanup(func() { b.Close() })
+	return a, b
+}
+
+// udpConn makes a *net.UDPConn.
+func (t *T) udpConn() *net.UDPConn {
+	t.Helper()
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IP(loopback[:])})
+	if err != nil && strings.Contains(err.Error(), "wsaioctl: winapi error #10045") {
+		t.Skipf("package net cannot make a UDP socket: %v (Wine 8 lacks an ioctl that it uses)", err)
+	}
+	t.ok(err, "listen")
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func (t *T) register(fileobj any, events selectors.Event, data any) *selectors.SelectorKey {
+	t.Helper()
+	return t.registerWith(t.s, fileobj, events, data)
+}
+
+func (t *T) registerWith(s selectors.Selector, fileobj any, events selectors.Event, data any) *selectors.SelectorKey {
+	t.Helper()
+	key, err := s.Register(fileobj, events, data)
+	if err != nil {
+		t.Fatalf("Register(%v, %v): %v", fileobj, events, err)
+	}
+	return key
+}
+
+func (t *T) modify(fileobj any, events selectors.Event, data any) *selectors.SelectorKey {
+	t.Helper()
+	key, err := t.s.Modify(fileobj, events, data)
+	if err != nil {
+		t.Fatalf("Modify(%v, %v): %v", fileobj, events, err)
+	}
+	return key
+}
+
+func (t *T) unregister(fileobj any) *selectors.SelectorKey {
+	t.Helper()
+	key, err := t.s.Unregister(fileobj)
+	if err != nil {
+		t.Fatalf("Unregister(%v): %v", fileobj, err)
+	}
+	return key
+}
+
+// ready checks that the next batch comes and is exactly want, in any order.
+func (t *T) ready(want ...selectors.Ready) {
+	t.Helper()
+	t.same(t.selects(patience), want...)
+}
+
+func (t *T) readyOn(s selectors.Selector, want ...selectors.Ready) {
+	t.Helper()
+	t.same(t.selectsOn(s, patience), want...)
+}
+
+// silent checks that nothing is ready, and that nothing becomes so.
+func (t *T) silent() {
+	t.Helper()
+	t.silentOn(t.s)
+}
+
+func (t *T) silentOn(s selectors.Selector) {
+	t.Helper()
+	for _, timeout := range []time.Duration{0, moment} {
+		if batch := t.selectsOn(s, timeout); len(batch) != 0 {
+			t.Fatalf("the batch is %v, want nothing", show(batch))
+		}
+	}
+}
+
+// stays checks that a key is still registered and still reported: what went
+// wrong elsewhere has done it no harm. It must be of one end of a pair, level-
+// triggered, with EventRead as its interest and nothing to read.
+func (t *T) stays(key *selectors.SelectorKey, peer int) {
+	t.Helper()
+	if got, err := t.s.Key(key.FD); err != nil || got != key {
+		t.Errorf("Key(%d) is %v, %v; want the key %v", key.FD, got, err, key)
+	}
+	t.write(peer, "?")
+	t.ready(is(key, r))
+	t.read(key.FD, "?")
+	t.same(t.selects(0))
+}
+
+// sleeps checks that a Select with nothing to tell really sleeps: it takes its
+// time and no processor time to speak of. The rest of the process may be busy
+// for a moment, with collecting garbage for example, so it may try again; who
+// spins does so every time.
+func (t *T) sleeps() {
+	t.Helper()
+	const timeout = 50 * time.Millisecond
+	var used time.Duration
+	for range 4 {
+		from := t.cpu()
+		t.lasts(t.s, timeout)
+		if used = t.cpu() - from; used < timeout/4 {
+			return
+		}
+	}
+	t.Errorf("Select(%v) used %v of processor time, with nothing to tell: it spins", timeout, used)
+}
+
+// tooLarge tells whether a Register failed because the number is beyond what
+// the selector's facility can do, which it may say.
+func tooLarge(err error) bool { return errors.Is(err, selectors.ErrFDTooLarge) }

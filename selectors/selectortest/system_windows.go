@@ -1,0 +1,370 @@
+package selectortest
+
+import (
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+
+	"goselectors/selectors"
+)
+
+var (
+	ws2          = windows.NewLazySystemDLL("ws2_32.dll")
+	procPoll     = ws2.NewProc("WSAPoll")
+	procAccept   = ws2.NewProc("accept")
+	procIoctl    = ws2.NewProc("ioctlsocket")
+	kernel32     = windows.NewLazySystemDLL("kernel32.dll")
+	procGetTimes = kernel32.NewProc("GetProcessTimes")
+)
+
+// What becomes waits for, and what inet makes.
+const (
+	readable = 0x0100 // POLLRDNORM
+	writable = 0x0010 // POLLWRNORM
+
+	stream   = windows.SOCK_STREAM
+	datagram = windows.SOCK_DGRAM
+)
+
+type address = windows.Sockaddr
+
+// badFD is what the system says of a handle that is no open socket.
+const badFD = windows.WSAENOTSOCK
+
+// system keeps the sockets of a test. They are bare numbers, all of them
+// non-blocking and not inherited.
+type system struct {
+	fds  map[int]bool
+	peer map[int]int // the other end of a pair
+}
+
+// own has sockets closed at the end of the test.
+func (t *T) own(fds ...int) {
+	if t.fds == nil {
+		t.fds, t.peer = make(map[int]bool), make(map[int]int)
+		t.Cleanup(func() {
+			for fd := range t.fds {
+				windows.Closesocket(windows.Handle(fd))
+			}
+		})
+	}
+	for _, fd := range fds {
+		on := uint32(1)
+		const fionbio = 0x8004667e
+		if n, _, err := procIoctl.Call(uintptr(fd), fionbio, uintptr(unsafe.Pointer(&on))); n != 0 {
+			t.Errorf("making fd %d non-blocking: %v", fd, err)
+		}
+		t.fds[fd] = true
+	}
+}
+
+func (t *T) close(fds ...int) {
+	t.Helper()
+	for _, fd := range fds {
+		if !t.fds[fd] {
+			t.Fatalf("closing fd %d, which is none of this test's", fd)
+		}
+		delete(t.fds, fd)
+		t.ok(windows.Closesocket(windows.Handle(fd)), "closesocket")
+		if peer, open := t.peer[fd]; open && t.fds[peer] && !t.shared(fd) {
+			t.becomes(peer, readable)
+		}
+		delete(t.peer, fd)
+	}
+}
+
+// shared tells whether there is a duplicate of a socket that was just closed.
+func (t *T) shared(fd int) bool {
+	for other, peer := range t.peer {
+		if other != fd && peer == t.peer[fd] {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *T) pairOf(kind int) (a, b int) {
+	t.Helper()
+	if kind != stream {
+		t.Skip("Windows has no pairs of datagram sockets")
+	}
+	return t.tcp()
+}
+
+func (t *T) pipe() (read, write int) {
+	t.Skip("only sockets can be watched here")
+	return 0, 0
+}
+
+func (t *T) openFile(string, int) int {
+	t.Skip("only sockets can be watched here")
+	return 0
+}
+
+func (t *T) regular() int { return t.openFile("", 0) }
+
+// write returns when the other end has got it: through TCP that may take a
+// moment, which the two ends of a Unix pair do not need.
+func (t *T) write(fd int, data string) {
+	t.Helper()
+	n, err := send(fd, []byte(data), 0)
+	if err != nil || n != len(data) {
+		t.Fatalf("write of %q to fd %d: %d, %v", data, fd, n, err)
+	}
+	if peer, known := t.peer[fd]; known && t.fds[peer] {
+		t.becomes(peer, readable)
+	}
+}
+
+func send(fd int, p []byte, flags uint32) (int, error) {
+	var n uint32
+	err := windows.WSASend(windows.Handle(fd), &windows.WSABuf{Len: uint32(len(p)), Buf: unsafe.SliceData(p)}, 1, &n, flags, nil, nil)
+	return int(n), err
+}
+
+func receive(fd int, p []byte) (int, error) {
+	var n, flags uint32
+	err := windows.WSARecv(windows.Handle(fd), &windows.WSABuf{Len: uint32(len(p)), Buf: unsafe.SliceData(p)}, 1, &n, &flags, nil, nil)
+	return int(n), err
+}
+
+func (t *T) read(fd int, want string) {
+	t.Helper()
+	buf := make([]byte, len(want))
+	n, err := receive(fd, buf)
+	if err != nil || string(buf[:n]) != want {
+		t.Fatalf("read from fd %d: %q, %v; want %q", fd, buf[:n], err, want)
+	}
+}
+
+// fill writes until there is no more room, and there stays none.
+func (t *T) fill(fd int) {
+	t.Helper()
+	buf := make([]byte, 64<<10)
+	for full := 0; full < 5; {
+		switch _, err := send(fd, buf, 0); err {
+		case nil:
+			full = 0
+		case windows.WSAEWOULDBLOCK:
+			full++ // the other end may take some more
+			time.Sleep(moment)
+		default:
+			t.Fatalf("filling fd %d: %v", fd, err)
+		}
+	}
+}
+
+// drain reads until there is nothing left, and nothing comes any more.
+func (t *T) drain(fd int) {
+	t.Helper()
+	buf := make([]byte, 64<<10)
+	for empty := 0; empty < 5; {
+		switch n, err := receive(fd, buf); {
+		case err == nil && n == 0:
+			return
+		case err == nil:
+			empty = 0
+		case err == windows.WSAEWOULDBLOCK:
+			empty++
+			time.Sleep(moment)
+		default:
+			t.Fatalf("draining fd %d: %v", fd, err)
+		}
+	}
+}
+
+// dup makes a duplicate, with a number from least up.
+func (t *T) dup(fd, least int) int {
+	t.Helper()
+	var below []windows.Handle
+	defer func() {
+		for _, s := range below {
+			windows.Closesocket(s)
+		}
+	}()
+	for {
+		var info windows.WSAProtocolInfo
+		t.ok(windows.WSADuplicateSocket(windows.Handle(fd), windows.GetCurrentProcessId(), &info), "WSADuplicateSocket")
+		s, err := windows.WSASocket(-1, -1, -1, &info, 0, windows.WSA_FLAG_OVERLAPPED|windows.WSA_FLAG_NO_HANDLE_INHERIT)
+		t.ok(err, "WSASocket")
+		if int(s) < least {
+			below = append(below, s)
+			continue
+		}
+		t.own(int(s))
+		if peer, known := t.peer[fd]; known {
+			t.peer[int(s)] = peer
+			t.peer[peer] = int(s)
+		}
+		return int(s)
+	}
+}
+
+func (t *T) place(int, int) {
+	t.Helper()
+	t.Skip("Windows does not let one choose the number of a socket")
+}
+
+func (t *T) takeZero(int) { t.place(0, 0) }
+
+// A pollFD is a WSAPOLLFD.
+type pollFD struct {
+	fd              uintptr
+	events, revents int16
+}
+
+// becomes waits until WSAPoll tells all of mask, for states that take the
+// network a moment. The end of what the peer sends is POLLHUP without
+// POLLRDNORM, and only when what came before has been read.
+func (t *T) becomes(fd int, mask int16) {
+	t.Helper()
+	const hup = 0x0002
+	fds := []pollFD{{fd: uintptr(fd), events: mask}}
+	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(50 * time.Microsecond) {
+		n, _, _ := procPoll.Call(uintptr(unsafe.Pointer(&fds[0])), 1, 0)
+		got := fds[0].revents
+		if int32(n) == 1 && (got&mask == mask || mask == readable && got&hup != 0) {
+			return
+		}
+	}
+	t.Fatalf("fd %d does not get into the state that the test is about: WSAPoll tells %#x, want %#x", fd, fds[0].revents, mask)
+}
+
+// inet makes a socket that is not connected.
+func (t *T) inet(kind int) int {
+	t.Helper()
+	t.ok(winsock(), "WSAStartup")
+	s, err := windows.WSASocket(windows.AF_INET, int32(kind), 0, nil, 0, windows.WSA_FLAG_OVERLAPPED|windows.WSA_FLAG_NO_HANDLE_INHERIT)
+	t.ok(err, "WSASocket")
+	t.own(int(s))
+	return int(s)
+}
+
+// winsock has Winsock started, which package net does too.
+func winsock() error {
+	var data windows.WSAData
+	return windows.WSAStartup(0x0202, &data)
+}
+
+// bound makes a socket with a port of its own.
+func (t *T) bound(kind int) (fd int, at address) {
+	t.Helper()
+	fd = t.inet(kind)
+	t.ok(windows.Bind(windows.Handle(fd), &windows.SockaddrInet4{Addr: loopback}), "bind")
+	at, err := windows.Getsockname(windows.Handle(fd))
+	t.ok(err, "getsockname")
+	return fd, at
+}
+
+func (t *T) listen() (fd int, at address) {
+	t.Helper()
+	fd, at = t.bound(stream)
+	t.ok(windows.Listen(windows.Handle(fd), 8), "listen")
+	return fd, at
+}
+
+func (t *T) connect(fd int, to address) {
+	t.Helper()
+	if err := windows.Connect(windows.Handle(fd), to); err != nil && err != windows.WSAEWOULDBLOCK {
+		t.Fatalf("connect: %v", err)
+	}
+}
+
+// join connects a to a listener and returns the other end.
+func (t *T) join(a, listener int, at address) (b int) {
+	t.Helper()
+	t.connect(a, at)
+	t.becomes(listener, readable)
+	s, _, err := procAccept.Call(uintptr(listener), 0, 0)
+	if windows.Handle(s) == windows.InvalidHandle {
+		t.Fatalf("accept: %v", err)
+	}
+	windows.SetHandleInformation(windows.Handle(s), windows.HANDLE_FLAG_INHERIT, 0)
+	b = int(s)
+	t.own(b)
+	t.becomes(a, writable)
+	t.peer[a], t.peer[b] = b, a
+	return b
+}
+
+// socketFile makes an object and its other end.
+func (t *T) socketFile() (f file, peer int) {
+	t.Helper()
+	a, b := t.tcpConn()
+	return a, t.descriptor(b)
+}
+
+// cpu is the processor time that the process has used.
+func (t *T) cpu() time.Duration {
+	t.Helper()
+	var created, exited, kernel, user windows.Filetime
+	n, _, err := procGetTimes.Call(uintptr(windows.CurrentProcess()), uintptr(unsafe.Pointer(&created)), uintptr(unsafe.Pointer(&exited)),
+		uintptr(unsafe.Pointer(&kernel)), uintptr(unsafe.Pointer(&user)))
+	if n == 0 {
+		t.Fatalf("GetProcessTimes: %v", err)
+	}
+	ticks := func(f windows.Filetime) int64 { return int64(f.HighDateTime)<<32 | int64(f.LowDateTime) }
+	return time.Duration(ticks(kernel)+ticks(user)) * 100
+}
+
+// isOpen checks that a socket is open.
+func (t *T) isOpen(fd int) {
+	t.Helper()
+	const soType = 0x1008
+	if _, err := windows.GetsockoptInt(windows.Handle(fd), windows.SOL_SOCKET, soType); err != nil {
+		t.Errorf("fd %d is not open any more: %v", fd, err)
+	}
+}
+
+// limit bounds what the tests open; Windows bounds it by memory.
+func (t *T) limit() int { return 1500 }
+
+// shutWrite ends what a socket sends.
+func (t *T) shutWrite(fd int) {
+	t.Helper()
+	t.ok(windows.Shutdown(windows.Handle(fd), windows.SHUT_WR), "shutdown")
+	if peer, known := t.peer[fd]; known && t.fds[peer] {
+		t.becomes(peer, readable)
+	}
+}
+
+// urgent sends a byte of urgent data.
+func (t *T) urgent(fd int) {
+	t.Helper()
+	const msgOOB = 1
+	_, err := send(fd, []byte("!"), msgOOB)
+	t.ok(err, "send")
+	time.Sleep(moment)
+}
+
+func (t *T) sendTo(fd int, data string, to address) {
+	t.Helper()
+	t.ok(windows.Sendto(windows.Handle(fd), []byte(data), 0, to), "sendto")
+}
+
+// nonblocking: nobody can ask. Package net's sockets work by overlapped calls
+// whatever their mode is.
+func (t *T) nonblocking(int) bool { return true }
+
+// signals skips a test where there are none.
+func (t *T) signals() { t.Skip("Windows has no signals that end a system call") }
+
+func interruptAll() {}
+
+// Only sockets can be watched.
+var systemFileObjRules = []rule{
+	{"OtherHandlesAreRefused", 0, func(t *T) {
+		a, b := t.pair()
+		key := t.register(a, r, nil)
+		file, err := windows.CreateFile(windows.StringToUTF16Ptr("NUL"), windows.GENERIC_READ, 0, nil, windows.OPEN_EXISTING, 0, 0)
+		t.ok(err, "opening NUL")
+		defer windows.CloseHandle(file)
+		if t.has&anyFile == 0 {
+			t.fails(second(t.s.Register(int(file), r, nil)), "Register of a handle that is no socket", badFD)
+		}
+		t.fails(second(t.s.Register(a+1, r, nil)), "Register of a number that is no handle", badFD)
+		t.fails(second(t.s.Key(a+1)), "Key of it", selectors.ErrNotRegistered)
+		t.stays(key, b)
+	}},
+}
