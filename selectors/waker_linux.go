@@ -1,6 +1,7 @@
 package selectors
 
 import (
+	"encoding/binary"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +19,10 @@ func (w *waker) open() (err error) {
 func (w *waker) fd() int { return w.eventfd }
 
 func (w *waker) wake() error {
-	count := [8]byte{1} // any counter but 0 will do, so byte order does not matter
+	// The counter is the machine's, and epoll's waker is never read: one written
+	// in another order would be full after 255 wakes and swallow all others.
+	var count [8]byte
+	binary.NativeEndian.PutUint64(count[:], 1)
 	return ignoreFull(unix.Write(w.eventfd, count[:]))
 }
 
