@@ -760,11 +760,11 @@ func (w *world) pty(op operation) error {
 	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
 		return err
 	}
-	n, err := unix.IoctlGetInt(master, unix.TIOCGPTN)
+	n, err := unix.IoctlGetUint32(master, unix.TIOCGPTN) // 32 bits, in the machine's order
 	if err != nil {
 		return err
 	}
-	slave, err := unix.Open("/dev/pts/"+strconv.Itoa(n), unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	slave, err := unix.Open("/dev/pts/"+strconv.Itoa(int(n)), unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}

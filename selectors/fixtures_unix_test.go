@@ -2,7 +2,11 @@
 
 package selectors_test
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"goselectors/selectors"
+)
 
 func dup2(from, to int) error {
 	if err := unix.Dup2(from, to); err != nil {
@@ -11,3 +15,6 @@ func dup2(from, to int) error {
 	unix.CloseOnExec(to)
 	return nil
 }
+
+// coarse tells whether a selector waits in milliseconds.
+func coarse(selectors.Selector) bool { return true }

@@ -55,7 +55,7 @@ func TestPollingConcurrentInterruption(t *testing.T) {
 // TestAsyncioPtyHangup: the end of a terminal shows as readable, and the read
 // as EIO.
 func TestAsyncioPtyHangup(t *testing.T) {
-	open := func(name string) int {
+	open := func(t *testing.T, name string) int {
 		fd, err := unix.Open(name, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			t.Skip("needs pseudo-terminals: ", err)
@@ -63,15 +63,15 @@ func TestAsyncioPtyHangup(t *testing.T) {
 		return own(t, fd)
 	}
 	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		master := open("/dev/ptmx")
+		master := open(t, "/dev/ptmx")
 		if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
 			t.Fatal(err)
 		}
-		n, err := unix.IoctlGetInt(master, unix.TIOCGPTN)
+		n, err := unix.IoctlGetUint32(master, unix.TIOCGPTN) // 32 bits, in the machine's order
 		if err != nil {
 			t.Fatal(err)
 		}
-		slave := open("/dev/pts/" + strconv.Itoa(n))
+		slave := open(t, "/dev/pts/"+strconv.Itoa(int(n)))
 		register(t, s, master, read)
 		register(t, s, slave, read)
 		expectSilence(t, s)

@@ -110,9 +110,9 @@ func (t *T) pty() (master, slave int) {
 	}
 	t.own(master)
 	t.ok(unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0), "unlock the pseudo-terminal")
-	n, err := unix.IoctlGetInt(master, unix.TIOCGPTN)
+	n, err := unix.IoctlGetUint32(master, unix.TIOCGPTN) // 32 bits, in the machine's order
 	t.ok(err, "number of the pseudo-terminal")
-	slave, err = unix.Open("/dev/pts/"+strconv.Itoa(n), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	slave, err = unix.Open("/dev/pts/"+strconv.Itoa(int(n)), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Skipf("no pseudo-terminals here: %v", err)
 	}
