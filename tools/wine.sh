@@ -2,9 +2,10 @@
 # Runs the Windows tests under Wine: tools/wine.sh [test flags].
 #
 # Needs Go, Wine (wine64) and gcc-mingw-w64-x86-64; as root, on a system with
-# apt, it installs what is missing. Go has needed bcryptprimitives.dll since
-# 1.21, which Wine had not until 8.x: a stub of it is built here and laid into a
-# Wine prefix of its own, which is kept in $WINEPREFIX if that is set.
+# apt, it installs what is missing. Go needs ProcessPrng of bcryptprimitives.dll,
+# which Debian's Wine 8.0 lacks: a stub is built here and laid into a Wine prefix
+# made for the run, or into $WINEPREFIX, which is kept, if that is set. $WINEBUILD
+# is the build of Windows that Wine is to be.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,9 +19,12 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+if [ -z "${WINEPREFIX:-}" ]; then
+	# What is still running in a prefix of ours ends with it.
+	trap 'wineserver -k || /usr/lib/wine/wineserver64 -k || true; rm -rf "$tmp"' EXIT
+fi 2>/dev/null
 export WINEPREFIX=${WINEPREFIX:-$tmp/prefix} WINEDEBUG=-all WINEDLLOVERRIDES="bcryptprimitives=n;mscoree,mshtml="
-# What is still running in the prefix ends with it.
-trap 'wineserver -k 2>/dev/null || /usr/lib/wine/wineserver64 -k 2>/dev/null || true; rm -rf "$tmp"' EXIT
 [ -d "$WINEPREFIX/drive_c" ] || timeout 300 wine wineboot --init >/dev/null 2>&1
 
 cat >"$tmp/stub.c" <<'C'
@@ -55,6 +59,6 @@ for package in ./selectors ./selectors/selectortest; do
 	go test -c -o "$tmp/$name" "$package"
 	[ -e "$tmp/$name" ] || continue # no tests
 	echo "=== $package"
-	(cd "$package" && timeout 900 wine "$tmp/$name" -test.timeout 10m "$@") || status=1
+	(cd "$package" && timeout 900 wine "$tmp/$name" -test.timeout 10m "$@" 2> >(grep -v -e wine32 -e multiarch -e '^execute' -e '^apt-get' >&2)) || status=1
 done
 exit $status
