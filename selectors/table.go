@@ -9,7 +9,8 @@ type entry struct {
 	events Event  // key.Events, kept here to spare the hot path a cache miss
 	state  state  // 0 for a plain registration that is working
 	told   hints  // reported with nothing of the interest beside them
-	mark   uint8  // what else the backend has to remember
+	//lint:ignore U1000 where there is a kqueue it is used
+	mark uint8 // what else the backend has to remember
 }
 
 type state uint8
