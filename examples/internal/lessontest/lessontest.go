@@ -1,0 +1,271 @@
+// Package lessontest runs a lesson as its reader would: starts it, reads what
+// it prints, talks to it over the network, interrupts it. Every wait is
+// bounded.
+package lessontest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"goselectors/selectors"
+)
+
+// Patience bounds every wait; nothing takes nearly as long.
+const Patience = 20 * time.Second
+
+// asLesson in the environment makes the test binary be the lesson.
+const asLesson = "LESSONTEST_BE_THE_LESSON"
+
+// Main is for TestMain. It makes the test binary run the lesson where a test
+// starts it for that.
+func Main(m *testing.M, lesson func()) {
+	if os.Getenv(asLesson) != "" {
+		lesson()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// command prepares a run of the lesson. A run that hangs is killed.
+func command(t *testing.T, args []string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*Patience)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, exe, args...)
+	cmd.Env = append(os.Environ(), asLesson+"=1", selectors.BackendEnv+"=")
+	return cmd
+}
+
+// Lesson is a run of the lesson under test.
+type Lesson struct {
+	Stdin  io.WriteCloser
+	t      *testing.T
+	cmd    *exec.Cmd
+	lines  chan string // what it prints, closed at the end
+	said   []string    // the lines taken so far
+	stderr bytes.Buffer
+}
+
+// Start starts the lesson until the test is over.
+func Start(t *testing.T, args ...string) *Lesson {
+	t.Helper()
+	return StartUnder(t, nil, args...)
+}
+
+// StartUnder is Start with a command in front, that runs the rest of its
+// arguments as a command: a shell that sets limits first.
+func StartUnder(t *testing.T, front []string, args ...string) *Lesson {
+	t.Helper()
+	l := &Lesson{t: t, cmd: command(t, args), lines: make(chan string, 1<<16)}
+	if len(front) > 0 {
+		l.cmd.Args = append(append(front, l.cmd.Path), args...)
+		l.cmd.Path = front[0]
+	}
+	l.cmd.Stderr = &l.stderr
+	stdin, err := l.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Stdin = stdin
+	stdout, err := l.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.cmd.Process.Kill(); l.cmd.Wait() })
+	go func() {
+		defer close(l.lines)
+		for out := bufio.NewScanner(stdout); out.Scan(); {
+			l.lines <- out.Text()
+		}
+	}()
+	return l
+}
+
+// next takes one more line; none at the end of output.
+func (l *Lesson) next(want string) (string, bool) {
+	l.t.Helper()
+	select {
+	case line, ok := <-l.lines:
+		if ok {
+			l.said = append(l.said, line)
+		}
+		return line, ok
+	case <-time.After(Patience):
+		l.t.Fatalf("waited in vain for %s; the lesson said:\n%s", want, strings.Join(l.said, "\n"))
+		return "", false
+	}
+}
+
+// Until takes lines until one matches the pattern, and returns that match and
+// its groups.
+func (l *Lesson) Until(pattern string) []string {
+	l.t.Helper()
+	for re := regexp.MustCompile(pattern); ; {
+		line, ok := l.next(pattern)
+		if !ok {
+			l.cmd.Wait()
+			l.t.Fatalf("ended without saying %s, but:\n%s\n%s", pattern, strings.Join(l.said, "\n"), &l.stderr)
+		}
+		if match := re.FindStringSubmatch(line); match != nil {
+			return match
+		}
+	}
+}
+
+// Addr is the address that a server says it listens on.
+func (l *Lesson) Addr() string {
+	l.t.Helper()
+	return strings.TrimRight(l.Until(`listening on (\S+)`)[1], ",;")
+}
+
+// Interrupt is Ctrl-C: the lesson must say bye and end well. It returns all
+// that it printed.
+func (l *Lesson) Interrupt() string {
+	l.t.Helper()
+	if runtime.GOOS == "windows" { // has no way to send it
+		l.t.Cleanup(func() { l.cmd.Process.Kill() })
+		return strings.Join(l.said, "\n")
+	}
+	if err := l.cmd.Process.Signal(os.Interrupt); err != nil {
+		l.t.Fatal(err)
+	}
+	all := l.End()
+	if !strings.HasSuffix(all, "bye") {
+		l.t.Errorf("after the interrupt the lesson does not say bye, but ends with %q", l.said[max(0, len(l.said)-3):])
+	}
+	return all
+}
+
+// End waits until the lesson ends by itself, which it must do well and without
+// complaints, and returns all that it printed.
+func (l *Lesson) End() string {
+	l.t.Helper()
+	for ok := true; ok; {
+		_, ok = l.next("the end")
+	}
+	if err := l.cmd.Wait(); err != nil || l.stderr.Len() > 0 {
+		l.t.Errorf("ends with %v; want exit status 0; error output: %q", err, &l.stderr)
+	}
+	return strings.Join(l.said, "\n")
+}
+
+// CPU is the processor time that the lesson took, after its end.
+func (l *Lesson) CPU() time.Duration {
+	return l.cmd.ProcessState.UserTime() + l.cmd.ProcessState.SystemTime()
+}
+
+// BadUse demands a usage line and exit status 2 for an unknown flag, a stray
+// argument and whatever else is given; and only the line for -h.
+func BadUse(t *testing.T, name string, bad ...[]string) {
+	t.Helper()
+	bad = append(bad, []string{"-frobnicate"}, []string{"stray"}, []string{"-h"})
+	for _, args := range bad {
+		cmd := command(t, args)
+		out, err := cmd.CombinedOutput()
+		want := 2
+		if args[0] == "-h" {
+			want = 0
+		}
+		if exit := cmd.ProcessState.ExitCode(); exit != want || !strings.Contains(string(out), "usage: "+name) {
+			t.Errorf("%q: exit status %d, %v, output %q; want status %d and a usage line", args, exit, err, out, want)
+		}
+	}
+}
+
+// Dial connects to the lesson until the test is over.
+func Dial(t *testing.T, addr string) *net.TCPConn {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", addr, Patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(Patience))
+	return conn.(*net.TCPConn)
+}
+
+// Says sends a message and demands it back.
+func Says(t *testing.T, conn net.Conn, message string) {
+	t.Helper()
+	if _, err := io.WriteString(conn, message); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, len(message))
+	if n, err := io.ReadFull(conn, answer); err != nil || string(answer) != message {
+		t.Fatalf("echo of %q: %q, %v", message, answer[:n], err)
+	}
+}
+
+// Echo is what every echo server of the lessons must do: serve several clients
+// at once in any order, return what was sent before a half close, survive a
+// reset, return much more than the buffers on the way hold, and serve others
+// while one reads nothing.
+func Echo(t *testing.T, addr string) {
+	var conns []*net.TCPConn
+	for range 20 {
+		conns = append(conns, Dial(t, addr))
+	}
+	for i := range conns {
+		Says(t, conns[len(conns)-1-i], "hello")
+		Says(t, conns[i], "and again")
+	}
+	conns[0].SetLinger(0) // Close then sends a reset
+	conns[0].Close()
+
+	io.WriteString(conns[1], "last words")
+	conns[1].CloseWrite()
+	if answer, err := io.ReadAll(conns[1]); err != nil || string(answer) != "last words" {
+		t.Errorf("after a half close got %q, %v", answer, err)
+	}
+
+	greedy := conns[2]
+	chunk := bytes.Repeat([]byte("0123456789abcdef"), 1<<12)
+	var sent []byte
+	for len(sent) < 64<<20 { // until the server takes no more
+		greedy.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+		n, err := greedy.Write(chunk)
+		sent = append(sent, chunk[:n]...)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	Says(t, conns[3], "what of me?")
+	greedy.CloseWrite()
+	if got, err := io.ReadAll(greedy); err != nil || !bytes.Equal(got, sent) {
+		t.Errorf("%d of %d bytes came back, %v", len(got), len(sent), err)
+	}
+	if len(sent) >= 64<<20 {
+		t.Errorf("the server took %d bytes from a client that reads nothing", len(sent))
+	}
+}
+
+// EachBackend runs a test for every backend there is.
+func EachBackend(t *testing.T, test func(t *testing.T, backend string)) {
+	if len(selectors.Backends()) == 0 {
+		t.Skip("no backend on this platform")
+	}
+	for _, backend := range selectors.Backends() {
+		t.Run(backend.Name, func(t *testing.T) { test(t, backend.Name) })
+	}
+}
