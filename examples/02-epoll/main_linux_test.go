@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -34,34 +33,9 @@ func TestEcho(t *testing.T) {
 	}
 }
 
-// TestTooManyClients: out of descriptors, the server serves those it has and
-// takes the others when some go.
 func TestTooManyClients(t *testing.T) {
-	sh, err := exec.LookPath("sh")
-	if err != nil {
-		t.Skip("needs a shell to set the limit: ", err)
-	}
-	for _, args := range [][]string{nil, {"-edge"}} {
-		server := lessontest.StartUnder(t, []string{sh, "-c", `ulimit -n 15 && exec "$0" "$@"`}, append(args, "-addr", "127.0.0.1:0")...)
-		addr := server.Addr()
-		first := lessontest.Dial(t, addr)
-		lessontest.Says(t, first, "hello")
-		var crowd []interface{ Close() error }
-		for range 20 {
-			crowd = append(crowd, lessontest.Dial(t, addr))
-		}
-		time.Sleep(100 * time.Millisecond) // so that it runs into the limit
-		lessontest.Says(t, first, "still served?")
-		late := lessontest.Dial(t, addr)
-		for _, conn := range crowd {
-			conn.Close()
-		}
-		lessontest.Says(t, late, "and me")
-		server.Interrupt()
-		if cpu := server.CPU(); cpu > time.Second {
-			t.Errorf("%q: %v of processor time", args, cpu)
-		}
-	}
+	lessontest.TooManyClients(t, "", nil)
+	lessontest.TooManyClients(t, "", []string{"-edge"})
 }
 
 // TestExperiment: what the kernel does is the lesson, so all of it is demanded.

@@ -59,23 +59,19 @@ type Lesson struct {
 	lines  chan string // what it prints, closed at the end
 	said   []string    // the lines taken so far
 	stderr bytes.Buffer
+
+	complaint string // what error output may say
 }
 
 // Start starts the lesson until the test is over.
 func Start(t *testing.T, args ...string) *Lesson {
 	t.Helper()
-	return StartUnder(t, nil, args...)
+	return start(t, command(t, args))
 }
 
-// StartUnder is Start with a command in front, that runs the rest of its
-// arguments as a command: a shell that sets limits first.
-func StartUnder(t *testing.T, front []string, args ...string) *Lesson {
+func start(t *testing.T, cmd *exec.Cmd) *Lesson {
 	t.Helper()
-	l := &Lesson{t: t, cmd: command(t, args), lines: make(chan string, 1<<16)}
-	if len(front) > 0 {
-		l.cmd.Args = append(append(front, l.cmd.Path), args...)
-		l.cmd.Path = front[0]
-	}
+	l := &Lesson{t: t, cmd: cmd, lines: make(chan string, 1<<16)}
 	l.cmd.Stderr = &l.stderr
 	stdin, err := l.cmd.StdinPipe()
 	if err != nil {
@@ -161,7 +157,8 @@ func (l *Lesson) End() string {
 	for ok := true; ok; {
 		_, ok = l.next("the end")
 	}
-	if err := l.cmd.Wait(); err != nil || l.stderr.Len() > 0 {
+	err := l.cmd.Wait()
+	if err != nil || l.stderr.Len() > 0 && (l.complaint == "" || !strings.Contains(l.stderr.String(), l.complaint)) {
 		l.t.Errorf("ends with %v; want exit status 0; error output: %q", err, &l.stderr)
 	}
 	return strings.Join(l.said, "\n")
@@ -257,6 +254,45 @@ func Echo(t *testing.T, addr string) {
 	}
 	if len(sent) >= 64<<20 {
 		t.Errorf("the server took %d bytes from a client that reads nothing", len(sent))
+	}
+}
+
+// TooManyClients is for echo servers with a limit of descriptors: without any
+// left, the server must serve those it has, without spinning, and take the
+// others when some go. It may complain meanwhile.
+func TooManyClients(t *testing.T, complaint string, args []string) {
+	t.Helper()
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("needs a shell to set the limit: ", err)
+	}
+	cmd := command(t, append(args, "-addr", "127.0.0.1:0"))
+	cmd.Args = append([]string{"sh", "-c", `ulimit -n 20 && exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = sh
+	server := start(t, cmd)
+	addr := server.Addr()
+	first := Dial(t, addr)
+	Says(t, first, "hello")
+	var crowd []*net.TCPConn
+	for range 30 {
+		crowd = append(crowd, Dial(t, addr))
+	}
+	Says(t, crowd[0], "me too")
+	const crowded = time.Second
+	time.Sleep(crowded)
+	Says(t, first, "still served?")
+	late := Dial(t, addr)
+	for _, conn := range crowd {
+		conn.Close()
+	}
+	Says(t, late, "and me")
+	server.complaint = complaint
+	server.Interrupt()
+	if complaint != "" && server.stderr.Len() == 0 {
+		t.Errorf("no complaint that %q: was the limit reached?", complaint)
+	}
+	if cpu := server.CPU(); cpu > crowded/2 {
+		t.Errorf("%v of processor time in %v", cpu, crowded)
 	}
 }
 
