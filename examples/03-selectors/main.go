@@ -50,7 +50,9 @@ func main() {
 	}
 	sel, err := selectors.NewDefaultSelector()
 	if flag.NArg() > 0 || err != nil {
-		fmt.Fprintln(os.Stderr, "03-selectors:", err, flag.Args())
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "03-selectors:", err)
+		}
 		flag.Usage()
 		os.Exit(2)
 	}
