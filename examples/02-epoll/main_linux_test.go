@@ -3,7 +3,6 @@ package main
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"goselectors/examples/internal/lessontest"
 )
@@ -22,13 +21,7 @@ func TestEcho(t *testing.T) {
 			server := lessontest.Start(t, append(c.args, "-addr", "127.0.0.1:0")...)
 			addr := server.Addr()
 			lessontest.Echo(t, addr)
-			lessontest.Says(t, lessontest.Dial(t, addr), "still here?")
-			const idle = time.Second
-			time.Sleep(idle)
-			server.Interrupt()
-			if cpu := server.CPU(); cpu > 2*idle/3 {
-				t.Errorf("%v of processor time, for few clients and %v of idleness", cpu, idle)
-			}
+			lessontest.Idle(t, server, addr)
 		})
 	}
 }

@@ -16,13 +16,7 @@ func TestEcho(t *testing.T) {
 		server := lessontest.Start(t, "-addr", "127.0.0.1:0", "-backend", backend)
 		addr := server.Addr()
 		lessontest.Echo(t, addr)
-		lessontest.Says(t, lessontest.Dial(t, addr), "still here?")
-		const idle = 500 * time.Millisecond
-		time.Sleep(idle)
-		server.Interrupt()
-		if cpu := server.CPU(); cpu > idle {
-			t.Errorf("%v of processor time, for few clients and %v of idleness", cpu, idle)
-		}
+		lessontest.Idle(t, server, addr)
 	})
 }
 

@@ -20,21 +20,29 @@ func TestEcho(t *testing.T) {
 		server := lessontest.Start(t, "-addr", "127.0.0.1:0", "-backend", backend)
 		addr := server.Addr()
 		lessontest.Echo(t, addr)
-		open := lessontest.Dial(t, addr)
-		lessontest.Says(t, open, "still here?")
-		const idle = 500 * time.Millisecond
-		time.Sleep(idle)
-		server.Signal()
-		server.Until(`cancels \d+ tasks`)
-		if answer, err := io.ReadAll(open); len(answer) > 0 || err != nil {
-			t.Errorf("a client after the end reads %q, %v", answer, err)
-		}
-		server.Until("bye$")
-		server.End()
-		if cpu := server.CPU(); cpu > idle {
-			t.Errorf("%v of processor time, for few clients and %v of idleness", cpu, idle)
-		}
+		lessontest.Idle(t, server, addr)
 	})
+}
+
+// TestInterrupt: the tasks that wait are cancelled, and clean up.
+func TestInterrupt(t *testing.T) {
+	if len(selectors.Backends()) == 0 {
+		t.Skip("no backend on this platform")
+	}
+	server := lessontest.Start(t, "-addr", "127.0.0.1:0")
+	addr := server.Addr()
+	open := lessontest.Dial(t, addr)
+	for range 2 {
+		lessontest.Says(t, lessontest.Dial(t, addr), "hello")
+	}
+	lessontest.Says(t, open, "hello")
+	server.Signal()
+	server.Until(`cancels 4 tasks$`)
+	if answer, err := io.ReadAll(open); len(answer) > 0 || err != nil {
+		t.Errorf("a client reads %q, %v after the end", answer, err)
+	}
+	server.Until("bye$")
+	server.End()
 }
 
 func TestTooManyClients(t *testing.T) { lessontest.TooManyClients(t, "too many open files", nil) }

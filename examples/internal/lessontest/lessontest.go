@@ -239,19 +239,7 @@ func Echo(t *testing.T, addr string) {
 	}
 
 	greedy := conns[2]
-	chunk := bytes.Repeat([]byte("0123456789abcdef"), 1<<12)
-	var sent []byte
-	for len(sent) < 64<<20 { // until the server takes no more
-		greedy.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
-		n, err := greedy.Write(chunk)
-		sent = append(sent, chunk[:n]...)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	sent := stuff(t, greedy)
 	Says(t, conns[3], "what of me?")
 	got := make([]byte, len(sent))
 	if n, err := io.ReadFull(greedy, got); err != nil || !bytes.Equal(got, sent) {
@@ -261,8 +249,39 @@ func Echo(t *testing.T, addr string) {
 	if rest, err := io.ReadAll(greedy); err != nil || len(rest) > 0 {
 		t.Errorf("after that %d bytes more, %v", len(rest), err)
 	}
-	if len(sent) >= 64<<20 {
-		t.Errorf("the server took %d bytes from a client that reads nothing", len(sent))
+}
+
+// stuff writes without reading until the server takes no more, and returns what
+// it took.
+func stuff(t *testing.T, conn *net.TCPConn) (sent []byte) {
+	t.Helper()
+	chunk := bytes.Repeat([]byte("0123456789abcdef"), 1<<12)
+	for len(sent) < 64<<20 {
+		conn.SetWriteDeadline(time.Now().Add(150 * time.Millisecond))
+		n, err := conn.Write(chunk)
+		sent = append(sent, chunk[:n]...)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return sent
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Fatalf("the server took %d bytes from a client that reads nothing", len(sent))
+	return nil
+}
+
+// Idle is for echo servers: nobody spins while one client is silent and
+// another reads nothing of what it is owed. It ends the server.
+func Idle(t *testing.T, server *Lesson, addr string) {
+	t.Helper()
+	Says(t, Dial(t, addr), "still here?")
+	stuff(t, Dial(t, addr))
+	const idle = time.Second
+	time.Sleep(idle)
+	server.Interrupt()
+	if cpu := server.CPU(); cpu > idle*4/5 {
+		t.Errorf("%v of processor time, after little work and %v of idleness", cpu, idle)
 	}
 }
 
