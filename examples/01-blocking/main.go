@@ -66,9 +66,6 @@ func main() {
 	}
 	listener, err := net.Listen("tcp", *addr)
 	check(err)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, func() { listener.Close() }) // ends the Accept below
 
 	// The kernel completes connections before anybody accepts them. So make
 	// the clients now, and what accepting them adds is what serving costs.
@@ -78,6 +75,9 @@ func main() {
 		check(err)
 		clients = append(clients, conn)
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, func() { listener.Close() }) // ends the Accept below
 	if *idle == 0 {
 		host, port, _ := net.SplitHostPort(listener.Addr().String())
 		fmt.Printf("01-blocking: listening on %s with a %s a client; try: nc %s %s\n", listener.Addr(), *mode, host, port)
@@ -92,6 +92,7 @@ func main() {
 		} else if err != nil { // too many open files, most likely
 			fmt.Fprintln(os.Stderr, "01-blocking:", err)
 			time.Sleep(time.Second)
+			n--
 		} else if *mode == "goroutine" {
 			go echo(conn)
 		} else if cat, err := process(ctx, conn); err != nil {
@@ -104,12 +105,12 @@ func main() {
 			}
 		}
 	}
-	for _, conn := range clients { // all are served, and then idle
-		fmt.Fprint(conn, "!")
-		_, err := conn.Read(make([]byte, 1))
-		check(err)
-	}
-	if len(clients) > 0 {
+	if *idle > 0 && ctx.Err() == nil {
+		for _, conn := range clients { // all are served once, and then idle
+			fmt.Fprint(conn, "!")
+			_, err := conn.Read(make([]byte, 1))
+			check(err)
+		}
 		report(before, measure(), *idle, processes)
 	}
 	for _, conn := range clients { // not earlier: the garbage collector closes what nobody needs
