@@ -63,10 +63,10 @@ func main() {
 	_, err = sel.Register(s.listener, selectors.EventRead, callback(s.accept))
 	check(err)
 
-	host, port, _ := net.SplitHostPort(s.listener.Addr().String())
-	fmt.Printf("03-selectors: listening on %s, %T; try: nc %s %s\n", s.listener.Addr(), sel, host, port)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	host, port, _ := net.SplitHostPort(s.listener.Addr().String())
+	fmt.Printf("03-selectors: listening on %s, %T; try: nc %s %s\n", s.listener.Addr(), sel, host, port)
 	if err := loop(ctx, sel); ctx.Err() == nil {
 		check(err)
 	}
