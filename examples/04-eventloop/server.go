@@ -38,7 +38,7 @@ func (s *server) accept(any, selectors.Event) {
 	if err != nil { // too many open files, most likely: look again in a while
 		fmt.Fprintln(os.Stderr, "04-eventloop:", err)
 		s.loop.Unregister(s.listener)
-		s.loop.CallLater(time.Second, s.listen)
+		s.loop.CallLater(100*time.Millisecond, s.listen)
 		return
 	}
 	c := &client{server: s, conn: conn}
