@@ -46,6 +46,6 @@ func report(before, after cost, n int, processes []*exec.Cmd) {
 	}
 	if memory > 0 {
 		line("memory", memory)
-		fmt.Println("  and as much again or more in the kernel: page tables, stack, tables of files")
+		fmt.Println("  not counting what the kernel holds for each: page tables, a stack, tables")
 	}
 }

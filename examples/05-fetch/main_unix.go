@@ -128,7 +128,7 @@ func main() {
 		check(err)
 		fmt.Printf("  %-12s %d pages, %d bytes, %v\n", way.name, *n, bytes, time.Since(start).Round(time.Millisecond))
 	}
-	fmt.Println("05-fetch: bye")
+	fmt.Println("05-fetch: try -n 500 -delay 1s -skip; bye")
 }
 
 func check(err error) {

@@ -95,7 +95,8 @@ func main() {
 	}
 	fmt.Println(`bytes in, out  copied to and from the kernel by a call; epoll's interest goes
                in only when it changes (epoll_ctl), and out comes what is ready
-scanned        entries that the kernel looks at, and the program again after it`)
+scanned        entries that the kernel looks at, and the program again after it
+try: go run ./examples/compare, for the same with TCP connections and a chart`)
 }
 
 func check(err error) {
