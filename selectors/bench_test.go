@@ -3,6 +3,7 @@
 package selectors_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"os"
@@ -439,7 +440,7 @@ func BenchmarkModify(b *testing.B) {
 // BenchmarkWake is against an eventfd in an epoll set, waited for in the
 // kernel: post with nobody asleep, and post until the answer of a sleeper.
 func BenchmarkWake(b *testing.B) {
-	one := []byte{1, 0, 0, 0, 0, 0, 0, 0}
+	one := binary.NativeEndian.AppendUint64(nil, 1)
 	bareWaker := func(b *testing.B) (set, fd int) {
 		s := newBench(b, 1, 0)
 		set, fd = s.epollSet(b), s.fds[0]

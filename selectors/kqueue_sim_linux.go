@@ -3,6 +3,7 @@
 package selectors
 
 import (
+	"encoding/binary"
 	"slices"
 	"sync"
 	"time"
@@ -274,7 +275,7 @@ func (q *kernelQueue) change(c *kevent) unix.Errno {
 }
 
 func (q *kernelQueue) ring() {
-	unix.Write(q.bell, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	unix.Write(q.bell, binary.NativeEndian.AppendUint64(nil, 1))
 }
 
 func (q *kernelQueue) attach(kn *knote) unix.Errno {

@@ -10,6 +10,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -68,7 +69,7 @@ func main() {
 	signal.Notify(signals, os.Interrupt, unix.SIGTERM)
 	go func() {
 		<-signals
-		unix.Write(quit, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+		unix.Write(quit, binary.NativeEndian.AppendUint64(nil, 1))
 	}()
 
 	fmt.Printf("02-epoll: listening on %v, edge-triggered: %v; try: nc %v %d\n", ip, *edge, ip.Addr(), ip.Port())

@@ -4,16 +4,19 @@
 // all of them; epoll is told once, and keeps a list of those that got ready.
 //
 //	go run ./examples/select-poll-epoll
+//	go run ./examples/select-poll-epoll -compare
 //
-// The three calls are in ways_linux.go, the measuring is here.
-// The nested module examples/compare measures the same on TCP connections, and
-// draws it: go run ./examples/compare
+// The three calls are in ways_linux.go, the measuring is here. With -compare
+// the example of that name goes on: the same through package selectors, on TCP connections,
+// with a chart.
 package main
 
 import (
+	"encoding/binary"
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"time"
@@ -30,7 +33,7 @@ func open(n int) (fds []int, err error) {
 		}
 		fds = append(fds, fd)
 	}
-	_, err = unix.Write(fds[n-1], []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	_, err = unix.Write(fds[n-1], binary.NativeEndian.AppendUint64(nil, 1))
 	return fds, err
 }
 
@@ -53,8 +56,9 @@ func measure(ask func() (ready int)) time.Duration {
 
 func main() {
 	list := flag.String("n", "10,100,1000,10000", "`numbers` of descriptors")
+	compare := flag.Bool("compare", false, "go on with examples/compare; run it from the root of the repository")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: select-poll-epoll [-n numbers]")
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: select-poll-epoll [-n numbers] [-compare]")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -95,8 +99,14 @@ func main() {
 	}
 	fmt.Println(`bytes in, out  copied to and from the kernel by a call; epoll's interest goes
                in only when it changes (epoll_ctl), and out comes what is ready
-scanned        entries that the kernel looks at, and the program again after it
-try: go run ./examples/compare, for the same with TCP connections and a chart`)
+scanned        entries that the kernel looks at, and the program again after it`)
+	if !*compare {
+		fmt.Println("try: -compare, for the same through package selectors, and a chart")
+		return
+	}
+	cmd := exec.Command("go", "run", "./examples/compare", "-n", "10,100,1000", "-active", "1")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	check(cmd.Run())
 }
 
 func check(err error) {

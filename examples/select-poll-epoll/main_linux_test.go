@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -44,6 +45,17 @@ func TestOneScreen(t *testing.T) {
 	for _, line := range lines {
 		if n := utf8.RuneCountInString(line); n > 80 {
 			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+}
+
+// TestCompare: the numbers go on to the example that measures connections.
+func TestCompare(t *testing.T) {
+	t.Chdir("../..") // the root of the repository
+	out := lessontest.Start(t, "-n", "10", "-compare").End()
+	for _, backend := range []string{"epoll", "poll", "select"} {
+		if !regexp.MustCompile(`(?m)^ *` + backend + ` +20 .*[0-9]`).MatchString(out) {
+			t.Errorf("compare says nothing of %s with 20 descriptors:\n%s", backend, out)
 		}
 	}
 }
