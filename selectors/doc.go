@@ -98,7 +98,7 @@
 // other is put back. EventPriority is there where the kernel has EVFILT_EXCEPT,
 // for sockets. macOS refuses /dev/tty, and does not tell readers of a named pipe
 // that its last writer has gone; Register refuses these, with an error that is
-// [errors.ErrUnsupported]: use poll.
+// [errors.ErrUnsupported]: use select.
 //
 // # How a wait waits
 //

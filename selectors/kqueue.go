@@ -16,7 +16,7 @@ import (
 // for: the hints are reported where they are known, but there is no
 // [FeatureHangup]. What it refuses to watch is an error that wraps
 // [errors.ErrUnsupported]: terminals on some systems and, on macOS, reading
-// from named pipes, whose end it does not tell (golang/go#24164). Poll takes
+// from named pipes, whose end it does not tell (golang/go#24164). Select takes
 // them.
 type KqueueSelector struct {
 	core
@@ -153,9 +153,16 @@ func (b *kqueue) collect(c *core, dst []Ready) []Ready {
 			events |= EventHangup
 		}
 		dst = c.report(dst, e, events&^writeEnded)
-		if events&EventReadClosed != 0 && e.events&(EventRead|EventReadClosed|EdgeTriggered|OneShot) == EventReadClosed {
-			b.begin(e.key.FD, setRead)
-			b.extend(e.key.FD, setRead, e.events, e.gen)
+		again := uint8(0)
+		if events&EventReadClosed != 0 && e.events&EventRead == 0 {
+			again = setRead
+		}
+		if events&EventPriority != 0 {
+			again |= setUrgent
+		}
+		if again &= e.mark; again != 0 && e.events&(EdgeTriggered|OneShot) == 0 {
+			b.begin(e.key.FD, again)
+			b.extend(e.key.FD, again, e.events, e.gen)
 			b.submit()
 		}
 	}
@@ -187,6 +194,9 @@ func fromKevent(ev *kevent, kind uint8) (events Event) {
 			end = EventError
 		}
 	case filterUrgent:
+		if ev.fflags()&noteOOB == 0 {
+			return 0 // the end; others tell that
+		}
 		return EventPriority
 	}
 	if ev.flags()&evEOF != 0 {

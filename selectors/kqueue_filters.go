@@ -59,6 +59,9 @@ func (b *kqueue) modify(fd int, e *entry, events Event, gen uint32) error {
 	if err == nil {
 		err = b.set(fd, e, id, kind, events, gen)
 	}
+	if err == errAlwaysReady {
+		e.mark = kind
+	}
 	if err == nil || err == errAlwaysReady {
 		e.id = id
 	}
@@ -141,9 +144,7 @@ func (b *kqueue) set(fd int, e *entry, id uint64, kind uint8, events Event, gen 
 		}
 	}
 	b.begin(fd, want)
-	if err == errAlwaysReady {
-		e.mark = kind
-	} else if id == e.id {
+	if err != errAlwaysReady && id == e.id {
 		b.extend(fd, was, e.events, e.gen)
 	}
 	b.submit()
@@ -178,16 +179,17 @@ func (b *kqueue) begin(fd int, mark uint8) {
 // extend adds to the list: with the filters in mark. What a filter was added
 // with, EV_CLEAR for one, stays with it: it cannot be changed, only deleted.
 //
-// The end of the data comes through the same filter as the data, so who waits
-// for the end alone has to be told of changes only, and for the end once more;
-// see collect.
+// The end of the data comes through the same filter as the data, and on Darwin
+// through the one for urgent data as well. So who waits for the end alone, or
+// for urgent data, has to be told of changes only, and then asks again; see
+// collect.
 func (b *kqueue) extend(fd int, mark uint8, events Event, gen uint32) {
 	for _, f := range kqueueFilters {
 		if mark&f.bit == 0 {
 			continue
 		}
 		flags := evAdd
-		if events&EdgeTriggered != 0 || f.bit == setRead && events&EventRead == 0 {
+		if events&EdgeTriggered != 0 || f.bit == setRead && events&EventRead == 0 || f.bit == setUrgent {
 			flags |= evClear
 		}
 		b.put(fd, f.filter, flags, f.fflags, gen)

@@ -47,12 +47,13 @@ type flavour struct {
 	user    bool       // there is EVFILT_USER
 	longest int64      // seconds; a longer timeout is EINVAL
 	device  unix.Errno // for devices that cannot be watched
+	endOOB  bool       // the filter for urgent data tells of the end as well
 }
 
 var (
-	simFreeBSD = flavour{"kqueue-freebsd", dialect{receipt: true, fifoEnd: true}, true, 1 << 31, unix.ENODEV}
-	simMacOS   = flavour{"kqueue-macos", dialect{urgent: true, receipt: true}, true, 1e6, unix.EINVAL}
-	simNetBSD  = flavour{"kqueue-netbsd", dialect{fifoEnd: true}, false, 1 << 31, unix.EOPNOTSUPP}
+	simFreeBSD = flavour{"kqueue-freebsd", dialect{receipt: true, fifoEnd: true}, true, 1 << 31, unix.ENODEV, false}
+	simMacOS   = flavour{"kqueue-macos", dialect{urgent: true, receipt: true}, true, 1e6, unix.EINVAL, true}
+	simNetBSD  = flavour{"kqueue-netbsd", dialect{fifoEnd: true}, false, 1 << 31, unix.EOPNOTSUPP, false}
 
 	native = simFreeBSD.dialect
 )
@@ -313,6 +314,9 @@ func (q *kernelQueue) attach(kn *knote) unix.Errno {
 
 func (q *kernelQueue) ctl(op int, kn *knote) error {
 	mask := [...]uint32{unix.EPOLLIN | unix.EPOLLRDHUP, unix.EPOLLOUT, unix.EPOLLPRI}[set(kn.filt)]
+	if kn.filt == filterUrgent && q.flavour.endOOB {
+		mask |= unix.EPOLLRDHUP
+	}
 	if kn.flag&evClear != 0 || kn.quiet {
 		mask |= unix.EPOLLET
 	}
@@ -403,7 +407,8 @@ func (q *kernelQueue) tell(kn *knote, mask uint32) (ev kevent, ready bool) {
 		ready = mask&(unix.EPOLLOUT|unix.EPOLLERR) != 0
 		end = mask&unix.EPOLLHUP != 0 || !socket && mask&unix.EPOLLERR != 0
 	case filterUrgent:
-		ready = mask&unix.EPOLLPRI != 0
+		end = mask&unix.EPOLLRDHUP != 0
+		ready = end || mask&unix.EPOLLPRI != 0
 	}
 	if quiet := !ready && kn.flag&evClear == 0; quiet != kn.quiet {
 		// epoll tells hang-ups and errors whether asked or not. Wait for
@@ -413,13 +418,13 @@ func (q *kernelQueue) tell(kn *knote, mask uint32) (ev kevent, ready bool) {
 	}
 	ev = kn.kevent
 	ev.flag, ev.note = kn.flag&evClear, 0
-	if kn.filt == filterUrgent {
+	if mask&unix.EPOLLPRI != 0 && kn.filt == filterUrgent {
 		ev.note = noteOOB
 	}
 	if end {
 		ev.flag |= evEOF
 		if socket && mask&unix.EPOLLERR != 0 {
-			ev.note = uint32(unix.ECONNRESET) // or another; asking would take it away
+			ev.note |= uint32(unix.ECONNRESET) // or another; asking would take it away
 		}
 	}
 	return ev, ready

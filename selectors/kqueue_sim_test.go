@@ -600,23 +600,34 @@ func TestKqueueHints(t *testing.T) {
 	}
 }
 
-// TestKqueueWaitsForTheEnd: data does not disturb who waits for its end alone.
+// TestKqueueWaitsForTheEnd: data does not disturb who waits for its end alone,
+// nor the end who waits for urgent data.
 func TestKqueueWaitsForTheEnd(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		s := newSim(t, f)
 		a, b := aPair(t)
+		rests := func(what string) {
+			t.Helper()
+			before := s.kqueue.queue.calls
+			if ready, err := s.Select(30 * time.Millisecond); len(ready) != 0 || err != nil {
+				t.Errorf("%s: Select: %v, %v", what, ready, err)
+			}
+			if n := s.kqueue.queue.calls - before; n > 8 {
+				t.Errorf("%s: a wait took %d calls", what, n)
+			}
+		}
 		say(t, b)
 		mustRegister(t, s, a, EventReadClosed)
-		before := s.kqueue.queue.calls
-		if ready, err := s.Select(30 * time.Millisecond); len(ready) != 0 || err != nil {
-			t.Errorf("Select: %v, %v", ready, err)
-		}
-		if n := s.kqueue.queue.calls - before; n > 8 {
-			t.Errorf("a wait beside unread data took %d calls", n)
-		}
+		rests("beside unread data")
 		unix.Shutdown(b, unix.SHUT_WR)
 		for range 3 {
 			expectTold(t, s, map[int]Event{a: EventReadClosed})
+		}
+		if f.urgent {
+			if _, err := s.Modify(a, EventPriority, nil); err != nil {
+				t.Fatal(err)
+			}
+			rests("at the end of the stream")
 		}
 	})
 }
