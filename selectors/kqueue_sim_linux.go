@@ -45,15 +45,15 @@ type flavour struct {
 	name string
 	dialect
 	user    bool       // there is EVFILT_USER
-	longest int64      // seconds; a longer timeout is EINVAL
+	million bool       // a timeout of more than 1e6 seconds is EINVAL
 	device  unix.Errno // for devices that cannot be watched
 	endOOB  bool       // the filter for urgent data tells of the end as well
 }
 
 var (
-	simFreeBSD = flavour{"kqueue-freebsd", dialect{receipt: true, fifoEnd: true}, true, 1 << 31, unix.ENODEV, false}
-	simMacOS   = flavour{"kqueue-macos", dialect{urgent: true, receipt: true}, true, 1e6, unix.EINVAL, true}
-	simNetBSD  = flavour{"kqueue-netbsd", dialect{fifoEnd: true}, false, 1 << 31, unix.EOPNOTSUPP, false}
+	simFreeBSD = flavour{"kqueue-freebsd", dialect{receipt: true, fifoEnd: true}, true, false, unix.ENODEV, false}
+	simMacOS   = flavour{"kqueue-macos", dialect{urgent: true, receipt: true}, true, true, unix.EINVAL, true}
+	simNetBSD  = flavour{"kqueue-netbsd", dialect{fifoEnd: true}, false, false, unix.EOPNOTSUPP, false}
 
 	native = simFreeBSD.dialect
 )
@@ -149,7 +149,7 @@ func (q *kernelQueue) close() error {
 // them, an error or a receipt, that is the answer. Without room for it an
 // error ends the call, and the rest of the changes is not made.
 func (q *kernelQueue) call(changes, events []kevent, timeout *unix.Timespec) (n int, err error) {
-	if timeout != nil && (timeout.Sec > q.flavour.longest || timeout.Sec < 0 || timeout.Nsec < 0 || timeout.Nsec >= 1e9) {
+	if timeout != nil && (timeout.Sec > 1e6 && q.flavour.million || timeout.Sec < 0 || timeout.Nsec < 0 || timeout.Nsec >= 1e9) {
 		return 0, unix.EINVAL
 	}
 	q.mu.Lock()
