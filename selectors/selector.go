@@ -124,7 +124,8 @@ const (
 	// beside EventRead.
 	FeatureReadClosed
 
-	// FeatureHangup: the hints EventHangup and EventError are told.
+	// FeatureHangup: the hints EventHangup and EventError are told, whatever
+	// the interest. Without it a backend may still tell some.
 	FeatureHangup
 
 	// FeatureInvalid: a descriptor closed while registered is reported with
