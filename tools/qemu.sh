@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Runs the selectors tests of other processors on this one:
+# tools/qemu.sh [GOARCH…] [-- test flags]; s390x is the big-endian one.
+#
+# 386 runs natively on amd64, all others under qemu-user, which is installed
+# when it is missing, as root, on a system with apt.
+set -euo pipefail
+cd "$(dirname "$0")/../selectors"
+
+architectures=()
+while [ $# -gt 0 ] && [ "$1" != -- ]; do architectures+=("$1") && shift; done
+[ $# -eq 0 ] || shift
+[ ${#architectures[@]} -gt 0 ] || architectures=(386 s390x arm64 riscv64)
+
+# What qemu-user 7.2 cannot do. Its select is libc's, which ends the process for
+# a descriptor of 1024 or more; and a test that starts itself again would start
+# a program of another processor.
+select='Scale/(ManyFiles|HighNumbers)'
+select="TestConformance/select/$select|TestBuffersGrowAndShrink/select|TestCPythonAboveFDSetsize/select"
+select="$select|Test(LibuvWatcherCrossStop|LibkqueueFDReuse|PeersNothingForTheCollector)/select|TestSelectFindsClosed"
+cannot="$select|TestWaitTable"
+
+emulator() {
+	case $1 in
+	386) [ "$(go env GOHOSTARCH)" = amd64 ] && echo env || echo qemu-i386-static ;;
+	amd64) echo qemu-x86_64-static ;;
+	arm64) echo qemu-aarch64-static ;;
+	loong64) echo qemu-loongarch64-static ;;
+	mipsle) echo qemu-mipsel-static ;;
+	mips64le) echo qemu-mips64el-static ;;
+	*) echo "qemu-$1-static" ;;
+	esac
+}
+
+for arch in "${architectures[@]}"; do
+	command -v "$(emulator "$arch")" >/dev/null && continue
+	[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "needs qemu-user-static, for $(emulator "$arch")"; exit 1; }
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q qemu-user-static
+	break
+done
+
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+status=0
+for arch in "${architectures[@]}"; do
+	CGO_ENABLED=0 GOARCH=$arch go test -c -o "$tmp/$arch" .
+	qemu=$(emulator "$arch")
+	skip=()
+	[ "$qemu" = env ] || skip=(-test.skip "$cannot")
+	echo "=== $arch: $("$qemu" --version | head -1)"
+	timeout 600 "$qemu" "$tmp/$arch" -test.timeout 9m -test.short -test.v "${skip[@]}" "$@" >"$tmp/log" 2>&1 || { status=1 && cat "$tmp/log"; }
+	for outcome in PASS FAIL SKIP; do
+		printf '%s %s, ' "$(grep -c -- "--- $outcome: " "$tmp/log" || true)" $outcome
+	done
+	echo "${SECONDS}s"
+done
+exit $status
