@@ -103,14 +103,19 @@ func (b *eventPort) add(fd int, e *entry, _ bool) error {
 }
 
 func (b *eventPort) modify(fd int, e *entry, events Event, gen uint32) error {
+	was := e.id
 	if err := identify(fd, e); err != nil && err != errExists {
 		return err
 	}
 	err := b.watch(fd, events, gen)
-	if err == errAlwaysReady {
+	switch {
+	case err == errAlwaysReady:
 		b.remove(fd, e)
-	} else if err != nil && e.state&(silent|muted) == 0 {
-		b.watch(fd, e.events, e.gen) // as it was
+	case err != nil:
+		e.id = was
+		if e.state&(silent|muted) == 0 {
+			b.watch(fd, e.events, e.gen) // as it was
+		}
 	}
 	return err
 }
@@ -122,7 +127,7 @@ func (b *eventPort) watch(fd int, events Event, gen uint32) error {
 		return err
 	}
 	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG, unix.S_IFDIR:
+	case unix.S_IFREG, unix.S_IFDIR, unix.S_IFBLK:
 		return errAlwaysReady
 	}
 	return b.associate(fd, toPoll(events), gen)

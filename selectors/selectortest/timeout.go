@@ -71,9 +71,7 @@ var timeoutRules = []rule{
 	}},
 
 	{"SleepAllocatesNothing", 0, func(t *T) {
-		if raceEnabled {
-			t.Skip("the race detector allocates")
-		}
+		t.noGarbage()
 		buf := make([]selectors.Ready, 0, 1)
 		for _, timeout := range []time.Duration{0, 50 * time.Microsecond} {
 			if n := testing.AllocsPerRun(20, func() { t.s.SelectInto(buf, timeout) }); n != 0 {
