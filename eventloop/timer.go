@@ -103,11 +103,11 @@ func (l *Loop) runTimer(slot int32) {
 	if t == nil {
 		return
 	}
-	l.stats.fired(l.Now() - t.when)
+	behind := uint64(l.Now() - t.when) // it may be more than a Duration can hold
+	l.stats.fired(time.Duration(min(behind, math.MaxInt64)))
 	if t.every > 0 {
 		// The next one in the future, in whole intervals from this one.
-		missed := (l.Now() - t.when) / t.every
-		t.when = later(t.when, later(missed*t.every, t.every))
+		t.when = later(l.Now()-time.Duration(behind%uint64(t.every)), t.every)
 		l.timers.start(t)
 	}
 	l.runTask(task{t.fn, "timer", t.site})
