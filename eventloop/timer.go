@@ -202,9 +202,28 @@ func (h *timers) release(slot int32) {
 	h.owner[slot] = nil
 	h.free = append(h.free, slot)
 	const many = 1 << 16
-	if len(h.heap) == 0 && len(h.free) == len(h.owner) && len(h.owner) > many {
-		*h = timers{order: h.order} // that was a great many
+	if len(h.owner) > many && len(h.heap) < len(h.owner)/8 && len(h.heap)+len(h.free) == len(h.owner) {
+		h.shrink() // those were a great many
 	}
+}
+
+// shrink gives back what is not used. No timer may be due: the slots are
+// numbered anew.
+func (h *timers) shrink() {
+	few := timers{
+		heap:  slices.Clone(h.heap),
+		pos:   make([]int32, len(h.heap)),
+		owner: make([]*Timer, len(h.heap)),
+		order: h.order,
+	}
+	for i := range few.heap {
+		slot := int32(i)
+		n := &few.heap[i]
+		t := h.owner[n.slot()]
+		t.slot = slot
+		*n, few.pos[i], few.owner[i] = newNode(n.when(), n.order(), slot), slot, t
+	}
+	*h = few
 }
 
 // expire moves the timers whose time has come to due, in order.

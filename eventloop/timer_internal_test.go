@@ -207,14 +207,88 @@ func FuzzTimers(f *testing.F) {
 }
 
 func TestTimerHeapRandomized(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(10) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		m := newHeapModel(1 + r.IntN(256))
-		for n := range 3000 {
+		for n := range 2000 {
 			if err := m.do(byte(r.Uint32()), byte(r.Uint32())); err != nil {
 				t.Fatalf("seed %d, operation %d: %v", seed, n, err)
 			}
 		}
+	}
+}
+
+// After a burst of timers their room is given back, also if a few go on.
+func TestTimersGiveBackTheirRoom(t *testing.T) {
+	const burst, small = 1 << 17, 1 << 16 * 5 / 4 // append rounds up
+	for _, standing := range []int{0, 100} {
+		for _, end := range []string{"stop", "fire", "both"} {
+			t.Run(fmt.Sprintf("%d stay, the others %s", standing, end), func(t *testing.T) {
+				m := newHeapModel(standing + burst)
+				r := rand.New(rand.NewPCG(1, uint64(standing)))
+				perm := r.Perm(len(m.all))
+				for _, i := range perm {
+					when := time.Duration(r.IntN(1000))
+					if i < standing {
+						when = time.Hour + time.Duration(r.IntN(100))
+					}
+					m.begin(i, when)
+				}
+				for _, i := range perm {
+					if i >= standing && (end == "stop" || end == "both" && i%2 == 0) {
+						m.end(i)
+					}
+				}
+				if err := m.pass(1000); err != nil {
+					t.Fatal(err)
+				}
+				for len(m.due) > 0 {
+					if err := m.take(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := m.compare(); err != nil {
+					t.Fatal(err)
+				}
+				if cap(m.heap) > small || cap(m.owner) > small || cap(m.pos) > small || cap(m.free) > small {
+					t.Errorf("room for %d in the heap, %d slots and %d free ones remains", cap(m.heap), cap(m.owner), cap(m.free))
+				}
+				if err := m.pass(time.Hour); err != nil || len(m.due) == 0 && standing > 0 {
+					t.Errorf("%d of those that stayed are due: %v", len(m.due), err)
+				}
+			})
+		}
+	}
+}
+
+// A few that are due keep the room until they have been run.
+func TestTimersShrinkWhenNoneIsDue(t *testing.T) {
+	m := newHeapModel(1 << 17)
+	for i := range m.all {
+		m.begin(i, time.Duration(min(i, 2)))
+	}
+	if err := m.pass(1); err != nil { // two
+		t.Fatal(err)
+	}
+	for i := 2; i < len(m.all)-2; i++ {
+		m.end(i)
+	}
+	for range 2 {
+		if err := m.compare(); err != nil {
+			t.Fatal(err)
+		}
+		if len(m.owner) != len(m.all) {
+			t.Fatalf("%d slots remain, with %d due", len(m.owner), len(m.due))
+		}
+		if err := m.take(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.compare(); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.owner) != 2 {
+		t.Errorf("%d slots remain, want 2", len(m.owner))
 	}
 }
 
