@@ -220,44 +220,46 @@ func TestTimerHeapRandomized(t *testing.T) {
 
 // After a burst of timers their room is given back, also if a few go on.
 func TestTimersGiveBackTheirRoom(t *testing.T) {
-	const burst, small = 1 << 17, 1 << 16 * 5 / 4 // append rounds up
-	for _, standing := range []int{0, 100} {
-		for _, end := range []string{"stop", "fire", "both"} {
-			t.Run(fmt.Sprintf("%d stay, the others %s", standing, end), func(t *testing.T) {
-				m := newHeapModel(standing + burst)
-				r := rand.New(rand.NewPCG(1, uint64(standing)))
-				perm := r.Perm(len(m.all))
-				for _, i := range perm {
-					when := time.Duration(r.IntN(1000))
-					if i < standing {
-						when = time.Hour + time.Duration(r.IntN(100))
-					}
-					m.begin(i, when)
+	const burst, small = 70_000, 1 << 16
+	for _, test := range []struct {
+		standing int
+		end      string
+	}{{0, "stop"}, {0, "fire"}, {100, "stop"}, {100, "both"}} {
+		standing, end := test.standing, test.end
+		t.Run(fmt.Sprintf("%d stay, the others %s", standing, end), func(t *testing.T) {
+			m := newHeapModel(standing + burst)
+			r := rand.New(rand.NewPCG(1, uint64(standing)))
+			perm := r.Perm(len(m.all))
+			for _, i := range perm {
+				when := time.Duration(r.IntN(1000))
+				if i < standing {
+					when = time.Hour + time.Duration(r.IntN(100))
 				}
-				for _, i := range perm {
-					if i >= standing && (end == "stop" || end == "both" && i%2 == 0) {
-						m.end(i)
-					}
+				m.begin(i, when)
+			}
+			for _, i := range perm {
+				if i >= standing && (end == "stop" || end == "both" && i%2 == 0) {
+					m.end(i)
 				}
-				if err := m.pass(1000); err != nil {
+			}
+			if err := m.pass(1000); err != nil {
+				t.Fatal(err)
+			}
+			for len(m.due) > 0 {
+				if err := m.take(); err != nil {
 					t.Fatal(err)
 				}
-				for len(m.due) > 0 {
-					if err := m.take(); err != nil {
-						t.Fatal(err)
-					}
-				}
-				if err := m.compare(); err != nil {
-					t.Fatal(err)
-				}
-				if cap(m.heap) > small || cap(m.owner) > small || cap(m.pos) > small || cap(m.free) > small {
-					t.Errorf("room for %d in the heap, %d slots and %d free ones remains", cap(m.heap), cap(m.owner), cap(m.free))
-				}
-				if err := m.pass(time.Hour); err != nil || len(m.due) == 0 && standing > 0 {
-					t.Errorf("%d of those that stayed are due: %v", len(m.due), err)
-				}
-			})
-		}
+			}
+			if err := m.compare(); err != nil {
+				t.Fatal(err)
+			}
+			if cap(m.heap) > small || cap(m.owner) > small || cap(m.pos) > small || cap(m.free) > small {
+				t.Errorf("room for %d in the heap, %d slots and %d free ones remains", cap(m.heap), cap(m.owner), cap(m.free))
+			}
+			if err := m.pass(time.Hour); err != nil || len(m.due) == 0 && standing > 0 {
+				t.Errorf("%d of those that stayed are due: %v", len(m.due), err)
+			}
+		})
 	}
 }
 
