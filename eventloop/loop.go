@@ -248,17 +248,23 @@ type queue[T any] struct {
 
 func (q *queue[T]) left() bool { return q.next < len(q.items) }
 
-// drain runs a queue, or what is left of it. It moves on before each call, so
-// that after a panic the next turn goes on behind the one that panicked.
+// drain runs a queue, or what is left of it. It moves on before each call, and
+// empties the queue before the last one, so that after a panic the next turn
+// goes on behind the one that panicked.
 func drain[T any](l *Loop, q *queue[T], run func(*Loop, T)) {
 	for q.next < len(q.items) {
 		if l.closing.Load() {
 			return
 		}
 		item := q.items[q.next]
-		q.next++
+		if q.next++; q.next == len(q.items) {
+			q.empty()
+		}
 		run(l, item)
 	}
+}
+
+func (q *queue[T]) empty() {
 	const many = 1 << 16
 	if cap(q.items) > many && len(q.items) < many/8 {
 		q.items = nil // that was a burst
