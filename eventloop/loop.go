@@ -325,12 +325,16 @@ func (l *Loop) Run(ctx context.Context) (err error) {
 		return err
 	}
 	if ctx.Done() != nil {
-		cancelled := new(atomic.Bool) // for this Run alone
+		cancelled, never := new(atomic.Bool), l.cancelled // for this Run alone
 		l.cancelled = cancelled
-		defer context.AfterFunc(ctx, func() {
+		stop := context.AfterFunc(ctx, func() {
 			cancelled.Store(true)
 			l.interrupt()
-		})()
+		})
+		defer func() {
+			stop()
+			l.cancelled = never // the function may be running yet
+		}()
 	}
 	for {
 		if err := l.turn(-1); err != nil {
@@ -382,9 +386,6 @@ func (l *Loop) enter(op string) error {
 
 // leave ends a run, and does what Close left to it.
 func (l *Loop) leave(err error) error {
-	if l.cancelled.Load() {
-		l.cancelled = new(atomic.Bool)
-	}
 	l.stopping.Store(false)
 	l.asleep.Store(false)
 	l.now, l.turning = unasked, false
@@ -473,7 +474,11 @@ func (l *Loop) Selector() selectors.Selector {
 
 // Alive reports whether anything can still happen by itself: a file or a signal
 // is registered, a timer runs, or something is scheduled, posted or at work.
+// After Close it is false.
 func (l *Loop) Alive() bool {
+	if l.closing.Load() {
+		return false
+	}
 	if len(l.next) > 0 || l.behind() || len(l.timers.heap) > 0 || l.posted.Load() || l.working.Load() > 0 {
 		return true
 	}
