@@ -1,0 +1,402 @@
+//go:build unix
+
+package eventloop_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"goselectors/eventloop"
+	"goselectors/selectors"
+)
+
+func TestPost(t *testing.T) {
+	hold(t,
+		rule{"each producer in order", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			ended := start(t, l)
+			const producers, each = 8, 500
+			var next [producers]int // of the loop's goroutine
+			var wg sync.WaitGroup
+			for p := range producers {
+				wg.Add(1)
+				go func() {
+					defer wg.Done()
+					for i := range each {
+						ok(l.Post(func() {
+							if next[p] != i {
+								t.Errorf("producer %d: %d came when %d was next", p, i, next[p])
+							}
+							next[p] = i + 1
+						}))
+						if i%50 == 0 {
+							time.Sleep(100 * time.Microsecond) // let the loop sleep
+						}
+					}
+				}()
+			}
+			wg.Wait()
+			ok(l.Post(l.Stop))
+			if err := await(t, ended); err != nil {
+				t.Fatal(err)
+			}
+			for p, n := range next {
+				if n != each {
+					t.Errorf("of producer %d %d of %d came", p, n, each)
+				}
+			}
+		}},
+		rule{"from a posted function", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			var r record
+			ok(l.Post(func() {
+				r.add("1")
+				ok(l.Post(func() {
+					r.add("3")
+					ok(l.Post(r.note("4")))
+				}))
+			}))
+			ok(l.Post(r.note("2")))
+			for _, want := range []string{"1 2", "3", "4", ""} {
+				turn(t, l)
+				r.want(t, want)
+			}
+		}},
+		rule{"before Run and between runs", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			var r record
+			for range 3 {
+				ok(l.Post(r.note("before")))
+				ok(l.Post(l.Stop))
+				run(t, l)
+				r.want(t, "before")
+			}
+		}},
+		rule{"wakes a sleeping loop", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			ended := start(t, l)
+			for range 10 {
+				time.Sleep(2 * time.Millisecond)
+				came := make(chan struct{})
+				ok(l.Post(func() { close(came) }))
+				await(t, came)
+			}
+			l.Stop()
+			await(t, ended)
+		}},
+		rule{"one wake a sleep", func(t *testing.T, k kind) {
+			// The loop is held just before it sleeps, while many post.
+			l, s := k.spied(t)
+			s.asleep = make(chan struct{})
+			ended := make(chan error, 1)
+			go func() { ended <- l.Run(context.Background()) }()
+			const rounds, producers, each = 20, 8, 100
+			ran := 0
+			for range rounds {
+				// As it will be asleep, and has not yet begun.
+				var wg sync.WaitGroup
+				for range producers {
+					wg.Add(1)
+					go func() {
+						defer wg.Done()
+						for range each {
+							ok(l.Post(func() { ran++ }))
+						}
+					}()
+				}
+				wg.Wait()
+				if got := s.wakes.Load(); got > int64(l.Stats().Wakes) {
+					t.Fatalf("%d wakes, the loop knows of %d", got, l.Stats().Wakes)
+				}
+				await(t, s.asleep) // let it go to sleep, or find the posts
+			}
+			ok(l.Post(l.Stop))
+			for done := false; !done; {
+				select {
+				case err := <-ended:
+					if done = true; err != nil {
+						t.Error(err)
+					}
+				case <-s.asleep:
+				case <-time.After(patience):
+					t.Fatal("it does not end")
+				}
+			}
+			sleeps := 0
+			for _, timeout := range s.timeouts {
+				if timeout != 0 {
+					sleeps++
+				}
+			}
+			if ran != rounds*producers*each {
+				t.Errorf("%d ran", ran)
+			}
+			if wakes := s.wakes.Load(); wakes == 0 || wakes > int64(sleeps) || wakes != int64(l.Stats().Wakes) {
+				t.Errorf("%d wakes (%d by Stats), %d sleeps, for %d posts", wakes, l.Stats().Wakes, sleeps, ran)
+			}
+		}},
+		rule{"none while it is busy", func(t *testing.T, k kind) {
+			l, s := k.spied(t)
+			var wg sync.WaitGroup
+			ok(l.CallSoon(func() {
+				for range 8 {
+					wg.Add(1)
+					go func() {
+						defer wg.Done()
+						for range 1000 {
+							ok(l.Post(func() {}))
+						}
+					}()
+				}
+				wg.Wait()
+			}))
+			turn(t, l)
+			if n := turn(t, l); n != 8000 {
+				t.Errorf("%d ran", n)
+			}
+			if n := s.wakes.Load(); n != 0 {
+				t.Errorf("%d wakes", n)
+			}
+		}},
+		rule{"after and during Close", func(t *testing.T, k kind) {
+			for range 20 {
+				l := k.loop(t)
+				ended := start(t, l)
+				var over atomic.Bool // Run has returned
+				var accepted, ran atomic.Int64
+				var wg sync.WaitGroup
+				for range 4 {
+					wg.Add(1)
+					go func() {
+						defer wg.Done()
+						for {
+							err := l.Post(func() {
+								if ran.Add(1); over.Load() {
+									t.Error("called after Run had returned")
+								}
+							})
+							if errors.Is(err, eventloop.ErrClosed) {
+								return
+							}
+							ok(err)
+							if accepted.Add(1)%64 == 0 {
+								runtime.Gosched()
+							}
+						}
+					}()
+				}
+				for ran.Load() < 100 {
+					runtime.Gosched()
+				}
+				ok(l.Close())
+				err := await(t, ended)
+				over.Store(true)
+				if !errors.Is(err, eventloop.ErrClosed) {
+					t.Error(err)
+				}
+				wg.Wait()
+				if ran.Load() > accepted.Load() {
+					t.Errorf("%d accepted, %d ran", accepted.Load(), ran.Load())
+				}
+				if err := l.Post(func() {}); !errors.Is(err, eventloop.ErrClosed) {
+					t.Errorf("Post after Close: %v", err)
+				}
+			}
+		}},
+		rule{"a burst is let go of", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			n := 0
+			for range 200_000 {
+				ok(l.Post(func() { n++ }))
+			}
+			turn(t, l)
+			for range 3 {
+				ok(l.Post(func() { n++ }))
+				turn(t, l)
+			}
+			if n != 200_003 {
+				t.Errorf("%d ran", n)
+			}
+		}},
+	)
+}
+
+func TestDo(t *testing.T) {
+	hold(t,
+		rule{"work there, done here", func(t *testing.T, k kind) {
+			l := k.loop(t, eventloop.WithDebug())
+			result := 0
+			release := make(chan struct{})
+			ok(l.CallSoon(func() {
+				ok(l.Do(func() {
+					if err := l.CallSoon(func() {}); !errors.Is(err, eventloop.ErrWrongGoroutine) {
+						t.Errorf("work runs on the loop: %v", err)
+					}
+					<-release // the loop goes on meanwhile
+					result = 42
+				}, func() {
+					if result != 42 {
+						t.Errorf("the result is %d", result)
+					}
+					ok(l.CallSoon(l.Stop)) // which other goroutines must not
+				}))
+				ok(l.CallSoon(func() { close(release) }))
+			}))
+			run(t, l)
+		}},
+		rule{"from another goroutine", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			ended := start(t, l)
+			var r record
+			ok(l.Do(r.note("work"), func() {
+				r.add("done")
+				l.Stop()
+			}))
+			if err := await(t, ended); err != nil {
+				t.Fatal(err)
+			}
+			r.want(t, "work done")
+		}},
+		rule{"without done", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			var r record
+			ok(l.Do(r.note("work"), nil))
+			for l.Alive() {
+				must(l.RunOnce(-1))
+			}
+			r.want(t, "work")
+		}},
+		rule{"many at a time", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			const many = 50
+			n := 0
+			var all sync.WaitGroup
+			all.Add(many)
+			for range many {
+				ok(l.Do(func() {
+					all.Done()
+					all.Wait() // they run side by side
+				}, func() {
+					if n++; n == many {
+						l.Stop()
+					}
+				}))
+			}
+			run(t, l)
+		}},
+		rule{"panics", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			cause := errors.New("cause")
+			ok(l.Do(func() { explodeWith(cause) }, func() { t.Error("done all the same") }))
+			v, _ := caught(func() { l.Run(context.Background()) })
+			p, isWork := v.(*eventloop.WorkPanic)
+			if !isWork || p.Value != any(cause) || !errors.Is(p, cause) || !strings.Contains(string(p.Stack), "explodeWith") ||
+				!strings.Contains(p.Error(), "cause") || !strings.Contains(p.Error(), "explodeWith") {
+				t.Fatalf("panicked with %v", v)
+			}
+			ok(l.Do(explode, nil))
+			v, _ = caught(func() { l.Run(context.Background()) })
+			if p, _ := v.(*eventloop.WorkPanic); p == nil || p.Value != "boom" || p.Unwrap() != nil {
+				t.Fatalf("panicked with %v", v)
+			}
+		}},
+		rule{"panics, with a handler", func(t *testing.T, k kind) {
+			var l *eventloop.Loop
+			var got eventloop.Panic
+			l = k.loop(t, eventloop.WithPanicHandler(func(p eventloop.Panic) {
+				got = p
+				l.Stop()
+			}))
+			ok(l.Do(explode, nil))
+			run(t, l)
+			if p, _ := got.Value.(*eventloop.WorkPanic); p == nil || p.Value != "boom" || got.Kind != "work" {
+				t.Errorf("handled: %+v", got)
+			}
+			if l.Alive() {
+				t.Error("alive after it")
+			}
+		}},
+		rule{"done panics", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			ok(l.Do(func() {}, explode))
+			if v, _ := caught(func() { l.Run(context.Background()) }); v != "boom" {
+				t.Fatalf("panicked with %v", v)
+			}
+			if l.Alive() {
+				t.Error("alive after it")
+			}
+		}},
+		rule{"exits", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			ok(l.Do(runtime.Goexit, l.Stop))
+			run(t, l)
+		}},
+		rule{"the loop is closed before", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			for _, work := range []func(){func() {}, explode, runtime.Goexit} {
+				release, worked := make(chan struct{}), make(chan struct{})
+				if err := l.Do(func() {
+					defer close(worked)
+					<-release
+					work()
+				}, func() { t.Error("done after Close") }); errors.Is(err, eventloop.ErrClosed) {
+					break // by the round before
+				}
+				l.Close()
+				close(release)
+				await(t, worked)
+			}
+			if err := l.Do(func() { t.Error("work after Close") }, nil); !errors.Is(err, eventloop.ErrClosed) {
+				t.Errorf("Do after Close: %v", err)
+			}
+		}},
+	)
+}
+
+func explodeWith(v any) { panic(v) }
+
+// Stats and Stop are for any goroutine, at any time.
+func TestFromAnyGoroutine(t *testing.T) {
+	hold(t, rule{"stats, post, do, stop", func(t *testing.T, k kind) {
+		l := k.loop(t)
+		must(l.Register(readable(t), read, func(any, selectors.Event) {}))
+		must(l.Every(time.Microsecond, func() {}))
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				for range 50 {
+					l.Stats()
+					ok(l.Post(func() {}))
+					ok(l.Do(func() {}, func() {}))
+					l.Stop()
+				}
+			}()
+		}
+		gone := make(chan struct{})
+		go func() {
+			wg.Wait()
+			close(gone)
+		}()
+		for over := false; !over; {
+			run(t, l)
+			select {
+			case <-gone:
+				over = true
+			default:
+				time.AfterFunc(moment, l.Stop)
+			}
+		}
+		if s := l.Stats(); s.Turns == 0 || s.Callbacks < s.Turns {
+			t.Error(fmt.Sprintf("%+v", s))
+		}
+	}})
+}

@@ -1,0 +1,239 @@
+//go:build unix
+
+package eventloop_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"goselectors/eventloop"
+	"goselectors/selectors"
+)
+
+var postsEvents = flag.Int("posts.events", 200_000, "how many posts TestNoPostIsLost makes on each backend")
+
+// A loop that misses a wake sleeps on, with the post that nobody runs. So: many
+// posts, on loops that fall asleep as often as they can, with one, two and four
+// processors. Nothing else would wake these loops but the churn of one
+// descriptor's interest, for part of the time.
+//
+//	go test -run TestNoPostIsLost ./eventloop -posts.events 10000000
+func TestNoPostIsLost(t *testing.T) {
+	procs := []int{1, 2, 4}
+	for _, k := range kinds() {
+		for _, p := range procs {
+			t.Run(fmt.Sprintf("%s/GOMAXPROCS=%d", k.Name, p), func(t *testing.T) {
+				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(p))
+				bound(t)
+				l := k.loop(t)
+				ended := start(t, l)
+				n := *postsEvents / len(procs)
+				began := time.Now()
+				flood(t, l, n*6/10)
+				bursts(t, l, n*38/100, false)
+				bursts(t, l, n/100, true)
+				pingPong(t, l, n/100)
+				l.Stop()
+				if err := await(t, ended); err != nil {
+					t.Fatal(err)
+				}
+				s := l.Stats()
+				if s.Wakes > s.Turns {
+					t.Errorf("%d wakes in %d turns", s.Wakes, s.Turns)
+				}
+				t.Logf("%d posts in %v, %d turns, %d wakes", n, time.Since(began).Round(time.Millisecond), s.Turns, s.Wakes)
+			})
+		}
+	}
+}
+
+// flood has four goroutines post as fast as they can, each in order.
+func flood(t *testing.T, l *eventloop.Loop, n int) {
+	const producers = 4
+	var ran atomic.Int64
+	var next [producers]int
+	for p := range producers {
+		go func() {
+			for i := range n / producers {
+				ok(l.Post(func() {
+					if next[p] != i {
+						t.Errorf("producer %d: %d came when %d was next", p, i, next[p])
+					}
+					next[p] = i + 1
+					ran.Add(1)
+				}))
+			}
+		}()
+	}
+	came(t, &ran, n/producers*producers)
+}
+
+// bursts has four goroutines post a few and wait for them, over and over, with
+// churn or without.
+func bursts(t *testing.T, l *eventloop.Loop, n int, churn bool) {
+	const producers = 4
+	var ran atomic.Int64
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	if churn {
+		a, b := pair(t)
+		interest := func(i int) selectors.Event { return []selectors.Event{read, read | oneShot}[i&1] }
+		callback := func(any, selectors.Event) { t.Error("nothing is ready") }
+		ok(l.Post(func() {
+			must(l.Register(a, read, callback))
+			must(l.Register(b, read, callback))
+		}))
+		reached := make(chan struct{})
+		ok(l.Post(func() { close(reached) }))
+		await(t, reached)
+		s := l.Selector()
+		wg.Add(1)
+		go func() { // from outside, and below from callbacks
+			defer wg.Done()
+			for i := 0; !stop.Load(); i++ {
+				must(s.Modify(a, interest(i), eventloop.Callback(callback)))
+				runtime.Gosched()
+			}
+		}()
+		defer func() {
+			stop.Store(true)
+			wg.Wait()
+			must(s.Unregister(a))
+			must(s.Unregister(b))
+		}()
+		for p := range producers {
+			go burst(t, n/producers, &ran, func(i int, done func()) {
+				ok(l.Post(func() {
+					if p == 0 {
+						must(l.Modify(b, interest(i), callback))
+					}
+					done()
+				}))
+			})
+		}
+	} else {
+		for range producers {
+			go burst(t, n/producers, &ran, func(_ int, done func()) { ok(l.Post(done)) })
+		}
+	}
+	came(t, &ran, n/producers*producers)
+}
+
+func burst(t *testing.T, n int, ran *atomic.Int64, post func(i int, done func())) {
+	for left := n; left > 0; {
+		size := min(1+rand.IntN(64), left)
+		left -= size
+		done := make(chan struct{}, size)
+		for i := range size {
+			post(left+i, func() {
+				ran.Add(1)
+				done <- struct{}{}
+			})
+		}
+		for range size {
+			select {
+			case <-done:
+			case <-time.After(patience):
+				t.Error("a post is lost")
+				return
+			}
+		}
+	}
+}
+
+// pingPong posts one and waits for it, so that the loop sleeps before each.
+func pingPong(t *testing.T, l *eventloop.Loop, n int) {
+	done := make(chan struct{}, 1)
+	for range n {
+		ok(l.Post(func() { done <- struct{}{} }))
+		await(t, done)
+	}
+}
+
+// came waits for n, as long as there is progress.
+func came(t *testing.T, ran *atomic.Int64, n int) {
+	t.Helper()
+	last, since := int64(-1), time.Now()
+	for {
+		now := ran.Load()
+		switch {
+		case now == int64(n):
+			return
+		case now != last:
+			last, since = now, time.Now()
+		case time.Since(since) > patience:
+			t.Fatalf("%d of %d posts came, and then no more", now, n)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// What else wakes a loop is not missed either, whenever it comes.
+func TestNoWakeIsLost(t *testing.T) {
+	const rounds = 300
+	hold(t,
+		rule{"stop", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			ended := make(chan error)
+			for range rounds {
+				began := make(chan struct{})
+				ok(l.Post(func() { close(began) }))
+				go func() { ended <- l.Run(context.Background()) }()
+				<-began
+				for range rand.IntN(50) {
+					runtime.Gosched()
+				}
+				l.Stop()
+				if err := await(t, ended); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}},
+		rule{"context", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			ended := make(chan error)
+			for range rounds {
+				ctx, cancel := context.WithCancel(context.Background())
+				go func() { ended <- l.Run(ctx) }()
+				for range rand.IntN(50) {
+					runtime.Gosched()
+				}
+				cancel()
+				if err := await(t, ended); err != context.Canceled {
+					t.Fatal(err)
+				}
+			}
+		}},
+		rule{"close", func(t *testing.T, k kind) {
+			for range rounds / 5 {
+				l := k.loop(t)
+				ended := start(t, l)
+				for range rand.IntN(50) {
+					runtime.Gosched()
+				}
+				ok(l.Close())
+				if err := await(t, ended); err == nil {
+					t.Fatal("Run returned nil")
+				}
+			}
+		}},
+		rule{"work", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			ended := start(t, l)
+			for range rounds {
+				done := make(chan struct{})
+				ok(l.Do(runtime.Gosched, func() { close(done) }))
+				await(t, done)
+			}
+			l.Stop()
+			await(t, ended)
+		}},
+	)
+}
