@@ -110,12 +110,25 @@ func (o *observer) init(l *Loop) {
 
 // begin and end stand round each callback.
 func (l *Loop) begin(kind string, site uintptr, fn any, fd int) {
-	l.current = origin{kind, fn, site, fd}
+	l.current, l.region = origin{kind, fn, site, fd}, nil
 	if l.trace && trace.IsEnabled() {
 		l.region = trace.StartRegion(context.Background(), l.current.name())
 	}
 	if l.slow > 0 {
 		l.began = l.clock()
+	}
+}
+
+// calls says which function of the user's the present callback, which is one of
+// ours, stands for.
+func (l *Loop) calls(fn any) {
+	if !l.observing {
+		return
+	}
+	l.current.fn = fn
+	if l.region != nil {
+		l.region.End()
+		l.region = trace.StartRegion(context.Background(), l.current.name())
 	}
 }
 
@@ -246,9 +259,9 @@ func (l *Loop) home() {
 
 func (l *Loop) atHome() bool {
 	l.mu.Lock()
-	running := l.running
+	running, home := l.running, l.goroutine
 	l.mu.Unlock()
-	return !running || goroutine() == l.goroutine
+	return !running || goroutine() == home
 }
 
 // goroutine is the number of this goroutine. The runtime tells it in stack

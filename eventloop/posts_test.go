@@ -231,7 +231,7 @@ func TestPost(t *testing.T) {
 func TestDo(t *testing.T) {
 	hold(t,
 		rule{"work there, done here", func(t *testing.T, k kind) {
-			l := k.loop(t, eventloop.WithDebug())
+			l := k.loop(t, eventloop.WithDebug(), quiet)
 			result := 0
 			release := make(chan struct{})
 			ok(l.CallSoon(func() {

@@ -39,11 +39,12 @@ func (l *Loop) OnSignal(sig os.Signal, fn func(os.Signal)) (*SignalHandler, erro
 		return nil, fail("on signal", ErrClosed)
 	}
 	l.signals[h] = struct{}{}
+	signal.Notify(h.ch, sig) // locked, so that Close on another goroutine ends it afterwards
 	l.mu.Unlock()
-	signal.Notify(h.ch, sig)
 	site := l.site()
 	deliver := func() {
 		if !h.gone {
+			l.calls(fn)
 			fn(sig)
 		}
 	}

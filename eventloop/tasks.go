@@ -71,6 +71,7 @@ func (l *Loop) Do(work, done func()) error {
 		end := func() {
 			l.working.Add(-1)
 			if done != nil {
+				l.calls(done)
 				done()
 			}
 		}
@@ -80,6 +81,7 @@ func (l *Loop) Do(work, done func()) error {
 				p := &WorkPanic{Value: v, Stack: debug.Stack()}
 				end = func() {
 					l.working.Add(-1)
+					l.calls(work)
 					panic(p)
 				}
 			}

@@ -1,0 +1,445 @@
+//go:build unix
+
+package eventloop_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"runtime/trace"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"goselectors/eventloop"
+	"goselectors/selectors"
+
+	"golang.org/x/sys/unix"
+)
+
+// A sheet is what a loop logs on, in lines.
+type sheet struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (s *sheet) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.Write(p)
+}
+
+func (s *sheet) logger() *slog.Logger { return slog.New(slog.NewTextHandler(s, nil)) }
+
+// lines returns what has been logged, and wipes it.
+func (s *sheet) lines() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := strings.TrimSpace(s.buf.String())
+	s.buf.Reset()
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, "\n")
+}
+
+// quiet is for tests that look at something else than what is logged.
+var quiet = eventloop.WithLogger(slog.New(slog.DiscardHandler))
+
+// here is file:line of its caller.
+func here() string {
+	_, file, line, _ := runtime.Caller(1)
+	return fmt.Sprintf("%s:%d", file, line)
+}
+
+// Callbacks with names, to be found again.
+func slowTask()                      { slowness() }
+func slowFile(any, selectors.Event)  { slowness() }
+func slowSignal(os.Signal)           { slowness() }
+func quickTask()                     {}
+func quickFile(any, selectors.Event) {}
+
+var slowness = func() {}
+
+// A slow callback is logged with its name and with where it comes from; a quick
+// one is not.
+func TestSlowCallback(t *testing.T) {
+	hold(t, rule{"of each kind", func(t *testing.T, k kind) {
+		var at time.Duration
+		slowness = func() { at += 100 * time.Millisecond }
+		var s sheet
+		l := k.loop(t, eventloop.WithSlowCallback(100*time.Millisecond), eventloop.WithLogger(s.logger()),
+			eventloop.WithClock(func() time.Duration { return at }))
+		a := readable(t)
+		for _, c := range []struct {
+			kind, name string
+			add        func() (from string)
+			done       func()
+		}{
+			{"soon", "slowTask", func() string { ok(l.CallSoon(slowTask)); return here() }, nil},
+			{"post", "slowTask", func() string { ok(l.Post(slowTask)); return here() }, nil},
+			{"timer", "slowTask", func() string { must(l.CallLater(0, slowTask)); return here() }, nil},
+			{"timer", "slowTask", func() string { must(l.CallAt(0, slowTask)); return here() }, nil},
+			{"file", "slowFile", func() string { must(l.Register(a, read, slowFile)); return here() }, func() { must(l.Unregister(a)) }},
+			{"file", "slowFile", func() string { must(l.Register(a, read, quickFile)); must(l.Modify(a, read, slowFile)); return here() }, func() { must(l.Modify(a, write, slowFile)) }},
+			{"file", "slowFile", func() string { must(l.Replace(a, read, slowFile)); return here() }, func() { must(l.Unregister(a)) }},
+			{"work", "slowTask", func() string { ok(l.Do(func() {}, slowTask)); return here() }, nil},
+			{"signal", "slowSignal", func() string {
+				from := here()
+				h := must(l.OnSignal(unix.SIGUSR1, slowSignal))
+				t.Cleanup(func() { h.Stop() })
+				raise(unix.SIGUSR1)
+				return from[:strings.LastIndex(from, ":")]
+			}, nil},
+		} {
+			must(l.CallLater(0, quickTask))
+			ok(l.CallSoon(quickTask))
+			ok(l.Post(quickTask))
+			from := c.add()
+			var lines []string
+			eventually(t, "something is logged", func() bool {
+				turn(t, l)
+				lines = s.lines()
+				return len(lines) > 0
+			})
+			if c.done != nil {
+				c.done()
+			}
+			if len(lines) != 1 {
+				t.Fatalf("%s: %d lines:\n%s", c.kind, len(lines), strings.Join(lines, "\n"))
+			}
+			for _, part := range []string{"level=WARN", "slow callback", "kind=" + c.kind, "eventloop_test." + c.name, "from=" + from, "took=100ms"} {
+				if !strings.Contains(lines[0], part) {
+					t.Errorf("%s: %q is missing in %s", c.kind, part, lines[0])
+				}
+			}
+			if hasFD := strings.Contains(lines[0], fmt.Sprint("fd=", a)); hasFD != (c.kind == "file") {
+				t.Errorf("the descriptor: %s", lines[0])
+			}
+		}
+		if got := l.Stats().LongestCallback; got != 100*time.Millisecond {
+			t.Errorf("the longest callback took %v", got)
+		}
+	}}, rule{"quick ones only", func(t *testing.T, k kind) {
+		var s sheet
+		l := k.loop(t, eventloop.WithSlowCallback(time.Hour), eventloop.WithLogger(s.logger()))
+		ok(l.CallSoon(func() { time.Sleep(time.Millisecond) }))
+		turn(t, l)
+		if got := l.Stats().LongestCallback; got < time.Millisecond || got > patience {
+			t.Errorf("the longest callback took %v", got)
+		}
+		if lines := s.lines(); lines != nil {
+			t.Errorf("logged: %v", lines)
+		}
+	}}, rule{"in debug", func(t *testing.T, k kind) {
+		var at time.Duration
+		slowness = func() { at += 100 * time.Millisecond }
+		var s sheet
+		l := k.loop(t, eventloop.WithDebug(), eventloop.WithLogger(s.logger()), eventloop.WithClock(func() time.Duration { return at }))
+		ok(l.CallSoon(slowTask))
+		ok(l.CallSoon(func() { at += 99 * time.Millisecond }))
+		turn(t, l)
+		if lines := s.lines(); len(lines) != 1 || !strings.Contains(lines[0], "slowTask") {
+			t.Errorf("logged: %v", lines)
+		}
+	}}, rule{"that panics", func(t *testing.T, k kind) {
+		var at time.Duration
+		var s sheet
+		l := k.loop(t, eventloop.WithSlowCallback(time.Millisecond), eventloop.WithLogger(s.logger()),
+			eventloop.WithClock(func() time.Duration { return at }), eventloop.WithPanicHandler(func(eventloop.Panic) {}))
+		ok(l.CallSoon(func() {
+			at += time.Second
+			explode()
+		}))
+		turn(t, l)
+		if lines := s.lines(); len(lines) != 1 || !strings.Contains(lines[0], "took=1s") {
+			t.Errorf("logged: %v", lines)
+		}
+	}}, rule{"not asked for", func(t *testing.T, k kind) {
+		var s sheet
+		l := k.loop(t, eventloop.WithLogger(s.logger()))
+		ok(l.CallSoon(func() { time.Sleep(2 * time.Millisecond) }))
+		turn(t, l)
+		if got := l.Stats().LongestCallback; got != 0 || s.lines() != nil {
+			t.Errorf("measured all the same: %v", got)
+		}
+	}})
+}
+
+// Panics are told with the name of the callback of the user's.
+func TestPanicNames(t *testing.T) {
+	hold(t, rule{"of each kind", func(t *testing.T, k kind) {
+		slowness = explode
+		var got []eventloop.Panic
+		l := k.loop(t, eventloop.WithPanicHandler(func(p eventloop.Panic) { got = append(got, p) }))
+		a := readable(t)
+		ok(l.CallSoon(slowTask))
+		ok(l.Post(slowTask))
+		must(l.CallLater(0, slowTask))
+		must(l.Register(a, read|oneShot, slowFile))
+		ok(l.Do(func() {}, slowTask))
+		ok(l.Do(slowTask, quickTask))
+		must(l.OnSignal(unix.SIGUSR1, slowSignal))
+		raise(unix.SIGUSR1)
+		eventually(t, "all have panicked", func() bool { turn(t, l); return len(got) == 7 })
+		kinds := map[string]int{}
+		for _, p := range got {
+			kinds[p.Kind]++
+			want := map[string]string{"file": "slowFile", "signal": "slowSignal"}[p.Kind]
+			if want == "" {
+				want = "slowTask"
+			}
+			if !strings.HasSuffix(p.Callback, "eventloop_test."+want) {
+				t.Errorf("%s: %s", p.Kind, p.Callback)
+			}
+		}
+		if fmt.Sprint(kinds) != "map[file:1 post:1 signal:1 soon:1 timer:1 work:2]" {
+			t.Error(kinds)
+		}
+	}})
+}
+
+func TestStats(t *testing.T) {
+	hold(t, rule{"counts", func(t *testing.T, k kind) {
+		var at time.Duration
+		l := k.loop(t, eventloop.WithClock(func() time.Duration { return at }))
+		if s := l.Stats(); s != (eventloop.Stats{}) {
+			t.Errorf("a new loop: %+v", s)
+		}
+		must(l.Register(readable(t), read, func(any, selectors.Event) {}))
+		ok(l.CallSoon(func() {}))
+		ok(l.Post(func() {}))
+		must(l.CallLater(0, func() {}))
+		turn(t, l)
+		want := eventloop.Stats{Turns: 1, Callbacks: 4, Timers: 1}
+		if s := l.Stats(); s != want {
+			t.Errorf("%+v, want %+v", s, want)
+		}
+		// Timers are late from LateAfter on.
+		for _, late := range []time.Duration{eventloop.LateAfter - 1, eventloop.LateAfter, time.Second} {
+			must(l.CallLater(time.Second, func() {}))
+			at += time.Second + late
+			turn(t, l)
+		}
+		want = eventloop.Stats{Turns: 4, Callbacks: 10, Timers: 4, LateTimers: 2, LatestTimer: time.Second}
+		if s := l.Stats(); s != want {
+			t.Errorf("%+v, want %+v", s, want)
+		}
+		turn(t, l)
+		want.Turns, want.Callbacks = 5, 11
+		if s := l.Stats(); s != want {
+			t.Errorf("%+v, want %+v", s, want)
+		}
+	}}, rule{"wakes", func(t *testing.T, k kind) {
+		l, s := k.spied(t)
+		s.asleep = make(chan struct{})
+		ended := make(chan error, 1)
+		go func() { ended <- l.Run(context.Background()) }()
+		for range 100 { // it is about to sleep, or will see what was posted
+			ok(l.Post(func() {}))
+		}
+		l.Stop()
+		for done := false; !done; {
+			select {
+			case err := <-ended:
+				if done = true; err != nil {
+					t.Error(err)
+				}
+			case <-s.asleep:
+			case <-time.After(patience):
+				t.Fatal("it does not end")
+			}
+		}
+		if n := l.Stats().Wakes; n > 1 {
+			t.Errorf("%d wakes", n)
+		}
+	}})
+}
+
+// Each callback is a region of the execution trace.
+func TestTrace(t *testing.T) {
+	hold(t, rule{"regions", func(t *testing.T, k kind) {
+		for _, opts := range [][]eventloop.Option{{eventloop.WithTrace()}, {eventloop.WithTrace(), eventloop.WithPanicHandler(func(eventloop.Panic) {})}, nil} {
+			l := k.loop(t, opts...)
+			slowness = func() {}
+			ok(l.CallSoon(tracedTask)) // before there is a trace: nothing happens
+			turn(t, l)
+			var buf bytes.Buffer
+			if err := trace.Start(&buf); err != nil {
+				t.Skip("somebody else is tracing: ", err)
+			}
+			ok(l.CallSoon(tracedTask))
+			must(l.Register(readable(t), read|oneShot, tracedFile))
+			ok(l.Do(func() {}, tracedDone))
+			if opts != nil && len(opts) > 1 {
+				ok(l.CallSoon(explode))
+			}
+			for l.Alive() && !tracedAll {
+				must(l.RunOnce(-1))
+			}
+			tracedAll = false
+			trace.Stop()
+			for _, name := range []string{"tracedTask", "tracedFile", "tracedDone"} {
+				if got := bytes.Contains(buf.Bytes(), []byte("eventloop_test."+name)); got != (opts != nil) {
+					t.Errorf("%d options: %s in the trace: %v", len(opts), name, got)
+				}
+			}
+			ok(l.CallSoon(tracedTask)) // after it
+			turn(t, l)
+			l.Close()
+		}
+	}})
+}
+
+var tracedAll bool
+
+//go:noinline
+func tracedTask() {}
+
+//go:noinline
+func tracedFile(any, selectors.Event) {}
+
+//go:noinline
+func tracedDone() { tracedAll = true }
+
+// At Close, a loop in debug logs what was still registered; others do not.
+func TestLeaks(t *testing.T) {
+	hold(t, rule{"reported in debug", func(t *testing.T, k kind) {
+		for _, debug := range []bool{true, false} {
+			var s sheet
+			opts := []eventloop.Option{eventloop.WithLogger(s.logger())}
+			if debug {
+				opts = append(opts, eventloop.WithDebug())
+			}
+			l := k.loop(t, opts...)
+			a, b, c := readable(t), readable(t), readable(t)
+			must(l.Register(a, read, quickFile))
+			fileFrom := here()
+			must(l.Register(b, read, quickFile))
+			must(l.Unregister(b))
+			must(l.Selector().Register(c, read|write, "data"))
+			must(l.CallLater(time.Hour, quickTask))
+			timerFrom := here()
+			must(l.CallLater(time.Hour, quickTask)).Stop()
+			l.Close()
+			lines := s.lines()
+			if !debug {
+				if lines != nil {
+					t.Errorf("logged: %v", lines)
+				}
+				continue
+			}
+			all := strings.Join(lines, "\n")
+			if len(lines) != 3 {
+				t.Fatalf("%d lines:\n%s", len(lines), all)
+			}
+			before := func(line string) string { // the line above
+				var n int
+				colon := strings.LastIndex(line, ":")
+				fmt.Sscan(line[colon+1:], &n)
+				return fmt.Sprintf("%s:%d", line[:colon], n-1)
+			}
+			for _, part := range []string{
+				fmt.Sprint("fd=", a), "quickFile", "from=" + before(fileFrom), "events=Read ", "object=int",
+				fmt.Sprint("fd=", c), "events=Read|Write",
+				"kind=timer", "quickTask", "from=" + before(timerFrom), "when=",
+			} {
+				if !strings.Contains(all, part) {
+					t.Errorf("%q is missing in\n%s", part, all)
+				}
+			}
+		}
+	}}, rule{"none, none reported", func(t *testing.T, k kind) {
+		var s sheet
+		l := k.loop(t, eventloop.WithLogger(s.logger()), eventloop.WithDebug())
+		a := readable(t)
+		must(l.Register(a, read, quickFile))
+		must(l.CallLater(0, quickTask))
+		turn(t, l)
+		must(l.Unregister(a))
+		l.Close()
+		if lines := s.lines(); lines != nil {
+			t.Errorf("logged: %v", lines)
+		}
+	}})
+}
+
+// In debug, what belongs to the loop's goroutine refuses others, while the loop
+// runs. Without it nobody is asked.
+func TestWrongGoroutine(t *testing.T) {
+	elsewhere := func(f func()) {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			f()
+		}()
+		<-done
+	}
+	hold(t, rule{"refused in debug", func(t *testing.T, k kind) {
+		l := k.loop(t, eventloop.WithDebug(), quiet)
+		a := readable(t)
+		fine := func(where string) {
+			for what, err := range wrongOf(l, a, func() {}, func(any, selectors.Event) {}) {
+				if err != nil && !errors.Is(err, selectors.ErrNotRegistered) && !errors.Is(err, selectors.ErrRegistered) {
+					t.Errorf("%s, %s: %v", what, where, err)
+				}
+			}
+		}
+		var timer *eventloop.Timer
+		var h *eventloop.SignalHandler
+		// Before it runs, any one goroutine prepares it.
+		elsewhere(func() {
+			fine("before it runs")
+			timer = must(l.CallLater(time.Hour, func() {}))
+			h = must(l.OnSignal(unix.SIGUSR1, func(os.Signal) {}))
+		})
+		ok(l.CallSoon(func() {
+			fine("in a callback")
+			must(l.Replace(a, read, func(any, selectors.Event) {}))
+			elsewhere(func() {
+				for what, err := range wrongOf(l, a, func() {}, func(any, selectors.Event) { t.Error("called") }) {
+					if !errors.Is(err, eventloop.ErrWrongGoroutine) {
+						t.Errorf("%s, elsewhere: %v", what, err)
+					}
+				}
+				if timer.Stop() || timer.Reset(0) || h.Stop() {
+					t.Error("a handle did something elsewhere")
+				}
+				// These are for all.
+				l.Stats()
+				ok(l.Post(func() {}))
+				ok(l.Do(func() {}, nil))
+				l.Stop()
+			})
+			if !timer.Active() {
+				t.Error("the timer was stopped elsewhere")
+			}
+		}))
+		run(t, l)
+		elsewhere(func() {
+			fine("after it has run")
+			// And the next one to run it is the one.
+			ok(l.CallSoon(func() { fine("in a callback, on another goroutine") }))
+			turn(t, l)
+		})
+	}}, rule{"not otherwise", func(t *testing.T, k kind) {
+		l := k.loop(t)
+		a := readable(t)
+		ok(l.CallSoon(func() {
+			elsewhere(func() { // which is safe here, as the loop waits for it
+				must(l.Register(a, read, func(any, selectors.Event) {}))
+				for what, err := range wrongOf(l, a, func() {}, func(any, selectors.Event) {}) {
+					if errors.Is(err, eventloop.ErrWrongGoroutine) {
+						t.Errorf("%s: %v", what, err)
+					}
+				}
+			})
+		}))
+		turn(t, l)
+	}})
+}

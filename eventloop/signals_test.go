@@ -1,0 +1,261 @@
+//go:build unix
+
+package eventloop_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"goselectors/eventloop"
+	"goselectors/selectors"
+
+	"golang.org/x/sys/unix"
+)
+
+// raise sends this process a signal. It must be listened to.
+func raise(sig syscall.Signal) { ok(unix.Kill(os.Getpid(), sig)) }
+
+func TestOnSignal(t *testing.T) {
+	hold(t,
+		rule{"on the loop", func(t *testing.T, k kind) {
+			l := k.loop(t, eventloop.WithDebug(), quiet)
+			var got []os.Signal
+			for _, sig := range []syscall.Signal{unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH} {
+				must(l.OnSignal(sig, func(s os.Signal) {
+					if s != sig {
+						t.Errorf("the handler of %v was called for %v", sig, s)
+					}
+					got = append(got, s)
+					if len(got) == 3 {
+						ok(l.CallSoon(l.Stop)) // which only the loop's goroutine may
+					}
+				}))
+			}
+			ok(l.CallSoon(func() {
+				raise(unix.SIGUSR1)
+				raise(unix.SIGUSR2)
+				raise(unix.SIGWINCH)
+			}))
+			run(t, l)
+			for _, sig := range []os.Signal{unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH} {
+				if !slices.Contains(got, sig) {
+					t.Errorf("%v is not among %v", sig, got)
+				}
+			}
+		}},
+		rule{"wakes a sleeping loop", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			a, _ := pair(t)
+			must(l.Register(a, read, func(any, selectors.Event) { t.Error("called") }))
+			must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { l.Stop() }))
+			for range 5 {
+				time.AfterFunc(2*time.Millisecond, func() { raise(unix.SIGUSR1) })
+				run(t, l)
+			}
+		}},
+		rule{"several handlers, several loops", func(t *testing.T, k kind) {
+			const loops, handlers = 3, 3
+			var calls atomic.Int64
+			var ended []<-chan error
+			var all []*eventloop.Loop
+			for range loops {
+				l := k.loop(t)
+				for range handlers {
+					must(l.OnSignal(unix.SIGUSR2, func(os.Signal) { calls.Add(1) }))
+				}
+				all, ended = append(all, l), append(ended, start(t, l))
+			}
+			raise(unix.SIGUSR2)
+			eventually(t, "all are called", func() bool { return calls.Load() == loops*handlers })
+			all[0].Close()
+			await(t, ended[0])
+			calls.Store(0)
+			raise(unix.SIGUSR2)
+			eventually(t, "the others are called", func() bool { return calls.Load() >= (loops-1)*handlers })
+			time.Sleep(time.Millisecond)
+			if n := calls.Load(); n != (loops-1)*handlers {
+				t.Errorf("%d calls", n)
+			}
+			for i := 1; i < loops; i++ {
+				all[i].Stop()
+				await(t, ended[i])
+			}
+		}},
+		rule{"stopped", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			var r record
+			first := must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { r.add("first") }))
+			second := must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { r.add("second") }))
+			must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { r.add("third") }))
+			caught := func() bool { turn(t, l); return r.count("third") > 0 }
+			if !first.Stop() {
+				t.Error("there was nothing to stop")
+			}
+			if first.Stop() {
+				t.Error("stopped twice")
+			}
+			raise(unix.SIGUSR1)
+			eventually(t, "the signal comes", caught)
+			eventually(t, "it comes to the second", func() bool { turn(t, l); return r.count("second") > 0 })
+			if r.count("first") != 0 {
+				t.Error("a stopped handler was called")
+			}
+			// One under way when its handler is stopped is not delivered.
+			raise(unix.SIGUSR1)
+			time.Sleep(moment)
+			second.Stop()
+			was := r.count("second")
+			for began := time.Now(); time.Since(began) < moment; {
+				turn(t, l)
+			}
+			if r.count("second") != was || r.count("third") != 2 {
+				t.Errorf("second: %d, want %d; third: %d, want 2", r.count("second"), was, r.count("third"))
+			}
+		}},
+		rule{"stopped by another handler", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			var handlers [2]*eventloop.SignalHandler
+			calls := 0
+			for i := range handlers {
+				handlers[i] = must(l.OnSignal(unix.SIGUSR1, func(os.Signal) {
+					calls++
+					handlers[1-i].Stop()
+				}))
+			}
+			raise(unix.SIGUSR1)
+			time.Sleep(moment) // both are under way
+			for began := time.Now(); calls == 0 || time.Since(began) < moment; {
+				if turn(t, l); time.Since(began) > patience {
+					t.Fatal("nothing came")
+				}
+			}
+			if calls != 1 {
+				t.Errorf("%d calls, want 1", calls)
+			}
+		}},
+		rule{"none lost in a burst", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			ended := start(t, l)
+			var sent, seen, calls atomic.Int64
+			added := make(chan struct{})
+			ok(l.Post(func() {
+				must(l.OnSignal(unix.SIGUSR1, func(os.Signal) {
+					calls.Add(1)
+					seen.Store(sent.Load())
+				}))
+				close(added)
+			}))
+			await(t, added)
+			const many = 2000
+			for range many {
+				sent.Add(1)
+				raise(unix.SIGUSR1)
+			}
+			eventually(t, "one comes after the last", func() bool { return seen.Load() == many })
+			if n := calls.Load(); n > many {
+				t.Errorf("%d calls for %d signals", n, many)
+			}
+			l.Stop()
+			await(t, ended)
+		}},
+		rule{"a handler that closes", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { l.Close() }))
+			must(l.OnSignal(unix.SIGUSR2, func(os.Signal) { t.Error("called after Close") }))
+			raise(unix.SIGUSR1)
+			if err := l.Run(context.Background()); !errors.Is(err, eventloop.ErrClosed) {
+				t.Error(err)
+			}
+		}},
+		rule{"a handler that panics", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { explode() }))
+			for range 2 {
+				raise(unix.SIGUSR1)
+				if v, stack := caught(func() { l.Run(context.Background()) }); v != "boom" || !strings.Contains(stack, "explode") {
+					t.Fatalf("panicked with %v", v)
+				}
+			}
+		}},
+		rule{"bad signals", func(t *testing.T, k kind) {
+			l := k.loop(t)
+			for _, sig := range []os.Signal{nil, os.Kill, unix.SIGKILL, unix.SIGSTOP, syscall.Signal(0), syscall.Signal(-1), syscall.Signal(65), syscall.Signal(1 << 20), noSignal{}} {
+				h, err := l.OnSignal(sig, func(os.Signal) {})
+				if h != nil || !errors.Is(err, eventloop.ErrInvalidSignal) {
+					t.Errorf("%v: %v, %v", sig, h, err)
+				}
+			}
+			if l.Alive() {
+				t.Error("a handler that there is not keeps the loop alive")
+			}
+		}},
+		rule{"nothing is left behind", func(t *testing.T, k kind) {
+			for range 2 { // package signal keeps a goroutine from its first use on
+				l := k.loop(t)
+				must(l.OnSignal(unix.SIGUSR1, func(os.Signal) {}))
+				l.Close()
+			}
+			before := runtime.NumGoroutine()
+			for range 10 {
+				l := k.loop(t)
+				for range 5 {
+					must(l.OnSignal(unix.SIGUSR1, func(os.Signal) {}))
+					must(l.OnSignal(unix.SIGUSR2, func(os.Signal) {})).Stop()
+				}
+				l.Close()
+			}
+			eventually(t, fmt.Sprintf("no more than %d goroutines", before), func() bool { return runtime.NumGoroutine() <= before })
+		}},
+	)
+}
+
+type noSignal struct{}
+
+func (noSignal) String() string { return "none" }
+func (noSignal) Signal()        {}
+
+// When the last handler is gone the signal does again what it does by default:
+// here, end the process.
+func TestSignalDefaultReturns(t *testing.T) {
+	for _, way := range []string{"Stop", "Close", "Close while Run waits"} {
+		t.Run(strings.ReplaceAll(way, " ", "_"), func(t *testing.T) {
+			inChild, output, err := child(t)
+			if !inChild {
+				var exit *exec.ExitError
+				if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != unix.SIGTERM || !strings.Contains(output, "caught\n") {
+					t.Errorf("%v, want %v; output:\n%s", err, unix.SIGTERM, output)
+				}
+				return
+			}
+			l := must(eventloop.New())
+			h := must(l.OnSignal(unix.SIGTERM, func(os.Signal) {
+				fmt.Println("caught")
+				l.Stop()
+			}))
+			raise(unix.SIGTERM)
+			run(t, l)
+			switch way {
+			case "Stop":
+				h.Stop()
+			case "Close":
+				l.Close()
+			default:
+				ended := start(t, l)
+				l.Close()
+				<-ended
+			}
+			raise(unix.SIGTERM)
+			time.Sleep(patience) // it does not get there
+		})
+	}
+}
