@@ -4,7 +4,6 @@ package eventloop_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -235,29 +234,6 @@ func TestStats(t *testing.T) {
 		if s := l.Stats(); s != want {
 			t.Errorf("%+v, want %+v", s, want)
 		}
-	}}, rule{"wakes", func(t *testing.T, k kind) {
-		l, s := k.spied(t)
-		s.asleep = make(chan struct{})
-		ended := make(chan error, 1)
-		go func() { ended <- l.Run(context.Background()) }()
-		for range 100 { // it is about to sleep, or will see what was posted
-			ok(l.Post(func() {}))
-		}
-		l.Stop()
-		for done := false; !done; {
-			select {
-			case err := <-ended:
-				if done = true; err != nil {
-					t.Error(err)
-				}
-			case <-s.asleep:
-			case <-time.After(patience):
-				t.Fatal("it does not end")
-			}
-		}
-		if n := l.Stats().Wakes; n > 1 {
-			t.Errorf("%d wakes", n)
-		}
 	}})
 }
 
@@ -276,7 +252,7 @@ func TestTrace(t *testing.T) {
 			ok(l.CallSoon(tracedTask))
 			must(l.Register(readable(t), read|oneShot, tracedFile))
 			ok(l.Do(func() {}, tracedDone))
-			if opts != nil && len(opts) > 1 {
+			if len(opts) > 1 {
 				ok(l.CallSoon(explode))
 			}
 			for l.Alive() && !tracedAll {

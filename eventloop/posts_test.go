@@ -5,7 +5,6 @@ package eventloop_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -396,7 +395,7 @@ func TestFromAnyGoroutine(t *testing.T) {
 			}
 		}
 		if s := l.Stats(); s.Turns == 0 || s.Callbacks < s.Turns {
-			t.Error(fmt.Sprintf("%+v", s))
+			t.Errorf("%+v", s)
 		}
 	}})
 }
