@@ -136,13 +136,22 @@ func (l *Loop) patience(timeout time.Duration) time.Duration {
 			return 0
 		}
 	}
+	if l.wanted() {
+		return 0
+	}
 	// Who wants to wake the loop says what for and then looks at asleep; the
 	// loop sets asleep and then looks what there is. One of them sees the other.
 	l.asleep.Store(true)
-	if l.posted.Load() || l.stopping.Load() || l.closing.Load() || l.cancelled.Load() {
+	if l.wanted() {
+		l.asleep.Store(false)
 		return 0
 	}
 	return timeout
+}
+
+// wanted reports whether other goroutines want something of the loop.
+func (l *Loop) wanted() bool {
+	return l.posted.Load() || l.stopping.Load() || l.closing.Load() || l.cancelled.Load()
 }
 
 // interrupt wakes the loop if it sleeps: one wake a sleep, however many ask.

@@ -128,17 +128,33 @@ func TestPost(t *testing.T) {
 					t.Fatal("it does not end")
 				}
 			}
-			sleeps := 0
-			for _, timeout := range s.timeouts {
-				if timeout != 0 {
-					sleeps++
-				}
-			}
 			if ran != rounds*producers*each {
 				t.Errorf("%d ran", ran)
 			}
-			if wakes := s.wakes.Load(); wakes == 0 || wakes > int64(sleeps) || wakes != int64(l.Stats().Wakes) {
-				t.Errorf("%d wakes (%d by Stats), %d sleeps, for %d posts", wakes, l.Stats().Wakes, sleeps, ran)
+			if wakes := s.wakes.Load(); wakes == 0 || wakes > int64(len(s.timeouts)) || wakes != int64(l.Stats().Wakes) {
+				t.Errorf("%d wakes (%d by Stats) of %d turns, for %d posts", wakes, l.Stats().Wakes, len(s.timeouts), ran)
+			}
+		}},
+		rule{"one for a sleep that goes on", func(t *testing.T, k kind) {
+			// And none for a Select that does not wait, as there are posts.
+			l, s := k.spied(t)
+			s.during = func(timeout time.Duration) {
+				for range 10 {
+					ok(l.Post(func() {}))
+				}
+				if want := map[bool]int64{true: 1}[timeout != 0]; s.wakes.Swap(0) != want {
+					t.Errorf("in Select(%v) there were not %d wakes", timeout, want)
+				}
+			}
+			for range 5 {
+				must(l.RunOnce(-1))
+				ok(l.Post(func() {})) // for the next one to find
+				must(l.RunOnce(-1))
+			}
+			for i, timeout := range s.timeouts {
+				if (timeout == 0) != (i%2 == 1) {
+					t.Fatalf("timeouts: %v", s.timeouts)
+				}
 			}
 		}},
 		rule{"none while it is busy", func(t *testing.T, k kind) {

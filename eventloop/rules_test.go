@@ -26,12 +26,16 @@ type spy struct {
 	timeouts []time.Duration // of each Select
 	wakes    atomic.Int64
 	asleep   chan struct{} // if not nil, gets something before each Select that may wait
+	during   func(timeout time.Duration)
 }
 
 func (s *spy) SelectInto(dst []selectors.Ready, timeout time.Duration) ([]selectors.Ready, error) {
 	s.timeouts = append(s.timeouts, timeout)
 	if s.asleep != nil && timeout != 0 {
 		s.asleep <- struct{}{}
+	}
+	if s.during != nil {
+		s.during(timeout)
 	}
 	return s.Selector.SelectInto(dst, timeout)
 }
