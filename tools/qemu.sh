@@ -49,7 +49,7 @@ for arch in "${architectures[@]}"; do
 	skip=()
 	[ "$qemu" = env ] || skip=(-test.skip "$cannot")
 	echo "=== $arch: $("$qemu" --version | head -1)"
-	timeout 600 "$qemu" "$tmp/$arch" -test.timeout 9m -test.short -test.v "${skip[@]}" "$@" >"$tmp/log" 2>&1 || { status=1 && cat "$tmp/log"; }
+	timeout 600 "$qemu" "$tmp/$arch" -test.timeout 9m -test.short -test.v "${skip[@]}" "$@" >"$tmp/log" 2>&1 || { status=1 && grep -v -e '^=== ' -e '--- PASS' -e '--- SKIP' "$tmp/log"; }
 	for outcome in PASS FAIL SKIP; do
 		printf '%s %s, ' "$(grep -c -- "--- $outcome: " "$tmp/log" || true)" $outcome
 	done
