@@ -74,7 +74,7 @@
 //
 // Unregister before you close. Where that is forgotten:
 //   - Poll and select report the key once, with EventError|EventInvalid.
-//     The kernels of epoll and kqueue forget it and tell nobody.
+//     The kernels of epoll, kqueue and event ports forget it and tell nobody.
 //   - If the number comes back with another file, Register replaces the stale
 //     key, and Unregister by the old object still finds the right one.
 //   - If a duplicate (dup, or a child process) keeps the closed file open,
@@ -100,10 +100,22 @@
 // that its last writer has gone; Register refuses these, with an error that is
 // [errors.ErrUnsupported]: use select.
 //
+// # Windows
+//
+// A descriptor is a SOCKET there, as a number or in what package net makes of
+// it; files, pipes and consoles are refused with WSAENOTSOCK, which is also what
+// a socket is that was closed. Poll is WSAPoll, select Winsock's; neither has a
+// limit of 64. The end of what the peer sends is EventReadClosed, an aborted
+// connection EventHangup too.
+//
+// The system has no number for an open socket but its handle. So whether a
+// number that has a key has come to another socket is told by local port and
+// peer, and where those are the same or not known yet it is the old one:
+// register connections by the object, whose Close is noticed.
+//
 // # How a wait waits
 //
-// Poll, select and kqueue block a thread of the operating system while they
-// wait.
+// All backends but epoll block a thread of the operating system while they wait.
 //
 // Epoll first asks without waiting. If it has to wait, it has two ways. It can
 // park the goroutine: Go's runtime poller watches the epoll set, through a
