@@ -806,8 +806,8 @@ func TestTimersInRealTime(t *testing.T) {
 					t.Errorf("one of %v was called after %v; early by the loop's time: %v", c.delay, c.took, c.early)
 				}
 			}
-			if ticks == 0 || ticks > 6 && time.Since(began) < 35*msec {
-				t.Errorf("%d ticks in %v", ticks, time.Since(began))
+			if ticks == 0 {
+				t.Error("Every was not called")
 			}
 			// At most one turn a deadline, and an idle one now and then.
 			if turns := l.Stats().Turns; turns > 60 {
