@@ -66,6 +66,20 @@ func TestClockFromManyGoroutines(t *testing.T) {
 	}
 }
 
+func TestFeatures(t *testing.T) {
+	var all selectors.Feature
+	for _, f := range []selectors.Feature{
+		selectors.FeatureEdgeTriggered, selectors.FeatureExclusive, selectors.FeaturePriority, selectors.FeatureReadClosed,
+		selectors.FeatureHangup, selectors.FeatureInvalid, selectors.FeatureAnyFile,
+	} {
+		all |= f
+	}
+	sel, _ := newSelector(t)
+	if got := sel.Features(); got != all {
+		t.Errorf("it has %v, want %v", got, all)
+	}
+}
+
 func newSelector(t *testing.T) (*looptest.Selector, *looptest.Clock) {
 	t.Helper()
 	clock := looptest.NewClock()
