@@ -242,11 +242,13 @@ func (l *Loop) reportLeaks() {
 		l.log.LogAttrs(context.Background(), slog.LevelWarn, "eventloop: still registered at Close",
 			append(o.attrs(), slog.String("events", key.Events.String()), slog.String("object", fmt.Sprintf("%T", key.FileObj)))...)
 	}
-	for _, n := range l.timers.heap {
-		t := l.timers.owner[n.slot()]
+	for _, t := range l.timers.owner {
+		if t == nil {
+			continue
+		}
 		o := origin{kind: "timer", fn: t.fn, site: t.site, fd: -1}
 		l.log.LogAttrs(context.Background(), slog.LevelWarn, "eventloop: still running at Close",
-			append(o.attrs(), slog.Duration("when", n.when()))...)
+			append(o.attrs(), slog.Duration("when", t.when))...)
 	}
 }
 
