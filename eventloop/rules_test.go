@@ -410,6 +410,7 @@ func TestRun(t *testing.T) {
 				fn = func() {
 					if turns++; turns == 3 {
 						l.Stop()
+						return
 					}
 					ok(l.CallSoon(fn))
 				}
@@ -418,7 +419,6 @@ func TestRun(t *testing.T) {
 				if turns != 3 {
 					t.Fatalf("ended after %d turns", turns)
 				}
-				fn = func() {}
 			}
 			// And none is fine.
 			ok(l.CallSoon(l.Stop))

@@ -22,7 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// raise sends this process a signal. It must be listened to.
+// raise sends this process a signal.
 func raise(sig syscall.Signal) { ok(unix.Kill(os.Getpid(), sig)) }
 
 func TestOnSignal(t *testing.T) {
@@ -225,7 +225,8 @@ func (noSignal) String() string { return "none" }
 func (noSignal) Signal()        {}
 
 // When the last handler is gone the signal does again what it does by default:
-// here, end the process.
+// here, end the process. (Many others, SIGUSR1 for one, do nothing to a Go
+// program that does not listen to them.)
 func TestSignalDefaultReturns(t *testing.T) {
 	for _, way := range []string{"Stop", "Close", "Close while Run waits"} {
 		t.Run(strings.ReplaceAll(way, " ", "_"), func(t *testing.T) {
