@@ -1,0 +1,472 @@
+//go:build unix
+
+package stream_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"goselectors/eventloop/stream"
+
+	"golang.org/x/sys/unix"
+)
+
+type echo struct{ stream.BaseHandler }
+
+func (echo) DataReceived(c *stream.Conn, p []byte) { c.Write(p) }
+
+// eachNetwork runs a test on every backend and network.
+func eachNetwork(t *testing.T, test func(l *lab, network string)) {
+	for _, network := range networks {
+		t.Run(network, func(t *testing.T) {
+			eachLab(t, func(l *lab) { test(l, network) })
+		})
+	}
+}
+
+func TestEcho(t *testing.T) {
+	eachNetwork(t, func(l *lab, network string) {
+		ln := l.listen(network, func() stream.Handler { return echo{} })
+		var conns []net.Conn
+		for range 8 {
+			conns = append(conns, l.connect(ln))
+		}
+		crowd(len(conns), func(i int) {
+			conn := conns[i]
+			for _, size := range []int{1, 64, 1000, 64 << 10, 1 << 20} {
+				message := noise(size)
+				go conn.Write(message)
+				got := make([]byte, size)
+				if _, err := io.ReadFull(conn, got); err != nil {
+					l.Error(err)
+				}
+				same(l, "echo", got, message)
+			}
+		})
+	})
+}
+
+// TestLife: what a handler is told of a connection whose two ends close it in
+// one way or another, after a message each way.
+func TestLife(t *testing.T) {
+	type conn interface {
+		net.Conn
+		CloseWrite() error
+	}
+	for _, test := range []struct {
+		name  string
+		keep  bool
+		ours  func(c *stream.Conn) // on the loop
+		peer  func(c conn)
+		want  []string
+		error []error
+	}{
+		{"the peer closes", false, nil, func(c conn) { c.Close() }, []string{"eof", "lost"}, nil},
+		{"the peer half-closes", false, nil, func(c conn) { c.CloseWrite() }, []string{"eof", "lost"}, nil},
+		{"close", false, func(c *stream.Conn) { c.Close() }, nil, []string{"lost"}, nil},
+		{"close twice", false, func(c *stream.Conn) { c.Close(); c.Close() }, nil, []string{"lost"}, nil},
+		{"abort", false, (*stream.Conn).Abort, nil, []string{"lost"}, nil},
+		{"abort after close", false, func(c *stream.Conn) { c.Close(); c.Abort() }, nil, []string{"lost"}, nil},
+		{"half-close, then the peer", false, func(c *stream.Conn) { c.CloseWrite() }, func(c conn) { c.CloseWrite() }, []string{"eof", "lost"}, nil},
+		{"half-close, then the peer, kept", true, func(c *stream.Conn) { c.CloseWrite() }, func(c conn) { c.CloseWrite() }, []string{"eof", "lost"}, nil},
+		{"half-close twice", true, func(c *stream.Conn) { c.CloseWrite(); c.CloseWrite() }, func(c conn) { c.Close() }, []string{"eof", "lost"}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			eachNetwork(t, func(l *lab, network string) {
+				p := newProbe()
+				p.keep = test.keep
+				c, peer := l.pair(network, p)
+				write(l, peer, "ping")
+				p.expect(l, "data ping")
+				l.do(func() {
+					if n, err := c.Write([]byte("pong")); n != 4 || err != nil {
+						l.Error(n, err)
+					}
+				})
+				pong := make([]byte, 4)
+				if _, err := io.ReadFull(peer, pong); err != nil || string(pong) != "pong" {
+					l.Errorf("the peer reads %q, %v", pong, err)
+				}
+				if test.ours != nil {
+					l.do(func() { test.ours(c) })
+				}
+				if test.peer != nil {
+					test.peer(peer.(conn))
+				}
+				p.expect(l, test.want...)
+				l.do(func() {
+					if p.err != nil {
+						l.Errorf("lost by %v", p.err)
+					}
+				})
+				l.eventually("no descriptor", func() bool { return c.FD() == -1 })
+				l.do(func() {
+					if _, err := c.Write([]byte("x")); err != net.ErrClosed || !c.Closed() {
+						l.Errorf("write afterwards: %v", err)
+					}
+					if err := c.CloseWrite(); err != net.ErrClosed {
+						l.Errorf("half-close afterwards: %v", err)
+					}
+					c.PauseReading()
+					c.ResumeReading()
+					c.SetIdleTimeout(time.Millisecond)
+					c.Close()
+					c.Abort()
+					if l.Selector().Len() != 1 { // the listener
+						l.Errorf("%d descriptors are registered", l.Selector().Len())
+					}
+				})
+				p.silent(l)
+			})
+		})
+	}
+}
+
+// TestHalfClose: what is sent after the other side has said all it had to say
+// arrives, both ways.
+func TestHalfClose(t *testing.T) {
+	eachNetwork(t, func(l *lab, network string) {
+		p := newProbe()
+		p.keep = true
+		c, peer := l.pair(network, p)
+		write(l, peer, "question")
+		peer.(interface{ CloseWrite() error }).CloseWrite()
+		p.expect(l, "data question", "eof")
+		p.silent(l)
+		answer := noise(4 << 20)
+		l.do(func() { c.Write(answer); c.CloseWrite() })
+		l.do(func() {
+			if _, err := c.Write([]byte("x")); err != stream.ErrWriteClosed {
+				l.Errorf("write after CloseWrite: %v", err)
+			}
+			if _, err := c.Writev([]byte("x")); err != stream.ErrWriteClosed {
+				l.Errorf("writev after CloseWrite: %v", err)
+			}
+		})
+		same(l, "answer", readAll(l, peer), answer)
+		if p.skim(l, "lost"); p.err != nil {
+			l.Error(p.err)
+		}
+	})
+	eachNetwork(t, func(l *lab, network string) {
+		p := newProbe()
+		c, peer := l.pair(network, p)
+		l.do(func() { c.Write([]byte("all")); c.CloseWrite() })
+		if got := readAll(l, peer); string(got) != "all" {
+			l.Errorf("the peer reads %q", got)
+		}
+		p.silent(l)
+		write(l, peer, "still here")
+		p.expect(l, "data still here")
+		peer.Close()
+		p.expect(l, "eof", "lost")
+	})
+}
+
+// TestCloseFlushes: Close sends everything first, to a peer that takes its time.
+func TestCloseFlushes(t *testing.T) {
+	eachNetwork(t, func(l *lab, network string) {
+		p := newProbe()
+		c, peer := l.pair(network, p)
+		message := noise(8 << 20)
+		l.do(func() {
+			c.Write(message)
+			c.Close()
+			if c.Unsent() == 0 {
+				l.Error("all is sent: this tests nothing")
+			}
+			if _, err := c.Write([]byte("x")); err != net.ErrClosed {
+				l.Errorf("write after Close: %v", err)
+			}
+		})
+		p.expect(l, "pause")
+		p.silent(l)
+		same(l, "message", readAll(l, peer), message)
+		p.expect(l, "lost")
+		if p.err != nil {
+			l.Error(p.err)
+		}
+	})
+}
+
+// TestAbort drops what was not sent.
+func TestAbort(t *testing.T) {
+	eachNetwork(t, func(l *lab, network string) {
+		p := newProbe()
+		c, peer := l.pair(network, p)
+		message := noise(16 << 20)
+		l.do(func() { c.Write(message); c.Abort() })
+		p.expect(l, "pause", "lost")
+		got, err := io.ReadAll(peer)
+		if len(got) >= len(message) {
+			l.Error("all was sent")
+		}
+		if network == "tcp" && !errors.Is(err, unix.ECONNRESET) {
+			l.Errorf("the peer is told %v, want a reset", err)
+		}
+	})
+}
+
+// TestReset: the peer resets the connection, whatever it is doing.
+func TestReset(t *testing.T) {
+	big := noise(16 << 20)
+	for _, test := range []struct {
+		name string
+		set  func(l *lab, c *stream.Conn, p *probe, peer net.Conn) // before the reset
+		poke func(c *stream.Conn)                                  // after it, where nothing can be noticed otherwise
+		want []error
+	}{
+		{"idle", nil, nil, []error{unix.ECONNRESET}},
+		{"unread data", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+			l.do(func() { c.Write([]byte("unread")) })
+		}, nil, []error{unix.ECONNRESET}},
+		{"writing", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+			l.do(func() { c.Write(big) })
+			p.expect(l, "pause")
+		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
+		{"paused", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+			l.do(c.PauseReading)
+		}, (*stream.Conn).ResumeReading, []error{unix.ECONNRESET}},
+		{"paused, then writes", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+			l.do(c.PauseReading)
+		}, func(c *stream.Conn) { c.Write([]byte("x")) }, []error{unix.ECONNRESET, unix.EPIPE}},
+		{"paused, then writes several", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+			l.do(c.PauseReading)
+		}, func(c *stream.Conn) { c.Writev([]byte("x"), []byte("y")) }, []error{unix.ECONNRESET, unix.EPIPE}},
+		{"paused and writing", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+			l.do(func() { c.PauseReading(); c.Write(big) })
+			p.expect(l, "pause")
+		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
+		{"half-closed by the peer", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+			peer.(*net.TCPConn).CloseWrite()
+			p.expect(l, "eof")
+		}, func(c *stream.Conn) { c.Write([]byte("x")) }, []error{unix.ECONNRESET, unix.EPIPE}},
+		{"half-closed by the peer, writing", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+			peer.(*net.TCPConn).CloseWrite()
+			p.expect(l, "eof")
+			l.do(func() { c.Write(big) })
+			p.expect(l, "pause")
+		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
+		{"half-closed by us", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+			l.do(func() { c.CloseWrite() })
+		}, nil, []error{unix.ECONNRESET}},
+		{"half-closing", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+			l.do(func() { c.Write(big); c.CloseWrite() })
+			p.expect(l, "pause")
+		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
+		{"closing", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+			l.do(func() { c.Write(big); c.Close() })
+			p.expect(l, "pause")
+		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			eachLab(t, func(l *lab) {
+				p := newProbe()
+				p.keep = true
+				c, peer := l.pair("tcp", p)
+				if test.set != nil {
+					test.set(l, c, p, peer)
+				}
+				reset(peer)
+				if test.poke != nil {
+					time.Sleep(moment) // the reset arrives
+					l.do(func() { test.poke(c) })
+				}
+				p.expect(l, "lost by error")
+				oneOf(l, p.err, test.want...)
+				l.eventually("let go of", func() bool { return c.FD() == -1 && c.Unsent() == 0 && l.Selector().Len() == 1 })
+				p.silent(l)
+			})
+		})
+	}
+}
+
+// TestDataBeforeEnd: what was sent before the end is delivered, once.
+func TestDataBeforeEnd(t *testing.T) {
+	eachNetwork(t, func(l *lab, network string) {
+		message := noise(1 << 20)
+		var got []byte
+		p := newProbe()
+		p.quiet = true
+		p.data = func(_ *stream.Conn, data []byte) { got = append(got, data...) }
+		_, peer := l.pair(network, p)
+		if _, err := peer.Write(message); err != nil {
+			l.Error(err)
+		}
+		peer.Close()
+		p.expect(l, "eof", "lost")
+		same(l, "message", got, message)
+	})
+}
+
+func TestPauseReading(t *testing.T) {
+	eachNetwork(t, func(l *lab, network string) {
+		p := newProbe()
+		c, peer := l.pair(network, p)
+		l.do(func() {
+			c.PauseReading()
+			c.PauseReading()
+			if n := l.Selector().Len(); n != 1 {
+				l.Errorf("%d descriptors are registered, want the listener alone", n)
+			}
+		})
+		write(l, peer, "one")
+		p.silent(l)
+		l.do(func() { c.Write([]byte("out")) })
+		out := make([]byte, 3)
+		if _, err := io.ReadFull(peer, out); err != nil {
+			l.Error("writing while reading is paused:", err)
+		}
+		l.do(c.ResumeReading)
+		p.expect(l, "data one")
+		// Paused from inside, with more to come.
+		l.do(func() { p.data = func(c *stream.Conn, data []byte) { c.PauseReading() } })
+		write(l, peer, "two")
+		p.expect(l, "data two")
+		write(l, peer, "three")
+		peer.Close()
+		p.silent(l)
+		l.do(c.ResumeReading)
+		p.expect(l, "data three")
+		p.silent(l)
+		l.do(c.ResumeReading)
+		p.expect(l, "eof", "lost")
+	})
+}
+
+// TestFairness: who has much to say is heard once a turn, a buffer at most, so
+// everybody else is heard in between.
+func TestFairness(t *testing.T) {
+	eachLab(t, func(l *lab) {
+		const each = 1 << 20
+		done := make(chan struct{})
+		left := 2 * each
+		ln := l.listen("unix", func() stream.Handler {
+			p := newProbe()
+			p.quiet = true
+			last := time.Duration(-1)
+			p.data = func(_ *stream.Conn, data []byte) {
+				if len(data) > 64<<10 {
+					l.Errorf("%d bytes at once", len(data))
+				}
+				if now := l.Now(); now == last {
+					l.Error("heard twice in a turn")
+				} else {
+					last = now
+				}
+				if left -= len(data); left == 0 {
+					close(done)
+				}
+			}
+			return p
+		})
+		a, b := l.connect(ln), l.connect(ln)
+		go a.Write(make([]byte, each))
+		go b.Write(make([]byte, each))
+		select {
+		case <-done:
+		case <-time.After(patience):
+			l.Fatal("they never end")
+		}
+	})
+}
+
+func TestIdleTimeout(t *testing.T) {
+	eachLab(t, func(l *lab) {
+		const limit = 80 * time.Millisecond
+		p := newProbe()
+		_, peer := l.pair("tcp", p, stream.WithIdleTimeout(limit))
+		for range 4 { // goes on while something happens
+			time.Sleep(limit / 2)
+			write(l, peer, "x")
+			p.expect(l, "data x")
+		}
+		began := time.Now()
+		write(l, peer, "y")
+		p.expect(l, "data y", "lost by error")
+		if took := time.Since(began); took < limit {
+			l.Errorf("idle for only %v", took)
+		}
+		if p.err != stream.ErrIdle || !errors.Is(p.err, os.ErrDeadlineExceeded) {
+			l.Errorf("lost by %v", p.err)
+		}
+
+		// One that does not read what is owed to it is idle as well.
+		q := newProbe()
+		c, _ := l.pair("tcp", q)
+		l.do(func() {
+			c.Write(make([]byte, 16<<20))
+			c.SetIdleTimeout(limit)
+			c.Close()
+		})
+		q.expect(l, "pause", "lost by error")
+
+		// And no timeout is none.
+		r := newProbe()
+		c, _ = l.pair("tcp", r, stream.WithIdleTimeout(moment/2))
+		l.do(func() { c.SetIdleTimeout(0) })
+		r.silent(l)
+	})
+}
+
+func TestAddresses(t *testing.T) {
+	eachNetwork(t, func(l *lab, network string) {
+		p := newProbe()
+		c, peer := l.pair(network, p)
+		l.do(func() {
+			local, remote := c.LocalAddr(), c.RemoteAddr()
+			if local == nil || local.String() != peer.RemoteAddr().String() || local.Network() != network {
+				l.Errorf("local %v, want %v", local, peer.RemoteAddr())
+			}
+			if network == "tcp" && (remote == nil || remote.String() != peer.LocalAddr().String()) {
+				l.Errorf("remote %v, want %v", remote, peer.LocalAddr())
+			}
+			if c.Loop() != l.Loop {
+				l.Error("another loop")
+			}
+		})
+		peer.Close()
+		p.expect(l, "eof", "lost")
+		l.eventually("no address", func() bool { return c.LocalAddr() == nil && c.RemoteAddr() == nil })
+	})
+}
+
+// TestClosesAnother: a handler ends another connection for which there is news
+// in the same turn.
+func TestClosesAnother(t *testing.T) {
+	eachLab(t, func(l *lab) {
+		var all []*probe
+		heard := 0
+		ln := l.listen("tcp", func() stream.Handler {
+			p := newProbe()
+			p.data = func(*stream.Conn, []byte) {
+				heard++
+				for _, q := range all {
+					q.conn.Abort()
+				}
+			}
+			all = append(all, p)
+			return p
+		})
+		var peers []net.Conn
+		for range 20 {
+			peers = append(peers, l.connect(ln))
+		}
+		l.eventually("all are there", func() bool { return len(all) == len(peers) })
+		l.do(func() { // so that all are ready in one turn
+			for _, peer := range peers {
+				write(l, peer, "x")
+			}
+		})
+		l.eventually("all are lost", func() bool { return ln.Len() == 0 })
+		l.do(func() {
+			if heard != 1 {
+				l.Errorf("%d were heard, want the first alone", heard)
+			}
+		})
+	})
+}

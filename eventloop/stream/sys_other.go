@@ -1,0 +1,41 @@
+//go:build !unix
+
+package stream
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"syscall"
+)
+
+// Nothing that would come to any of these is ever made here.
+
+const available = false
+
+var (
+	errBadFD      = errors.ErrUnsupported
+	errRefused    = errors.ErrUnsupported
+	errInProgress = errors.New("in progress")
+)
+
+func read(int, []byte) (int, error)       { return 0, errors.ErrUnsupported }
+func write(int, []byte) (int, error)      { return 0, errors.ErrUnsupported }
+func writev(int, [][]byte) (int, error)   { return 0, errors.ErrUnsupported }
+func closeFD(int)                         {}
+func shutdownWrite(int) error             { return errors.ErrUnsupported }
+func resetOnClose(int)                    {}
+func setNoDelay(int)                      {}
+func setNonblock(int) error               { return errors.ErrUnsupported }
+func duplicate(syscall.Conn) (int, error) { return -1, errors.ErrUnsupported }
+func socketFor(net.Addr) (int, error)     { return -1, errors.ErrUnsupported }
+func connect(int, net.Addr) error         { return errors.ErrUnsupported }
+func socketError(int) error               { return errors.ErrUnsupported }
+func selfConnected(int) bool              { return false }
+func localAddr(int) net.Addr              { return nil }
+func remoteAddr(int) net.Addr             { return nil }
+func isIPv6(int) bool                     { return false }
+func receiveFrom(int, []byte) (int, netip.AddrPort, error) {
+	return 0, netip.AddrPort{}, errors.ErrUnsupported
+}
+func sendTo(int, []byte, netip.AddrPort, bool) error { return errors.ErrUnsupported }

@@ -1,0 +1,307 @@
+//go:build unix
+
+package stream_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"hash"
+	"hash/crc64"
+	"io"
+	"math/rand/v2"
+	"net"
+	"testing"
+	"time"
+
+	"goselectors/eventloop/stream"
+
+	"golang.org/x/sys/unix"
+)
+
+var bulk = flag.Int("stream.bulk", 64<<20, "bytes that TestBulk sends each way; 1<<30 = 1073741824 is the full measure")
+
+// slowly reads in small pieces, with pauses, as a peer behind a bad line does.
+func slowly(r io.Reader, piece int, pause time.Duration) ([]byte, error) {
+	var all []byte
+	buf := make([]byte, piece)
+	for {
+		n, err := r.Read(buf)
+		all = append(all, buf[:n]...)
+		if err == io.EOF {
+			return all, nil
+		}
+		if err != nil {
+			return all, err
+		}
+		if len(all)/(1<<20) != (len(all)-n)/(1<<20) {
+			time.Sleep(pause)
+		}
+	}
+}
+
+// TestWriteOrder: pieces of all sizes, by Write and Writev, more than the
+// socket holds: they arrive in order, each once.
+func TestWriteOrder(t *testing.T) {
+	eachNetwork(t, func(l *lab, network string) {
+		p := newProbe()
+		c, peer := l.pair(network, p)
+		message := noise(8 << 20)
+		go func() {
+			rest, rnd := message, rand.New(rand.NewPCG(1, 2))
+			take := func() []byte {
+				n := min(1<<rnd.IntN(20), len(rest))
+				piece := rest[:n]
+				rest = rest[n:]
+				return piece
+			}
+			for len(rest) > 0 {
+				l.Post(func() {
+					// What was given to Write is the caller's again at once.
+					for range 8 {
+						var pieces [][]byte
+						var whole []byte
+						for range rnd.IntN(100) {
+							piece := bytes.Clone(take())
+							whole = append(whole, piece...)
+							pieces = append(pieces, piece)
+						}
+						if n, err := c.Writev(pieces...); n != len(whole) || err != nil {
+							l.Errorf("writev: %d, %v", n, err)
+						}
+						for _, piece := range pieces {
+							clear(piece)
+						}
+						piece := bytes.Clone(take())
+						if n, err := c.Write(piece); n != len(piece) || err != nil {
+							l.Errorf("write: %d, %v", n, err)
+						}
+						clear(piece)
+					}
+				})
+				done := make(chan struct{})
+				l.Post(func() { close(done) })
+				<-done
+			}
+			l.Post(func() { c.CloseWrite() })
+		}()
+		p.expect(l, "pause") // before the peer has read anything
+		got, err := slowly(peer, 10000, time.Millisecond)
+		if err != nil {
+			l.Error(err)
+		}
+		same(l, "message", got, message)
+		peer.Close()
+		counts := p.skim(l, "lost")
+		if counts["pause"]+1 != counts["resume"] {
+			l.Errorf("writing paused %d times and resumed %d times", counts["pause"], counts["resume"])
+		}
+	})
+}
+
+// TestWaterMarks: a producer that heeds them keeps no more than the high mark
+// and one write waiting, however slow the peer is.
+func TestWaterMarks(t *testing.T) {
+	eachNetwork(t, func(l *lab, network string) {
+		const high, low, piece = 100_000, 30_000, 10_000
+		p := newProbe()
+		message := noise(8 << 20)
+		rest := message
+		paused := false
+		produce := func(c *stream.Conn) {
+			for len(rest) > 0 && !paused {
+				n := min(piece, len(rest))
+				c.Write(rest[:n])
+				rest = rest[n:]
+			}
+			if len(rest) == 0 {
+				c.CloseWrite()
+			}
+		}
+		p.made = produce
+		p.pause = func(c *stream.Conn) {
+			paused = true
+			if n := c.Unsent(); n <= high || n > high+piece {
+				l.Errorf("paused with %d unsent", n)
+			}
+		}
+		p.resume = func(c *stream.Conn) {
+			paused = false
+			if n := c.Unsent(); n > low {
+				l.Errorf("resumed with %d unsent", n)
+			}
+			produce(c)
+		}
+		_, peer := l.pair(network, p, stream.WithWaterMarks(high, low))
+		got, err := slowly(peer, 10000, time.Millisecond)
+		if err != nil {
+			l.Error(err)
+		}
+		same(l, "message", got, message)
+		peer.Close()
+		p.skim(l, "lost")
+	})
+}
+
+// TestPeerNeverReads: what waits for it is bounded by the water mark, it costs
+// no processor time, and it can be dropped.
+func TestPeerNeverReads(t *testing.T) {
+	eachNetwork(t, func(l *lab, network string) {
+		p := newProbe()
+		c, _ := l.pair(network, p)
+		for pause := false; !pause; {
+			l.do(func() { c.Write(make([]byte, 10_000)) })
+			select {
+			case <-p.events:
+				pause = true
+			default:
+			}
+		}
+		turns := l.Stats().Turns
+		time.Sleep(blink)
+		if now := l.Stats().Turns; now > turns+10 {
+			l.Errorf("%d turns for nothing", now-turns)
+		}
+		l.do(c.Abort)
+		p.expect(l, "lost")
+		l.do(func() {
+			if c.Unsent() != 0 {
+				l.Error("it keeps what it could not send")
+			}
+		})
+	})
+}
+
+// TestPeerVanishes in the middle of a big write; and of a small one that was
+// all sent, but not read.
+func TestPeerVanishes(t *testing.T) {
+	eachNetwork(t, func(l *lab, network string) {
+		for _, size := range []int{16 << 20, 100} {
+			p := newProbe()
+			c, peer := l.pair(network, p)
+			l.do(func() { c.Write(make([]byte, size)) })
+			if size > 100 {
+				p.expect(l, "pause")
+				io.ReadFull(peer, make([]byte, 100_000))
+			}
+			peer.Close() // with data unread, this is a reset
+			for end := false; !end; {
+				select {
+				case event := <-p.events:
+					end = event == "lost by error" || size == 100 && event == "lost"
+				case <-time.After(patience):
+					l.Fatal("not lost")
+				}
+			}
+			if p.err != nil {
+				oneOf(l, p.err, unix.ECONNRESET, unix.EPIPE)
+			}
+		}
+	})
+}
+
+// TestWriteInsideHandlers: every method of a handler may write.
+func TestWriteInsideHandlers(t *testing.T) {
+	eachNetwork(t, func(l *lab, network string) {
+		p := newProbe()
+		p.keep = true
+		p.made = func(c *stream.Conn) { c.Write([]byte("hello ")) }
+		p.data = func(c *stream.Conn, data []byte) { c.Write(data) }
+		p.lost = func(c *stream.Conn, err error) {
+			if _, err := c.Write([]byte("too late")); err != net.ErrClosed {
+				l.Errorf("write when lost: %v", err)
+			}
+		}
+		c, peer := l.pair(network, p)
+		write(l, peer, "there ")
+		p.expect(l, "data there ")
+		peer.(interface{ CloseWrite() error }).CloseWrite()
+		p.expect(l, "eof")
+		l.do(func() { c.Write([]byte("bye")); c.Write(nil); c.Writev(); c.Writev(nil, nil); c.Close() })
+		if got := readAll(l, peer); string(got) != "hello there bye" {
+			l.Errorf("the peer reads %q", got)
+		}
+		p.expect(l, "lost")
+	})
+}
+
+// A sink counts and sums what it receives, and sends as much.
+type sink struct {
+	stream.BaseHandler
+	sum    hash.Hash64
+	got    int
+	source io.Reader
+	paused bool
+	lost   chan error
+}
+
+func (s *sink) ConnectionMade(c *stream.Conn) { s.send(c) }
+
+func (s *sink) send(c *stream.Conn) {
+	buf := make([]byte, 128<<10)
+	for !s.paused {
+		n, err := s.source.Read(buf)
+		c.Write(buf[:n])
+		if err != nil {
+			c.CloseWrite()
+			return
+		}
+	}
+}
+
+func (s *sink) DataReceived(_ *stream.Conn, p []byte) {
+	s.sum.Write(p)
+	s.got += len(p)
+}
+func (s *sink) EOFReceived(*stream.Conn) bool          { return true }
+func (s *sink) PauseWriting(*stream.Conn)              { s.paused = true }
+func (s *sink) ResumeWriting(c *stream.Conn)           { s.paused = false; s.send(c) }
+func (s *sink) ConnectionLost(_ *stream.Conn, e error) { s.lost <- e }
+
+// stuff is a long message that is made as it is read.
+func stuff(n int, seed uint64) io.Reader {
+	return io.LimitReader(rand.NewChaCha8([32]byte{byte(seed)}), int64(n))
+}
+
+var table = crc64.MakeTable(crc64.ECMA)
+
+// TestBulk sends much both ways at once, and compares checksums.
+func TestBulk(t *testing.T) {
+	size := *bulk
+	if testing.Short() {
+		size = min(size, 4<<20)
+	}
+	eachNetwork(t, func(l *lab, network string) {
+		s := &sink{sum: crc64.New(table), source: stuff(size, 1), lost: make(chan error, 1)}
+		ln := l.listen(network, func() stream.Handler { return s })
+		peer := l.connect(ln)
+		peer.SetDeadline(time.Now().Add(10 * time.Minute))
+		sent, got := crc64.New(table), crc64.New(table)
+		done := make(chan error, 1)
+		go func() {
+			_, err := io.Copy(io.MultiWriter(peer, sent), stuff(size, 2))
+			err = errors.Join(err, peer.(interface{ CloseWrite() error }).CloseWrite())
+			done <- err
+		}()
+		n, err := io.Copy(got, peer)
+		if err = errors.Join(err, <-done); err != nil || n != int64(size) {
+			l.Fatalf("the peer has read %d: %v", n, err)
+		}
+		select {
+		case err := <-s.lost:
+			if err != nil {
+				l.Error(err)
+			}
+		case <-time.After(patience):
+			l.Fatal("not lost")
+		}
+		want := crc64.New(table)
+		io.Copy(want, stuff(size, 1))
+		if got.Sum64() != want.Sum64() {
+			l.Error("what the peer has read is not what was sent")
+		}
+		if s.got != size || s.sum.Sum64() != sent.Sum64() {
+			l.Errorf("received %d, or something else than was sent", s.got)
+		}
+	})
+}
