@@ -11,7 +11,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -332,8 +331,6 @@ func settles(t testing.TB, what string, limit int, count func() int) {
 	}
 	t.Errorf("%s: %d, want %d", what, n, limit)
 }
-
-func goroutines() int { return runtime.NumGoroutine() }
 
 // networks that a connection can go over.
 var networks = []string{"tcp", "unix"}

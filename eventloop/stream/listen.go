@@ -26,8 +26,9 @@ type Listener struct {
 	deliver func(fd int) // what to do with an accepted descriptor
 	roster  *roster
 
-	delay time.Duration // between the attempts to accept again; 0 while all is well
-	retry *eventloop.Timer
+	starved bool          // and reported; until nobody is left to accept
+	delay   time.Duration // before the next attempt to accept
+	retry   *eventloop.Timer
 }
 
 // Listen makes a listener, and for each connection that it accepts a handler.
@@ -90,7 +91,9 @@ func (l *Listener) accept(any, selectors.Event) {
 			l.deliver(fd)
 			continue
 		}
-		if err != selectors.ErrWouldBlock {
+		if err == selectors.ErrWouldBlock {
+			l.starved = false
+		} else {
 			l.backOff(err)
 		}
 		return
@@ -109,12 +112,12 @@ func (l *Listener) backOff(err error) {
 			l.accept(nil, 0)
 		}
 	}
-	first := l.delay == 0
 	l.delay = min(max(2*l.delay, minDelay), maxDelay)
 	l.retry, _ = l.loop.CallLater(l.delay, again)
-	if !first {
+	if l.starved {
 		return
 	}
+	l.starved = true
 	err = fmt.Errorf("stream: accept at %v: %w", l.Addr(), err)
 	if l.opts.acceptError != nil {
 		l.opts.acceptError(err)

@@ -54,5 +54,5 @@ func WithReusePort() Option { return func(o *options) { o.reusePort = true } }
 
 // WithAcceptError has report called when a listener has to stop accepting for a
 // while, because the process is out of descriptors or the system of memory,
-// once until it can accept again. Without it that is logged with package slog.
+// once until it has accepted all who wait. Without it that is logged with package slog.
 func WithAcceptError(report func(error)) Option { return func(o *options) { o.acceptError = report } }

@@ -40,13 +40,15 @@ func Wrap(loop *eventloop.Loop, conn any, h Handler, opts ...Option) (*Conn, err
 	case isObject:
 		fd, err = duplicate(object)
 	default:
-		err = fmt.Errorf("stream: %T cannot be wrapped", conn)
+		err = fmt.Errorf("%T has no descriptor to take over", conn)
 	}
 	if err == nil {
-		err = setNonblock(fd)
+		if err = setNonblock(fd); err != nil && isObject {
+			closeFD(fd)
+		}
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("stream: wrap: %w", err)
 	}
 	c := newConn(loop, fd, h, newOptions(opts))
 	c.state |= paused // nothing is to come before ConnectionMade

@@ -1,0 +1,427 @@
+//go:build unix
+
+package stream_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"goselectors/eventloop/stream"
+
+	"golang.org/x/sys/unix"
+)
+
+// dial is Dial, on the loop.
+func (l *lab) dial(ctx context.Context, network, address string, h stream.Handler, opts ...stream.Option) *stream.Conn {
+	l.Helper()
+	var c *stream.Conn
+	var err error
+	l.do(func() { c, err = stream.Dial(ctx, l.Loop, network, address, h, opts...) })
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.Cleanup(func() {
+		l.do(c.Abort)
+		l.eventually("the dialed connection gone", func() bool { return c.FD() == -1 })
+	})
+	return c
+}
+
+func TestDial(t *testing.T) {
+	eachNetwork(t, func(l *lab, network string) {
+		ln := l.listen(network, func() stream.Handler { return echo{} })
+		p := newProbe()
+		c := l.dial(nil, network, ln.Addr().String(), p)
+		p.expect(l, "made")
+		l.do(func() { c.Write([]byte("hello")) })
+		p.expect(l, "data hello")
+		l.do(func() { c.CloseWrite() })
+		p.expect(l, "eof", "lost")
+		if p.err != nil {
+			l.Error(p.err)
+		}
+	})
+}
+
+// TestDialName: names and services go through the resolver, which fails for
+// some.
+func TestDialName(t *testing.T) {
+	eachLab(t, func(l *lab) {
+		ln := l.listen("tcp", func() stream.Handler { return echo{} })
+		_, port, _ := net.SplitHostPort(ln.Addr().String())
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		for _, network := range []string{"tcp", "tcp4"} {
+			for _, host := range []string{"localhost", ""} {
+				p := newProbe()
+				c := l.dial(ctx, network, net.JoinHostPort(host, port), p)
+				l.do(func() { c.Write([]byte("early")) })
+				p.expect(l, "made", "data early")
+			}
+		}
+		for _, address := range []string{"localhost:no-such-service", "no-such-host.invalid:80", "[::1]:80"} {
+			p := newProbe()
+			l.dial(ctx, "tcp4", address, p)
+			p.expect(l, "lost by error")
+			var failure *net.OpError
+			if !errors.As(p.err, &failure) || failure.Op != "dial" {
+				l.Errorf("%s: %v", address, p.err)
+			}
+		}
+	})
+}
+
+// TestDialEarlyWrites: what is written before the connection is made follows
+// it, and so does the end.
+func TestDialEarlyWrites(t *testing.T) {
+	eachNetwork(t, func(l *lab, network string) {
+		ln := l.listen(network, func() stream.Handler { return echo{} })
+		message := noise(1 << 20)
+		for _, size := range []int{0, 5, len(message)} {
+			p := newProbe()
+			p.quiet = true
+			var got []byte
+			p.data = func(_ *stream.Conn, data []byte) { got = append(got, data...) }
+			l.do(func() {
+				c, err := stream.Dial(context.Background(), l.Loop, network, ln.Addr().String(), p)
+				if err != nil {
+					l.Error(err)
+					return
+				}
+				c.Write(message[:size/2])
+				c.Writev(message[size/2 : size])
+				if c.Unsent() != size {
+					l.Errorf("%d unsent, want %d", c.Unsent(), size)
+				}
+				c.CloseWrite()
+			})
+			counts := p.skim(l, "lost")
+			if counts["made"] != 1 || counts["eof"] != 1 {
+				l.Errorf("events %v", counts)
+			}
+			same(l, "echo", got, message[:size])
+		}
+	})
+}
+
+func TestDialRefused(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	for _, test := range []struct {
+		network, address string
+		want             error
+	}{
+		{"tcp", free.Addr().String(), unix.ECONNREFUSED},
+		{"unix", t.TempDir() + "/none", os.ErrNotExist},
+	} {
+		t.Run(test.network, func(t *testing.T) {
+			eachLab(t, func(l *lab) {
+				p := newProbe()
+				c := l.dial(nil, test.network, test.address, p)
+				p.expect(l, "lost by error")
+				var failure *net.OpError
+				if !errors.Is(p.err, test.want) || !errors.As(p.err, &failure) || failure.Addr.String() != test.address {
+					l.Errorf("lost by %v", p.err)
+				}
+				l.do(func() {
+					if _, err := c.Write([]byte("x")); err != net.ErrClosed {
+						l.Errorf("write: %v", err)
+					}
+					if l.Selector().Len() != 0 {
+						l.Error("something is registered")
+					}
+				})
+				p.silent(l)
+			})
+		})
+	}
+}
+
+func TestDialArguments(t *testing.T) {
+	eachLab(t, func(l *lab) {
+		l.do(func() {
+			for _, test := range []struct{ network, address string }{
+				{"udp", "127.0.0.1:1"}, {"", "127.0.0.1:1"}, {"tcp", "127.0.0.1"}, {"tcp", ""},
+			} {
+				if c, err := stream.Dial(nil, l.Loop, test.network, test.address, echo{}); c != nil || err == nil {
+					l.Errorf("%q %q: %v, %v", test.network, test.address, c, err)
+				}
+			}
+			if _, err := stream.Dial(nil, l.Loop, "tcp", "127.0.0.1:1", nil); err != stream.ErrNilHandler {
+				l.Error(err)
+			}
+			if l.Selector().Len() != 0 {
+				l.Error("something is registered")
+			}
+		})
+	})
+}
+
+// hole is an address where connecting never ends: the queue of a listener that
+// accepts nobody is full.
+func hole(t testing.TB) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: sa.(*unix.SockaddrInet4).Port}).String()
+	for range 10 {
+		conn, err := net.DialTimeout("tcp", address, 200*time.Millisecond)
+		if err != nil {
+			return address
+		}
+		t.Cleanup(func() { conn.Close() })
+	}
+	t.Skip("this system's queue of connections never fills")
+	return ""
+}
+
+// TestDialGivenUp: while it waits, a dial can be ended in three ways.
+func TestDialGivenUp(t *testing.T) {
+	address := hole(t)
+	eachLab(t, func(l *lab) {
+		for _, test := range []struct {
+			name string
+			end  func(c *stream.Conn, cancel func())
+			want error
+		}{
+			{"deadline", nil, context.DeadlineExceeded},
+			{"cancel", func(_ *stream.Conn, cancel func()) { cancel() }, context.Canceled},
+			{"abort", func(c *stream.Conn, _ func()) { l.do(c.Abort) }, nil},
+			{"close", func(c *stream.Conn, _ func()) { l.do(func() { c.Write([]byte("x")); c.Close() }) }, nil},
+		} {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			if test.end == nil {
+				ctx, cancel = context.WithTimeout(context.Background(), moment)
+			}
+			p := newProbe()
+			c := l.dial(ctx, "tcp", address, p)
+			if test.end != nil {
+				p.silent(l)
+				test.end(c, cancel)
+			}
+			if test.want == nil {
+				p.expect(l, "lost")
+			} else {
+				p.expect(l, "lost by error")
+			}
+			if !errors.Is(p.err, test.want) {
+				l.Errorf("%s: lost by %v", test.name, p.err)
+			}
+			l.eventually("nothing registered", func() bool { return l.Selector().Len() == 0 })
+			cancel()
+			p.silent(l)
+		}
+	})
+}
+
+// TestDialUnixQueueFull: there is no readiness for a Unix socket's queue, and
+// Dial gets through all the same when there is room.
+func TestDialUnixQueueFull(t *testing.T) {
+	eachLab(t, func(l *lab) {
+		name := l.TempDir() + "/s"
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		if err != nil {
+			l.Fatal(err)
+		}
+		defer unix.Close(fd)
+		if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: name}), unix.Listen(fd, 0)); err != nil {
+			l.Fatal(err)
+		}
+		var probes []*probe
+		for range 4 {
+			p := newProbe()
+			l.dial(nil, "unix", name, p)
+			probes = append(probes, p)
+		}
+		time.Sleep(moment)
+		for range probes {
+			conn, _, err := unix.Accept(fd)
+			if err != nil {
+				l.Fatal(err)
+			}
+			defer unix.Close(conn)
+		}
+		for _, p := range probes {
+			p.expect(l, "made")
+		}
+	})
+}
+
+// TestDialResetAtOnce: the peer accepts and resets.
+func TestDialResetAtOnce(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			reset(conn)
+		}
+	}()
+	eachLab(t, func(l *lab) {
+		for range 20 {
+			p := newProbe()
+			l.dial(nil, "tcp", ln.Addr().String(), p)
+			select {
+			case first := <-p.events:
+				if first == "made" {
+					p.expect(l, "lost by error")
+				}
+			case <-time.After(patience):
+				l.Fatal("nothing comes")
+			}
+			oneOf(l, p.err, unix.ECONNRESET)
+		}
+	})
+}
+
+func TestWrap(t *testing.T) {
+	eachLab(t, func(l *lab) {
+		wrap := func(conn any, h stream.Handler) (c *stream.Conn) {
+			l.Helper()
+			var err error
+			l.do(func() { c, err = stream.Wrap(l.Loop, conn, h) })
+			if err != nil {
+				l.Fatal(err)
+			}
+			return c
+		}
+		// A net.Conn.
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			l.Fatal(err)
+		}
+		defer ln.Close()
+		a, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			l.Fatal(err)
+		}
+		b, err := ln.Accept()
+		if err != nil {
+			l.Fatal(err)
+		}
+		defer b.Close()
+		b.SetDeadline(time.Now().Add(patience))
+		p := newProbe()
+		c := wrap(a, p)
+		if _, err := a.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+			l.Errorf("the net.Conn is not closed: %v", err)
+		}
+		p.expect(l, "made")
+		write(l, b, "ping")
+		p.expect(l, "data ping")
+
+		// And back again.
+		var back net.Conn
+		l.do(func() {
+			if back, err = c.Detach(); err != nil {
+				return
+			}
+			if l.Selector().Len() != 0 || !c.Closed() || c.FD() != -1 {
+				l.Error("detached, and still on the loop")
+			}
+			if _, err := c.Detach(); err != net.ErrClosed {
+				l.Errorf("detached twice: %v", err)
+			}
+			c.Close()
+			c.Abort()
+		})
+		if err != nil {
+			l.Fatal(err)
+		}
+		back.SetDeadline(time.Now().Add(patience))
+		write(l, back, "pong")
+		pong := make([]byte, 4)
+		if _, err := io.ReadFull(b, pong); err != nil || string(pong) != "pong" {
+			l.Errorf("read %q, %v", pong, err)
+		}
+		write(l, b, "ping")
+		if _, err := io.ReadFull(back, pong); err != nil || string(pong) != "ping" {
+			l.Errorf("read %q, %v", pong, err)
+		}
+		back.Close()
+		p.silent(l)
+
+		// Two descriptors, in blocking mode.
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		if err != nil {
+			l.Fatal(err)
+		}
+		q, r := newProbe(), newProbe()
+		c, d := wrap(fds[0], q), wrap(fds[1], r)
+		q.expect(l, "made")
+		r.expect(l, "made")
+		l.do(func() { c.Write([]byte("across")) })
+		r.expect(l, "data across")
+		l.do(func() {
+			d.Write(make([]byte, 16<<20))
+			if _, err := d.DetachFD(); err != stream.ErrUnsent {
+				l.Errorf("detach with unsent data: %v", err)
+			}
+			d.Abort()
+			c.Abort()
+		})
+		r.expect(l, "pause", "lost")
+
+		// A pipe.
+		pr, pw, err := os.Pipe()
+		if err != nil {
+			l.Fatal(err)
+		}
+		defer pw.Close()
+		s := newProbe()
+		wrap(pr, s)
+		s.expect(l, "made")
+		write(l, pw, "through the pipe")
+		s.expect(l, "data through the pipe")
+		pw.Close()
+		s.expect(l, "eof", "lost")
+
+		// What cannot be.
+		closed, other, err := os.Pipe()
+		if err != nil {
+			l.Fatal(err)
+		}
+		closed.Close()
+		defer other.Close()
+		x, y := net.Pipe()
+		defer x.Close()
+		defer y.Close()
+		for _, conn := range []any{nil, "string", -1, 1 << 30, x, closed} {
+			l.do(func() {
+				if c, err := stream.Wrap(l.Loop, conn, echo{}); c != nil || err == nil {
+					l.Errorf("wrapped %v", conn)
+				}
+			})
+		}
+		l.do(func() {
+			if _, err := stream.Wrap(l.Loop, 0, nil); err != stream.ErrNilHandler {
+				l.Error(err)
+			}
+		})
+		l.eventually("nothing registered", func() bool { return l.Selector().Len() == 0 })
+	})
+}

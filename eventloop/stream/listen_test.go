@@ -1,0 +1,508 @@
+//go:build unix
+
+package stream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"goselectors/eventloop"
+	"goselectors/eventloop/stream"
+	"goselectors/selectors"
+
+	"golang.org/x/sys/unix"
+)
+
+// starved makes the test binary run one function in a process of its own,
+// which may use up its descriptors.
+const starved = "STREAM_TEST_STARVED"
+
+func TestMain(m *testing.M) {
+	if backend := os.Getenv(starved); backend != "" {
+		if err := starve(backend); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// TestAcceptBudget: a crowd at the door is let in over several turns.
+func TestAcceptBudget(t *testing.T) {
+	eachLab(t, func(l *lab) {
+		made := make(map[time.Duration]int)
+		n := 0
+		ln := l.listen("tcp", func() stream.Handler {
+			made[l.Now()]++
+			n++
+			return echo{}
+		})
+		const crowd = 200
+		l.do(func() { // the loop is busy meanwhile
+			for range crowd {
+				l.connect(ln)
+			}
+		})
+		l.eventually("all are in", func() bool { return n == crowd })
+		l.do(func() {
+			for _, in := range made {
+				if in > 64 {
+					l.Errorf("%d in one turn", in)
+				}
+			}
+			if len(made) > crowd/8 {
+				l.Errorf("%d turns for %d", len(made), crowd)
+			}
+		})
+	})
+}
+
+func TestListenArguments(t *testing.T) {
+	eachLab(t, func(l *lab) {
+		ln := l.listen("tcp", func() stream.Handler { return echo{} })
+		l.do(func() {
+			for _, test := range []struct{ network, address string }{
+				{"udp", "127.0.0.1:0"}, {"", ""}, {"tcp", "127.0.0.1"}, {"tcp", ln.Addr().String()}, {"unix", "/no/such/directory/s"},
+			} {
+				if ln, err := stream.Listen(l.Loop, test.network, test.address, func() stream.Handler { return echo{} }); ln != nil || err == nil {
+					l.Errorf("%q %q: %v, %v", test.network, test.address, ln, err)
+				}
+			}
+			if _, err := stream.Listen(l.Loop, "tcp", "127.0.0.1:0", nil); err != stream.ErrNilHandler {
+				l.Error(err)
+			}
+			if _, err := stream.Listen(l.Loop, "unix", l.TempDir()+"/s", func() stream.Handler { return echo{} }, stream.WithReusePort()); !errors.Is(err, errors.ErrUnsupported) {
+				l.Error(err)
+			}
+		})
+	})
+}
+
+// TestListenerClose: nobody gets in any more, who is in stays, and the file of
+// a Unix socket is gone.
+func TestListenerClose(t *testing.T) {
+	eachNetwork(t, func(l *lab, network string) {
+		ln := l.listen(network, func() stream.Handler { return echo{} })
+		conn := l.connect(ln)
+		l.eventually("accepted", func() bool { return ln.Len() == 1 })
+		l.do(func() { ln.Close(); ln.Close() })
+		if late, err := net.Dial(network, ln.Addr().String()); err == nil {
+			late.Close()
+			l.Error("somebody got in")
+		}
+		if network == "unix" {
+			if _, err := os.Stat(ln.Addr().String()); !errors.Is(err, os.ErrNotExist) {
+				l.Errorf("the socket's file: %v", err)
+			}
+		}
+		write(l, conn, "still here")
+		got := make([]byte, 10)
+		if _, err := io.ReadFull(conn, got); err != nil {
+			l.Error(err)
+		}
+	})
+}
+
+// TestCloseInside: a handler closes the listener while it accepts.
+func TestCloseInside(t *testing.T) {
+	eachLab(t, func(l *lab) {
+		var ln *stream.Listener
+		n := 0
+		ln = l.listen("tcp", func() stream.Handler {
+			n++
+			ln.Close()
+			if n == 1 {
+				return echo{}
+			}
+			return nil
+		})
+		l.do(func() {
+			for range 3 {
+				l.connect(ln)
+			}
+		})
+		l.eventually("one", func() bool { return n == 1 && ln.Len() == 1 })
+	})
+	eachLab(t, func(l *lab) { // who gets no handler is turned away
+		ln := l.listen("tcp", func() stream.Handler { return nil })
+		conn := l.connect(ln)
+		if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil {
+			l.Errorf("read %d, %v", n, err)
+		}
+		l.do(func() {
+			if ln.Len() != 0 {
+				l.Error("somebody is in")
+			}
+		})
+	})
+}
+
+// TestCycles: thousands come, say something and go, in all ways of going, and
+// nothing of them is left.
+func TestCycles(t *testing.T) {
+	cycles := 10_000
+	if testing.Short() {
+		cycles = 1000
+	}
+	for _, network := range networks {
+		t.Run(network, func(t *testing.T) {
+			eachLab(t, func(l *lab) {
+				ln := l.listen(network, func() stream.Handler { return echo{} })
+				files, routines := descriptors(l), runtime.NumGoroutine()
+				var failed atomic.Int32
+				crowd(8, func(worker int) {
+					for i := range cycles / 8 {
+						conn, err := net.Dial(network, ln.Addr().String())
+						if err != nil {
+							failed.Add(1)
+							continue
+						}
+						if i%3 > 0 {
+							conn.SetDeadline(time.Now().Add(patience))
+							io.WriteString(conn, "hello")
+							if i%3 > 1 {
+								io.ReadFull(conn, make([]byte, 5))
+							}
+						}
+						if i%2 == 0 && network == "tcp" {
+							reset(conn)
+						}
+						conn.Close()
+					}
+				})
+				if n := failed.Load(); n > 0 {
+					l.Errorf("%d could not connect", n)
+				}
+				l.eventually("all are gone", func() bool { return ln.Len() == 0 && l.Selector().Len() == 1 })
+				settles(l, "descriptors", files+2, func() int { return descriptors(l) })
+				settles(l, "goroutines", routines+2, runtime.NumGoroutine)
+			})
+		})
+	}
+}
+
+// TestStarved runs out of descriptors in a process of its own.
+func TestStarved(t *testing.T) {
+	for _, b := range selectors.Backends() {
+		t.Run(b.Name, func(t *testing.T) {
+			exe, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, exe)
+			cmd.Env = append(os.Environ(), starved+"="+b.Name)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+}
+
+// starve has more clients than descriptors. The server says so once, does not
+// spin, and takes the rest as soon as there is room.
+func starve(backend string) error {
+	i := slices.IndexFunc(selectors.Backends(), func(b selectors.Backend) bool { return b.Name == backend })
+	sel, err := selectors.Backends()[i].New()
+	if err != nil {
+		return err
+	}
+	loop, err := eventloop.New(eventloop.WithSelector(sel))
+	if err != nil {
+		return err
+	}
+	var reports atomic.Int32
+	var first atomic.Value
+	ln, err := stream.Listen(loop, "tcp", "127.0.0.1:0", func() stream.Handler { return echo{} }, stream.WithAcceptError(func(err error) {
+		if reports.Add(1) == 1 {
+			first.Store(err)
+		}
+	}))
+	if err != nil {
+		return err
+	}
+	go loop.Run(context.Background())
+
+	// The clients first: their descriptors are taken from the same limit.
+	const clients = 10
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	var fds []int
+	for range clients {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+		if err != nil {
+			return err
+		}
+		tv := unix.NsecToTimeval(int64(patience))
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
+		fds = append(fds, fd)
+	}
+	limit.Cur = uint64(slices.Max(fds) + 4) // lower ones are all taken: three get in
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	port := ln.Addr().(*net.TCPAddr).Port
+	for _, fd := range fds {
+		if err := unix.Connect(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+			return err
+		}
+	}
+	for begun := time.Now(); reports.Load() == 0; time.Sleep(time.Millisecond) {
+		if time.Since(begun) > patience {
+			return errors.New("no report")
+		}
+	}
+	if err := first.Load().(error); !errors.Is(err, unix.EMFILE) || !strings.Contains(err.Error(), ln.Addr().String()) {
+		return fmt.Errorf("the report is %w", err)
+	}
+	turns := loop.Stats().Turns
+	time.Sleep(blink)
+	if n := loop.Stats().Turns - turns; n > 20 {
+		return fmt.Errorf("%d turns for nothing", n)
+	}
+
+	// One after the other says something, is answered and goes, so that there
+	// is room for those who wait.
+	for i, fd := range fds {
+		if _, err := unix.Write(fd, []byte("hello")); err != nil {
+			return err
+		}
+		if n, err := unix.Read(fd, make([]byte, 5)); n != 5 || err != nil {
+			return fmt.Errorf("client %d: read %d, %w", i, n, err)
+		}
+		unix.Close(fd)
+	}
+	if n := reports.Load(); n != 1 {
+		return fmt.Errorf("%d reports", n)
+	}
+	return nil
+}
+
+// TestReusedNumbers: a connection goes and another gets its number in the same
+// turn; what was ready of the one is not taken for news of the other.
+func TestReusedNumbers(t *testing.T) {
+	eachLab(t, func(l *lab) {
+		var heard []string
+		ln := l.listen("tcp", func() stream.Handler {
+			p := newProbe()
+			p.quiet = true
+			p.data = func(c *stream.Conn, data []byte) {
+				heard = append(heard, string(data))
+				c.Abort()
+			}
+			return p
+		})
+		const rounds = 200
+		for i := range rounds {
+			conn := l.connect(ln)
+			write(l, conn, fmt.Sprint(i))
+			if i%2 == 0 {
+				conn.Close()
+			}
+		}
+		l.eventually("all are heard, once each", func() bool { return len(heard) == rounds && ln.Len() == 0 })
+		l.do(func() {
+			slices.Sort(heard)
+			if n := len(slices.Compact(heard)); n != rounds {
+				l.Errorf("%d were heard", n)
+			}
+		})
+	})
+}
+
+// TestIdleCosts: connections that do nothing, in whatever state, cost no turns.
+func TestIdleCosts(t *testing.T) {
+	eachNetwork(t, func(l *lab, network string) {
+		for _, set := range []func(c *stream.Conn, peer net.Conn){
+			func(*stream.Conn, net.Conn) {},
+			func(c *stream.Conn, peer net.Conn) { l.do(c.PauseReading); write(l, peer, "unread") },
+			func(c *stream.Conn, peer net.Conn) { peer.(interface{ CloseWrite() error }).CloseWrite() },
+			func(c *stream.Conn, peer net.Conn) { l.do(func() { c.CloseWrite() }) },
+			func(c *stream.Conn, peer net.Conn) { l.do(func() { c.Write(make([]byte, 16<<20)) }) },
+			func(c *stream.Conn, peer net.Conn) { l.do(func() { c.Write(make([]byte, 16<<20)); c.Close() }) },
+			func(c *stream.Conn, peer net.Conn) {
+				l.do(func() { c.Write(make([]byte, 16<<20)) })
+				peer.(interface{ CloseWrite() error }).CloseWrite()
+			},
+		} {
+			p := newProbe()
+			p.keep = true
+			c, peer := l.pair(network, p)
+			set(c, peer)
+		}
+		time.Sleep(moment)
+		turns := l.Stats().Turns
+		time.Sleep(blink)
+		if n := l.Stats().Turns - turns; n > 20 {
+			l.Errorf("%d turns for nothing", n)
+		}
+	})
+}
+
+// TestIdleMemory: 9000 connections, nobody says anything.
+func TestIdleMemory(t *testing.T) {
+	n := 9000
+	if testing.Short() {
+		n = 1000
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if int(limit.Cur) < 2*n+200 {
+		t.Skipf("%d descriptors needed, %d allowed (ulimit -n)", 2*n+200, limit.Cur)
+	}
+	eachLab(t, func(l *lab) {
+		heap := func() int {
+			runtime.GC()
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return int(m.HeapAlloc)
+		}
+		ln := l.listen("tcp", func() stream.Handler { return echo{} })
+		peers := make([]int, 0, n)
+		l.Cleanup(func() {
+			for _, fd := range peers {
+				unix.Close(fd)
+			}
+		})
+		before := heap()
+		for range n {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+			if err != nil {
+				l.Fatal(err)
+			}
+			peers = append(peers, fd)
+			if err := unix.Connect(fd, &unix.SockaddrInet4{Port: ln.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+				l.Fatal(err)
+			}
+			if _, err := unix.Write(fd, []byte("hello")); err != nil { // each was busy once
+				l.Fatal(err)
+			}
+		}
+		l.eventually("all are in", func() bool { return ln.Len() == n })
+		for _, fd := range peers {
+			if _, err := unix.Read(fd, make([]byte, 8)); err != nil {
+				l.Fatal(err)
+			}
+		}
+		each := (heap() - before) / n
+		l.Logf("%d bytes of heap a connection", each)
+		if each > 400 {
+			l.Errorf("%d bytes of heap a connection, more than 400", each)
+		}
+	})
+}
+
+type answerer struct{ errs chan error }
+
+func (a answerer) DatagramReceived(c *stream.PacketConn, p []byte, from netip.AddrPort) {
+	if _, err := c.WriteTo(append([]byte("re: "), p...), from); err != nil {
+		a.errs <- err
+	}
+}
+func (a answerer) ErrorReceived(_ *stream.PacketConn, err error) { a.errs <- err }
+
+func TestPackets(t *testing.T) {
+	for _, test := range []struct{ network, address, client string }{
+		{"udp", "127.0.0.1:0", "udp4"},
+		{"udp4", "127.0.0.1:0", "udp4"},
+		{"udp6", "[::1]:0", "udp6"},
+		{"udp", ":0", "udp4"},
+	} {
+		t.Run(test.network+" "+test.address, func(t *testing.T) {
+			eachLab(t, func(l *lab) {
+				a := answerer{make(chan error, 100)}
+				var c *stream.PacketConn
+				var err error
+				l.do(func() { c, err = stream.ListenPacket(l.Loop, test.network, test.address, a) })
+				if err != nil {
+					if test.client == "udp6" {
+						l.Skip("no IPv6: ", err)
+					}
+					l.Fatal(err)
+				}
+				to := c.LocalAddr().(*net.UDPAddr)
+				if to.IP.IsUnspecified() {
+					to = &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: to.Port}
+				}
+				conn, err := net.DialUDP(test.client, nil, to)
+				if err != nil {
+					l.Fatal(err)
+				}
+				defer conn.Close()
+				conn.SetDeadline(time.Now().Add(patience))
+				buf := make([]byte, 64<<10)
+				for _, size := range []int{0, 1, 1000, 60000} {
+					message := noise(size)
+					if _, err := conn.Write(message); err != nil {
+						l.Fatal(err)
+					}
+					n, err := conn.Read(buf)
+					if err != nil {
+						l.Fatal(err)
+					}
+					same(l, "answer", buf[:n], append([]byte("re: "), message...))
+				}
+				for range 200 { // more than one turn takes
+					write(l, conn, "x")
+				}
+				for range 200 {
+					if n, err := conn.Read(buf); n != 5 || err != nil {
+						l.Fatal(n, err)
+					}
+				}
+				l.do(func() {
+					if _, err := c.WriteTo(make([]byte, 70000), to.AddrPort()); !errors.Is(err, unix.EMSGSIZE) {
+						l.Errorf("too long: %v", err)
+					}
+					if _, err := c.WriteTo([]byte("x"), netip.AddrPort{}); err == nil {
+						l.Error("sent to nowhere")
+					}
+					c.Close()
+					c.Close()
+					if _, err := c.WriteTo([]byte("x"), to.AddrPort()); err != net.ErrClosed || c.FD() != -1 {
+						l.Errorf("after Close: %v", err)
+					}
+					if l.Selector().Len() != 0 {
+						l.Error("something is registered")
+					}
+				})
+				select {
+				case err := <-a.errs:
+					l.Error(err)
+				default:
+				}
+			})
+		})
+	}
+	eachLab(t, func(l *lab) {
+		l.do(func() {
+			for _, test := range []struct{ network, address string }{{"tcp", ":0"}, {"", ""}, {"udp", "nowhere"}} {
+				if c, err := stream.ListenPacket(l.Loop, test.network, test.address, answerer{}); c != nil || err == nil {
+					l.Errorf("%q %q: %v, %v", test.network, test.address, c, err)
+				}
+			}
+			if _, err := stream.ListenPacket(l.Loop, "udp", ":0", nil); err != stream.ErrNilHandler {
+				l.Error(err)
+			}
+		})
+	})
+}
