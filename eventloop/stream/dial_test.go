@@ -36,7 +36,7 @@ func TestDial(t *testing.T) {
 	eachNetwork(t, func(l *lab, network string) {
 		ln := l.listen(network, func() stream.Handler { return echo{} })
 		p := newProbe()
-		c := l.dial(nil, network, ln.Addr().String(), p)
+		c := l.dial(context.Background(), network, ln.Addr().String(), p)
 		p.expect(l, "made")
 		l.do(func() { c.Write([]byte("hello")) })
 		p.expect(l, "data hello")
@@ -125,7 +125,7 @@ func TestDialRefused(t *testing.T) {
 		t.Run(test.network, func(t *testing.T) {
 			eachLab(t, func(l *lab) {
 				p := newProbe()
-				c := l.dial(nil, test.network, test.address, p)
+				c := l.dial(context.Background(), test.network, test.address, p)
 				p.expect(l, "lost by error")
 				var failure *net.OpError
 				if !errors.Is(p.err, test.want) || !errors.As(p.err, &failure) || failure.Addr.String() != test.address {
@@ -151,11 +151,11 @@ func TestDialArguments(t *testing.T) {
 			for _, test := range []struct{ network, address string }{
 				{"udp", "127.0.0.1:1"}, {"", "127.0.0.1:1"}, {"tcp", "127.0.0.1"}, {"tcp", ""},
 			} {
-				if c, err := stream.Dial(nil, l.Loop, test.network, test.address, echo{}); c != nil || err == nil {
+				if c, err := stream.Dial(context.Background(), l.Loop, test.network, test.address, echo{}); c != nil || err == nil {
 					l.Errorf("%q %q: %v, %v", test.network, test.address, c, err)
 				}
 			}
-			if _, err := stream.Dial(nil, l.Loop, "tcp", "127.0.0.1:1", nil); err != stream.ErrNilHandler {
+			if _, err := stream.Dial(context.Background(), l.Loop, "tcp", "127.0.0.1:1", nil); err != stream.ErrNilHandler {
 				l.Error(err)
 			}
 			if l.Selector().Len() != 0 {
@@ -248,7 +248,7 @@ func TestDialUnixQueueFull(t *testing.T) {
 		var probes []*probe
 		for range 4 {
 			p := newProbe()
-			l.dial(nil, "unix", name, p)
+			l.dial(context.Background(), "unix", name, p)
 			probes = append(probes, p)
 		}
 		time.Sleep(moment)
@@ -284,7 +284,7 @@ func TestDialResetAtOnce(t *testing.T) {
 	eachLab(t, func(l *lab) {
 		for range 20 {
 			p := newProbe()
-			l.dial(nil, "tcp", ln.Addr().String(), p)
+			l.dial(context.Background(), "tcp", ln.Addr().String(), p)
 			select {
 			case first := <-p.events:
 				if first == "made" {

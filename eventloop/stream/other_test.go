@@ -3,6 +3,7 @@
 package stream_test
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"testing"
@@ -19,7 +20,7 @@ func (nothing) ErrorReceived(*stream.PacketConn, error)                     {}
 // asked for a connection says so.
 func TestUnsupported(t *testing.T) {
 	_, listening := stream.Listen(nil, "tcp", "127.0.0.1:0", func() stream.Handler { return nothing{} })
-	_, dialing := stream.Dial(nil, nil, "tcp", "127.0.0.1:1", nothing{})
+	_, dialing := stream.Dial(context.Background(), nil, "tcp", "127.0.0.1:1", nothing{})
 	_, wrapping := stream.Wrap(nil, 0, nothing{})
 	_, packets := stream.ListenPacket(nil, "udp", "127.0.0.1:0", nothing{})
 	for _, err := range []error{listening, dialing, wrapping, packets} {
