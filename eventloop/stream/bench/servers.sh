@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# examples/kv beside redis-server under redis-benchmark, examples/httpd beside
+# net/http under wrk; servers on processor 0, clients on processor 1, in turns.
+set -euo pipefail
+cd "$(dirname "$0")/../../.."
+rounds=${1:-3}
+seconds=${2:-3}
+requests=${3:-500000}
+dir=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$dir"' EXIT
+go build -o "$dir/kv" ./examples/kv
+go build -o "$dir/httpd" ./examples/httpd
+(cd eventloop/stream/bench && GOWORK=off go build -o "$dir/bench" .)
+mkdir "$dir/www"
+echo "hello, world" >"$dir/www/hello.txt"
+
+export GOMAXPROCS=1
+taskset -c 0 "$dir/kv" -addr 127.0.0.1:16380 >/dev/null &
+taskset -c 0 redis-server --port 16379 --save '' --appendonly no >/dev/null &
+taskset -c 0 "$dir/httpd" -addr 127.0.0.1:18080 -dir "$dir/www" -loops 1 >/dev/null &
+BENCH_DIR=$dir/www taskset -c 0 "$dir/bench" -serve http >"$dir/port" &
+sleep 1
+
+for round in $(seq "$rounds"); do
+	for pipeline in 1 16; do
+		for server in kv:16380 redis:16379; do
+			taskset -c 1 redis-benchmark -p "${server#*:}" -c 50 -n "$requests" -P "$pipeline" -t set,get -q |
+				tr '\r' '\n' | grep 'per second' | sed "s/^/round $round, -P $pipeline, ${server%:*}: /"
+		done
+	done
+	for server in httpd:18080 "net/http:$(cat "$dir/port")"; do
+		taskset -c 1 wrk -t1 -c50 -d"${seconds}s" --latency "http://127.0.0.1:${server##*:}/hello.txt" |
+			grep -E 'Requests/sec|50%|99%' | xargs echo "round $round, ${server%:*}:"
+	done
+done
