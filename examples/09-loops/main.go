@@ -6,9 +6,10 @@
 //	go run ./examples/09-loops
 //	go run ./examples/09-loops -loops 1 -work 256
 //	go run ./examples/09-loops -drive 127.0.0.1:8080
+//	go run ./examples/09-loops -stream
 //
 // How clients get from one loop to another is in group.go, what happens to them
-// there in worker.go.
+// there in worker.go. The group of package stream does both: see stream.go.
 package main
 
 import (
@@ -29,8 +30,9 @@ func main() {
 	loops := flag.Int("loops", runtime.GOMAXPROCS(0), "`how many` loops serve")
 	work := flag.Int("work", 0, "hash so many `KB` for each answer, to have something to compute")
 	drive := flag.String("drive", "", "do not serve, but be clients of the server on `host:port`, and print how many answers they get")
+	group := flag.Bool("stream", false, "serve with the group of package stream instead of our own")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: 09-loops [-addr host:port] [-loops n] [-work KB] [-drive host:port]")
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: 09-loops [-addr host:port] [-loops n] [-work KB] [-stream] [-drive host:port]")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -40,6 +42,10 @@ func main() {
 	}
 	if *drive != "" {
 		clients(*drive, 16)
+		return
+	}
+	if *group {
+		serveStream(*addr, *loops, *work)
 		return
 	}
 	listener, err := net.Listen("tcp", *addr)

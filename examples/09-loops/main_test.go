@@ -1,6 +1,7 @@
 package main
 
 import (
+	"runtime"
 	"strconv"
 	"testing"
 
@@ -23,6 +24,24 @@ func TestEcho(t *testing.T) {
 	addr := server.Addr()
 	lessontest.Echo(t, addr)
 	lessontest.Idle(t, server, addr)
+}
+
+// TestStream: the group of package stream serves the same.
+func TestStream(t *testing.T) {
+	if runtime.GOOS == "windows" || len(selectors.Backends()) == 0 {
+		t.Skip("package stream is for Unix")
+	}
+	server := lessontest.Start(t, "-addr", "127.0.0.1:0", "-loops", "2", "-work", "16", "-stream")
+	addr := server.Addr()
+	lessontest.Echo(t, addr)
+	driver := lessontest.Start(t, "-drive", addr)
+	if rate, _ := strconv.Atoi(driver.Until(`16 clients, (\d+) answers a second$`)[1]); rate == 0 {
+		t.Error("no answers")
+	}
+	driver.End()
+	server.Signal()
+	server.Until("bye$")
+	server.End()
 }
 
 // TestSpread: each loop gets its share of the clients and answers them itself.
