@@ -40,6 +40,7 @@ const (
 	full                          // PauseWriting was called
 	over                          // ConnectionLost has been scheduled, or called
 	detached                      // over, and the descriptor is somebody else's
+	deaf                          // nothing is told of a connection that is neither read nor written
 )
 
 // buffers are what connections read into: with one processor a loop, in effect
@@ -94,11 +95,29 @@ func (c *Conn) watch() {
 			want |= selectors.EventWrite
 		}
 	}
+	if want == 0 && c.state&(made|eof|closing|over|deaf) == made|eof {
+		// Nothing to read any more, nothing to write yet. Something has to be
+		// asked for to be told, as a hint, that the peer has gone.
+		want = selectors.EventPriority
+	}
 	if want == c.interest {
 		return
 	}
-	var err error
+	err := c.ask(want)
+	if err != nil && want == selectors.EventPriority {
+		c.state |= deaf // not on every platform; then a write will tell
+		want, err = 0, c.ask(0)
+	}
+	if err != nil && c.state&over == 0 {
+		c.end(err)
+		return
+	}
+	c.interest = want
+}
+
+func (c *Conn) ask(want selectors.Event) (err error) {
 	switch {
+	case want == c.interest:
 	case c.interest == 0:
 		_, err = c.loop.Register(int(c.fd), want, c.callback)
 	case want == 0:
@@ -106,11 +125,7 @@ func (c *Conn) watch() {
 	default:
 		_, err = c.loop.Modify(int(c.fd), want, c.callback)
 	}
-	if err != nil && c.state&over == 0 {
-		c.end(err)
-		return
-	}
-	c.interest = want
+	return err
 }
 
 // ready is the loop's callback.
@@ -129,6 +144,26 @@ func (c *Conn) ready(_ any, events selectors.Event) {
 	if events&selectors.EventRead != 0 && c.state&(paused|eof|closing|over) == 0 {
 		c.receive()
 	}
+	if c.interest == selectors.EventPriority {
+		c.hint(events)
+	}
+}
+
+// hint is told something of a half-closed connection that waits for us to
+// write.
+func (c *Conn) hint(events selectors.Event) {
+	if events&(selectors.EventError|selectors.EventHangup) == 0 {
+		if events&selectors.EventPriority != 0 {
+			c.state |= deaf // urgent data, which would be told again and again
+			c.watch()
+		}
+		return
+	}
+	err := socketError(int(c.fd))
+	if err == nil {
+		err = errBroken // it has closed its end: what a write would say
+	}
+	c.end(os.NewSyscallError("write", err))
 }
 
 // receive reads once, and so at most a buffer. If there is more, the loop says

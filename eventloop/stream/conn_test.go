@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"goselectors/eventloop/stream"
+	"goselectors/selectors"
 
 	"golang.org/x/sys/unix"
 )
@@ -300,6 +301,62 @@ func TestDataBeforeEnd(t *testing.T) {
 		peer.Close()
 		p.expect(l, "eof", "lost")
 		same(l, "message", got, message)
+	})
+}
+
+// TestGoneAfterHalfClose: a peer that has said all, and then goes away while we
+// think about the answer, is noticed where hints are told.
+func TestGoneAfterHalfClose(t *testing.T) {
+	eachNetwork(t, func(l *lab, network string) {
+		p := newProbe()
+		p.keep = true
+		c, peer := l.pair(network, p)
+		peer.(interface{ CloseWrite() error }).CloseWrite()
+		p.expect(l, "eof")
+		p.silent(l)
+		if network == "tcp" {
+			reset(peer)
+		} else {
+			peer.Close()
+		}
+		features := selectors.FeaturePriority | selectors.FeatureHangup
+		l.do(func() { features &= l.Selector().Features() })
+		if features != selectors.FeaturePriority|selectors.FeatureHangup {
+			p.silent(l)
+			l.do(func() { c.Write([]byte("x")) })
+		}
+		p.expect(l, "lost by error")
+		oneOf(l, p.err, unix.ECONNRESET, unix.EPIPE)
+	})
+}
+
+// TestUrgentAfterEnd: urgent data that nobody has read keeps the loop from
+// sleeping no more than anything else does.
+func TestUrgentAfterEnd(t *testing.T) {
+	eachLab(t, func(l *lab) {
+		p := newProbe()
+		p.keep = true
+		c, peer := l.pair("tcp", p)
+		rc, err := peer.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			l.Fatal(err)
+		}
+		rc.Control(func(fd uintptr) { err = unix.Sendto(int(fd), []byte("!"), unix.MSG_OOB, nil) })
+		if err != nil {
+			l.Skip("no urgent data: ", err)
+		}
+		peer.(*net.TCPConn).CloseWrite()
+		p.expect(l, "eof")
+		time.Sleep(moment)
+		turns := l.Stats().Turns
+		time.Sleep(blink)
+		if n := l.Stats().Turns - turns; n > 20 {
+			l.Errorf("%d turns for nothing", n)
+		}
+		l.do(func() { c.Write([]byte("answer")); c.Close() })
+		if got := readAll(l, peer); string(got) != "answer" {
+			l.Errorf("the peer reads %q", got)
+		}
 	})
 }
 

@@ -40,6 +40,10 @@
 // An idle connection costs no buffer, no goroutine and no thread, but some 250
 // bytes of heap, the selector's share included, and whatever the handler is.
 //
+// TCP connections have Nagle's algorithm turned off, as in package net. Unlike
+// there, nothing probes whether an idle peer is still there: see
+// [Conn.SetIdleTimeout], or set SO_KEEPALIVE on [Conn.FD].
+//
 // It works on every backend that a Unix has. Elsewhere the functions that make
 // something are [errors.ErrUnsupported].
 package stream

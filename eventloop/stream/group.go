@@ -18,9 +18,11 @@ type Group struct {
 	members []*member
 	running sync.WaitGroup
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards shutdown; held while Listen waits for the loops
 	shutdown bool
-	errs     []error // of loops that ended by themselves
+
+	failing sync.Mutex // guards errs
+	errs    []error    // of loops that ended by themselves
 }
 
 // A member is one loop. What it has belongs to the loop's goroutine.
@@ -65,9 +67,9 @@ func (g *Group) run(m *member) {
 	if err == nil || errors.Is(err, eventloop.ErrClosed) {
 		return
 	}
-	g.mu.Lock()
+	g.failing.Lock()
 	g.errs = append(g.errs, err)
-	g.mu.Unlock()
+	g.failing.Unlock()
 }
 
 // Loops are the group's. It runs and closes them.
@@ -248,7 +250,7 @@ func (m *member) each(do func(*Conn), gone chan struct{}) {
 // ended by themselves.
 func (g *Group) Wait() error {
 	g.running.Wait()
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.failing.Lock()
+	defer g.failing.Unlock()
 	return errors.Join(g.errs...)
 }

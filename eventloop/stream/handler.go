@@ -18,7 +18,8 @@ type Handler interface {
 	// EOFReceived: the peer has sent all it wanted to. If it returns true, the
 	// connection stays open for writing until Close or CloseWrite; if it
 	// returns false, the connection is closed when all that was written has
-	// been sent.
+	// been sent. A peer that then goes away altogether is noticed on epoll and
+	// poll, on other backends by the next write.
 	EOFReceived(c *Conn) (keepOpen bool)
 
 	// ConnectionLost comes last, and once, never from inside a method of the
@@ -27,7 +28,8 @@ type Handler interface {
 	// not sent yet is gone.
 	//
 	// A Conn of Dial that could not be connected gets this and no
-	// ConnectionMade, with a *net.OpError, or with the error of the context.
+	// ConnectionMade, with a *net.OpError, or with the error of the context;
+	// so does one that was closed before ConnectionMade, with nil.
 	ConnectionLost(c *Conn, err error)
 
 	// PauseWriting: more than the high water mark waits to be sent, so the

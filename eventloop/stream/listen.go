@@ -205,6 +205,7 @@ func listen(network, address string, o *options) (socket, error) {
 }
 
 func listenConfig(network string, o *options) (config net.ListenConfig, err error) {
+	config.SetMultipathTCP(false) // the default of package net, but slower, and of no use unless the network is made for it
 	if o.reusePort {
 		if !canReusePort || network == "unix" {
 			return config, fmt.Errorf("stream: spreading connections over sockets at one %s address: %w", network, errors.ErrUnsupported)

@@ -77,7 +77,7 @@ func (c *PacketConn) ready(any, selectors.Event) {
 		}
 		if err != nil {
 			c.handler.ErrorReceived(c, os.NewSyscallError("recvfrom", err))
-			continue
+			break // if it stays, once a turn is enough
 		}
 		c.handler.DatagramReceived(c, buf[:n], from)
 	}

@@ -15,6 +15,7 @@ const available = false
 
 var (
 	errBadFD      = errors.ErrUnsupported
+	errBroken     = errors.ErrUnsupported
 	errRefused    = errors.ErrUnsupported
 	errInProgress = errors.New("in progress")
 )

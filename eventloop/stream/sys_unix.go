@@ -17,6 +17,7 @@ const available = true
 
 var (
 	errBadFD      error = unix.EBADF
+	errBroken     error = unix.EPIPE
 	errRefused    error = unix.ECONNREFUSED
 	errInProgress error = unix.EINPROGRESS
 )
