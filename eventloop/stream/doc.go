@@ -37,7 +37,7 @@
 // Close the listeners, abort the connections and let the loop turn once more;
 // Group's Shutdown does all that.
 //
-// An idle connection costs no buffer, no goroutine and no thread, but some 250
+// An idle connection costs no buffer, no goroutine and no thread, but some 280
 // bytes of heap, the selector's share included, and whatever the handler is.
 //
 // TCP connections have Nagle's algorithm turned off, as in package net. Unlike

@@ -103,9 +103,9 @@ func TestWriteOrder(t *testing.T) {
 // and one write waiting, however slow the peer is.
 func TestWaterMarks(t *testing.T) {
 	eachNetwork(t, func(l *lab, network string) {
-		const high, low, piece = 100_000, 30_000, 10_000
+		const high, low, piece = 2_000_000, 300_000, 100_000 // several times what a socket takes at once
 		p := newProbe()
-		message := noise(8 << 20)
+		message := noise(16 << 20)
 		rest := message
 		paused := false
 		produce := func(c *stream.Conn) {
@@ -133,7 +133,7 @@ func TestWaterMarks(t *testing.T) {
 			produce(c)
 		}
 		_, peer := l.pair(network, p, stream.WithWaterMarks(high, low))
-		got, err := slowly(peer, 10000, time.Millisecond)
+		got, err := slowly(peer, 50000, time.Millisecond)
 		if err != nil {
 			l.Error(err)
 		}
