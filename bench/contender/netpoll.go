@@ -1,0 +1,44 @@
+//go:build linux && !386 && !arm && !mips && !mipsle
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"strconv"
+
+	"github.com/cloudwego/netpoll"
+)
+
+// netpoll builds on 64-bit machines only.
+func init() { work["netpoll"] = map[string]func(args){"echo": echoNetpoll} }
+
+func echoNetpoll(a args) {
+	ln, err := netpoll.CreateListener("tcp", "127.0.0.1:0")
+	check(err)
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	check(err)
+	number, err := strconv.Atoi(port)
+	check(err)
+	serve, err := netpoll.NewEventLoop(func(_ context.Context, conn netpoll.Connection) error {
+		r, w := conn.Reader(), conn.Writer()
+		p, err := r.Next(r.Len())
+		if err != nil {
+			return err
+		}
+		copied, err := w.Malloc(len(p))
+		if err != nil {
+			return err
+		}
+		copy(copied, p)
+		if err := r.Release(); err != nil {
+			return err
+		}
+		return w.Flush()
+	})
+	check(err)
+	netpoll.SetLoggerOutput(bytes.NewBuffer(nil)) // it logs each reset connection
+	serving(number)
+	check(serve.Serve(ln))
+}
