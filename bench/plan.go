@@ -74,6 +74,7 @@ type workload struct {
 	pinned  bool // server and generator each have a processor of their own
 	seconds float64
 	quickly float64 // seconds, with -quick
+	setup   float64 // seconds that a run takes beside that, more or less
 	rounds  int     // at most
 	chart   string  // "dots" or "lines"
 	xAxis   string  // for lines: the shapes' names are numbers
@@ -299,7 +300,7 @@ var workloads = []workload{
 			{name: "the server's processor was busy", unit: "%", of: func(f figures) float64 { return (f["user"] + f["sys"]) / f["seconds"] * 100 }},
 			{name: "the generator's was", unit: "%", of: func(f figures) float64 { return f["load"] / f["seconds"] * 100 }},
 		},
-		load: true, pinned: true, seconds: 1, quickly: 0.4, rounds: 3, chart: "dots",
+		load: true, pinned: true, seconds: 1, quickly: 0.4, setup: 0.4, rounds: 3, chart: "dots",
 	},
 	{
 		name:  "idle",
@@ -319,7 +320,7 @@ var workloads = []workload{
 			{name: "99th percentile", unit: "µs", of: field("p99", micro), better: -1},
 			{name: "CPU, user+sys", unit: "µs a request", of: cpuPerEvent(micro), better: -1, ratio: true},
 		},
-		load: true, pinned: true, seconds: 1, quickly: 0.4, rounds: 3, chart: "dots", columns: true,
+		load: true, pinned: true, seconds: 1, quickly: 0.4, setup: 1.5, rounds: 3, chart: "dots", columns: true,
 	},
 	{
 		name:  "post",
@@ -384,7 +385,7 @@ var workloads = []workload{
 			}, better: -1},
 			{name: "memory", unit: "bytes a timer", of: perEventOf("bytes", 1), better: -1},
 		},
-		check: allFired, rounds: 3, chart: "dots", columns: true,
+		check: allFired, setup: 5, rounds: 3, chart: "dots", columns: true,
 	},
 	{
 		name:  "wait",

@@ -68,7 +68,11 @@ func (r *runner) steps(round int) (steps []step) {
 			for k := range w.contenders {
 				c := &w.contenders[(k+round)%len(w.contenders)]
 				if st := (step{w: w, s: s, c: c}); r.only == nil || r.only.MatchString(st.String()) {
-					st.took = time.Duration((1.3*r.seconds(w) + 0.15) * float64(time.Second))
+					setup := w.setup
+					if r.quick {
+						setup /= 3
+					}
+					st.took = time.Duration((1.25*r.seconds(w) + 0.1 + setup) * float64(time.Second))
 					steps = append(steps, st)
 				}
 			}
