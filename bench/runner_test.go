@@ -4,12 +4,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -76,6 +79,79 @@ func TestEveryContender(t *testing.T) {
 	}
 	if err := r.report.write(t.TempDir(), ""); err != nil {
 		t.Error(err)
+	}
+}
+
+// The generator counts what a server saw that counts for itself, and notices one
+// that answers something else.
+func TestGenerator(t *testing.T) {
+	load := filepath.Join(t.TempDir(), "load")
+	if out, err := exec.CommandContext(t.Context(), "gcc", "-O2", "-pthread", "-o", load, "c/load.c").CombinedOutput(); errors.Is(err, exec.ErrNotFound) {
+		t.Skip("gcc is not installed")
+	} else if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, depth := range []int{1, 16} {
+		for _, garble := range []bool{false, true} {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { ln.Close() })
+			var echoed atomic.Int64 // bytes
+			go func() {
+				for {
+					conn, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					go func() {
+						defer conn.Close()
+						p := make([]byte, 4096)
+						for {
+							n, err := conn.Read(p)
+							if err != nil {
+								return
+							}
+							if echoed.Add(int64(n)) > 64*1000 && garble {
+								p[n-1] ^= 1
+							}
+							if _, err := conn.Write(p[:n]); err != nil {
+								return
+							}
+						}
+					}()
+				}
+			}()
+			const seconds = 0.2
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			p, err := launch(ctx, -1, nil, load, fmt.Sprint("port=", ln.Addr().(*net.TCPAddr).Port), fmt.Sprint("pid=", os.Getpid()),
+				fmt.Sprint("seconds=", seconds), "conns=20", fmt.Sprint("depth=", depth))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, err := p.line()
+			err = p.end(ctx, err)
+			if garble {
+				if err == nil || !strings.Contains(err.Error(), "were not what was sent") {
+					t.Errorf("depth %d: of wrong answers it says %v and %v", depth, err, f)
+				}
+				continue
+			}
+			if err != nil {
+				t.Errorf("depth %d: %v", depth, err)
+				continue
+			}
+			// The server has counted the warm-up, too, a fifth of the time.
+			all := float64(echoed.Load()) / 64
+			if f["events"] > all || f["events"] < all/5 {
+				t.Errorf("depth %d: %g requests counted, %g answered", depth, f["events"], all)
+			}
+			if f["seconds"] < seconds || f["user"]+f["sys"] <= 0 || f["load"] <= 0 || f["p50"] <= 0 || f["p99"] < f["p50"] {
+				t.Errorf("depth %d: %v", depth, f)
+			}
+		}
 	}
 }
 

@@ -1,4 +1,4 @@
-//go:build linux && !386 && !arm && !mips && !mipsle
+//go:build linux && (amd64 || arm64 || loong64)
 
 package main
 
@@ -11,7 +11,7 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// netpoll builds on 64-bit machines only.
+// netpoll does not build on every machine.
 func init() { work["netpoll"] = map[string]func(args){"echo": echoNetpoll} }
 
 func echoNetpoll(a args) {
