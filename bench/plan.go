@@ -190,6 +190,7 @@ func waitShape(name string, procs int, server, load []string, quick bool) shape 
 
 // servers are those of the echo and of the idle connections.
 var servers = []contender{
+	{name: "goselectors stream", program: "go", args: args("stream"), ours: true},
 	{name: "goselectors eventloop", program: "go", args: args("eventloop"), ours: true},
 	{name: "goselectors selector", program: "go", args: args("selector"), ours: true},
 	{name: "Go, bare epoll, raw read and write", program: "go", args: args("epoll-raw")},
@@ -458,8 +459,9 @@ var targets = []target{
 	{"ring", "", "goselectors eventloop", "time", args("C epoll, threaded"), 1.10},
 	{"watched", "", "goselectors poll", "time", args("C poll"), 1.05},
 	{"watched", "", "goselectors select", "time", args("C select"), 1.05},
-	{"echo", "", "goselectors eventloop", "CPU, user+sys", args("Go net", "cloudwego/netpoll"), 1},
-	{"echo", "", "goselectors eventloop", "CPU, user+sys", args("C epoll"), 1.10},
+	{"echo", "", "goselectors stream", "CPU, user+sys", args("Go net", "cloudwego/netpoll"), 1},
+	{"echo", "", "goselectors stream", "CPU, user+sys", args("C epoll"), 1.10},
+	{"idle", "", "goselectors stream", "heap", nil, 400},
 	{"idle", "", "goselectors eventloop", "heap", nil, 120},
 	{"post", "1 producer", "goselectors Post", "time", nil, 60},
 	{"post", "4 producers", "goselectors Post", "time", nil, 100},
