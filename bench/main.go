@@ -128,15 +128,17 @@ func bench(args []string) error {
 	}
 	r.say("looking whether the machine is idle")
 	r.report.Machine = machine(ctx, dir, r.programs, began)
-	others := busy(time.Second)
-	r.report.Machine = append(r.report.Machine, [2]string{"in use by others at the beginning", fmt.Sprintf("%.0f %% of all processors", others*100)})
-	if others > 0.1 {
+	before := used()
+	time.Sleep(time.Second)
+	if others := before.others(); others > 0.1 {
 		r.say("others use %.0f %% of this machine: the figures will not be worth much\n", others*100)
 	}
 	if r.cpus, err = processors(); err != nil {
 		r.report.Missing = append(r.report.Missing, err.Error())
 	}
+	before = used()
 	r.run(ctx)
+	r.report.Machine = append(r.report.Machine, [2]string{"in use by others meanwhile", fmt.Sprintf("%.1f %% of all processors", before.others()*100)})
 	took := time.Since(began).Round(time.Second)
 	r.report.Machine = append(r.report.Machine, [2]string{"took", took.String()})
 	progress.end()

@@ -124,7 +124,7 @@ func (r *report) write(dir, notes string) error {
 	if err := os.MkdirAll(filepath.Join(dir, "plots"), 0o755); err != nil {
 		return err
 	}
-	all, err := json.MarshalIndent(r, "", "\t")
+	all, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}

@@ -273,15 +273,31 @@ func processors() (cpus [2]int, err error) {
 	return cpus, nil
 }
 
-// busy is how much of all processors others use at the moment, over a second.
-func busy(d time.Duration) float64 {
-	total0, idle0 := ticks()
-	time.Sleep(d)
-	total1, idle1 := ticks()
-	if total1 == total0 {
+// A usage is how much of the machine has been used so far, and how much of that
+// by us and our children, in seconds of a processor.
+type usage struct{ all, busy, ours float64 }
+
+func used() (u usage) {
+	total, idle := ticks()
+	const perSecond = 100 // USER_HZ, everywhere
+	u.all, u.busy = total/perSecond, (total-idle)/perSecond
+	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+		var r unix.Rusage
+		if unix.Getrusage(who, &r) == nil {
+			u.ours += time.Duration(r.Utime.Nano() + r.Stime.Nano()).Seconds()
+		}
+	}
+	return u
+}
+
+// others is which part of the machine somebody else has used since then. What
+// the kernel does on nobody's account is in it.
+func (u usage) others() float64 {
+	now := used()
+	if now.all <= u.all {
 		return math.NaN()
 	}
-	return 1 - (idle1-idle0)/(total1-total0)
+	return max(0, ((now.busy-u.busy)-(now.ours-u.ours))/(now.all-u.all))
 }
 
 func ticks() (total, idle float64) {
