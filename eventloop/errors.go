@@ -56,3 +56,13 @@ func (l *Loop) check(op string, isNil bool) error {
 	}
 	return nil
 }
+
+// allows is check for methods that cannot say why they did nothing: WithDebug
+// logs it.
+func (l *Loop) allows(op string) bool {
+	err := l.check(op, false)
+	if errors.Is(err, ErrWrongGoroutine) {
+		l.log.Error(err.Error(), "from", line(caller()))
+	}
+	return err == nil
+}

@@ -357,7 +357,8 @@ func TestWrongGoroutine(t *testing.T) {
 		<-done
 	}
 	hold(t, rule{"refused in debug", func(t *testing.T, k kind) {
-		l := k.loop(t, eventloop.WithDebug(), quiet)
+		s := &sheet{}
+		l := k.loop(t, eventloop.WithDebug(), eventloop.WithLogger(s.logger()))
 		a := readable(t)
 		fine := func(where string) {
 			for what, err := range wrongOf(l, a, func() {}, func(any, selectors.Event) {}) {
@@ -385,6 +386,13 @@ func TestWrongGoroutine(t *testing.T) {
 				}
 				if timer.Stop() || timer.Reset(0) || h.Stop() {
 					t.Error("a handle did something elsewhere")
+				}
+				// They cannot return an error, so it is logged.
+				logged := s.lines()
+				for i, what := range []string{"stop a timer", "reset a timer", "stop a signal handler"} {
+					if len(logged) != 3 || !strings.Contains(logged[i], what) || !strings.Contains(logged[i], "observe_test.go") {
+						t.Errorf("logged: %q, not where somebody tried to %s", logged, what)
+					}
 				}
 				// These are for all.
 				l.Stats()

@@ -65,7 +65,7 @@ func WithLogger(log *slog.Logger) Option { return func(o *options) { o.log = log
 func WithTrace() Option { return func(o *options) { o.trace = true } }
 
 // WithDebug looks for mistakes: a method called from another goroutine than the
-// loop's is [ErrWrongGoroutine], callbacks that take 100 ms (or what
-// WithSlowCallback says) are logged, and so is, at Close, what was still
-// registered. It costs about a microsecond a call.
+// loop's is [ErrWrongGoroutine], or logged where it cannot return an error;
+// callbacks that take 100 ms (or what WithSlowCallback says) are logged, and so
+// is, at Close, what was still registered. It costs about a microsecond a call.
 func WithDebug() Option { return func(o *options) { o.debug = true } }

@@ -67,7 +67,7 @@ func (l *Loop) OnSignal(sig os.Signal, fn func(os.Signal)) (*SignalHandler, erro
 // to stop. It is for the loop's goroutine.
 func (h *SignalHandler) Stop() bool {
 	l := h.loop
-	if l.check("stop a signal handler", false) != nil || h.gone {
+	if !l.allows("stop a signal handler") || h.gone {
 		return false
 	}
 	h.gone = true

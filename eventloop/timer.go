@@ -68,7 +68,7 @@ func later(at, d time.Duration) time.Duration {
 // gone then, and holds nothing. Stopping one that was never started, or was
 // stopped, does nothing.
 func (t *Timer) Stop() bool {
-	if t.loop.check("stop a timer", false) != nil {
+	if !t.loop.allows("stop a timer") {
 		return false
 	}
 	was := t.Active()
@@ -81,7 +81,7 @@ func (t *Timer) Stop() bool {
 // called. One of Every goes on from there. On a loop that is closed it does
 // nothing.
 func (t *Timer) Reset(d time.Duration) bool {
-	if t.loop.check("reset a timer", false) != nil {
+	if !t.loop.allows("reset a timer") {
 		return false
 	}
 	was := t.Active()
