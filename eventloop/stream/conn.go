@@ -132,7 +132,8 @@ func (c *Conn) ask(want selectors.Event) (err error) {
 func (c *Conn) ready(_ any, events selectors.Event) {
 	switch {
 	case events&selectors.EventInvalid != 0:
-		c.end(os.NewSyscallError("poll", errBadFD)) // somebody has closed the descriptor
+		c.end(os.NewSyscallError("poll", errBadFD))
+		c.fd = -1 // somebody has closed it, and its number may be anybody's
 		return
 	case c.dial != nil:
 		c.connected()

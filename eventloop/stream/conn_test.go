@@ -360,6 +360,48 @@ func TestUrgentAfterEnd(t *testing.T) {
 	})
 }
 
+// TestClosedUnderneath: somebody closes the descriptor of a connection. Where
+// the backend sees that, the connection is lost, and does not close the number
+// once more.
+func TestClosedUnderneath(t *testing.T) {
+	eachLab(t, func(l *lab) {
+		invalid := false
+		l.do(func() { invalid = l.Selector().Features()&selectors.FeatureInvalid != 0 })
+		if !invalid {
+			l.Skip("this backend is silent then")
+		}
+		p := newProbe()
+		c, peer := l.pair("tcp", p)
+		high := -1 // a number that nobody else takes at once
+		l.do(func() {
+			fd, err := c.DetachFD()
+			if err == nil {
+				high, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD, 700)
+			}
+			unix.Close(fd)
+			if err == nil {
+				c, err = stream.Wrap(l.Loop, high, p)
+			}
+			if err != nil {
+				l.Error(err)
+			}
+		})
+		p.expect(l, "made")
+		next := -1
+		l.do(func() {
+			p.lost = func(*stream.Conn, error) { next, _ = unix.FcntlInt(0, unix.F_DUPFD, high) }
+			unix.Close(high)
+		})
+		p.expect(l, "lost by error")
+		oneOf(l, p.err, unix.EBADF)
+		l.eventually("let go of", func() bool { return c.FD() == -1 && l.Selector().Len() == 1 })
+		if err := unix.Close(next); err != nil || next != high {
+			l.Errorf("the next owner of number %d has %d: %v", high, next, err)
+		}
+		peer.Close()
+	})
+}
+
 func TestPauseReading(t *testing.T) {
 	eachNetwork(t, func(l *lab, network string) {
 		p := newProbe()

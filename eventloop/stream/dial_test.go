@@ -48,6 +48,33 @@ func TestDial(t *testing.T) {
 	})
 }
 
+func TestIPv6(t *testing.T) {
+	eachLab(t, func(l *lab) {
+		var ln *stream.Listener
+		var err error
+		l.do(func() {
+			ln, err = stream.Listen(l.Loop, "tcp6", "[::1]:0", func() stream.Handler { return echo{} }, stream.WithIdleTimeout(time.Minute))
+		})
+		if err != nil {
+			l.Skip("no IPv6: ", err)
+		}
+		p := newProbe()
+		c := l.dial(context.Background(), "tcp", ln.Addr().String(), p)
+		l.do(func() { c.SetIdleTimeout(time.Minute); c.Write([]byte("hel")) })
+		p.expect(l, "made", "data hel")
+		l.do(func() {
+			if c.RemoteAddr().String() != ln.Addr().String() {
+				l.Errorf("remote %v, want %v", c.RemoteAddr(), ln.Addr())
+			}
+			c.SetIdleTimeout(time.Minute)
+			c.Writev([]byte("l"), nil, []byte("o"))
+		})
+		p.expect(l, "data lo")
+		l.do(func() { c.Close(); ln.Close() })
+		l.eventually("all gone", func() bool { return ln.Len() == 0 })
+	})
+}
+
 // TestDialName: names and services go through the resolver, which fails for
 // some.
 func TestDialName(t *testing.T) {

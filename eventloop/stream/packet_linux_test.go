@@ -1,0 +1,67 @@
+package stream_test
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"goselectors/eventloop/stream"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestPacketRefused: with IP_RECVERR the kernel tells what became of datagrams
+// that were sent. The socket goes on.
+func TestPacketRefused(t *testing.T) {
+	gone, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	nobody := gone.LocalAddr().(*net.UDPAddr).AddrPort()
+	eachLab(t, func(l *lab) {
+		a := answerer{make(chan error, 100)}
+		var c *stream.PacketConn
+		var err error
+		l.do(func() {
+			if c, err = stream.ListenPacket(l.Loop, "udp4", "127.0.0.1:0", a); err == nil {
+				err = unix.SetsockoptInt(c.FD(), unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+			}
+			if err == nil {
+				_, err = c.WriteTo([]byte("anybody there?"), nobody)
+			}
+		})
+		if err != nil {
+			l.Fatal(err)
+		}
+		select {
+		case err := <-a.errs:
+			if !errors.Is(err, unix.ECONNREFUSED) {
+				l.Error(err)
+			}
+		case <-time.After(patience):
+			l.Fatal("not told")
+		}
+		conn, err := net.Dial("udp4", c.LocalAddr().String())
+		if err != nil {
+			l.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(patience))
+		write(l, conn, "still there?")
+		if n, err := conn.Read(make([]byte, 100)); n != len("re: still there?") || err != nil {
+			l.Error(n, err)
+		}
+		l.do(func() {
+			if c.Loop() != l.Loop {
+				l.Error("another loop")
+			}
+			if _, err := c.WriteTo([]byte("x"), netip.MustParseAddrPort("[::1]:1")); !errors.Is(err, unix.EAFNOSUPPORT) {
+				l.Errorf("to IPv6: %v", err)
+			}
+			c.Close()
+		})
+	})
+}
