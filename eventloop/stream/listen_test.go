@@ -253,7 +253,7 @@ func starve(backend string) error {
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
 		fds = append(fds, fd)
 	}
-	limit.Cur = uint64(slices.Max(fds) + 4) // lower ones are all taken: three get in
+	assign(&limit.Cur, slices.Max(fds)+4) // lower ones are all taken: three get in
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return err
 	}
@@ -293,6 +293,9 @@ func starve(backend string) error {
 	}
 	return nil
 }
+
+// assign is for fields whose type differs between systems.
+func assign[T int64 | uint64](to *T, n int) { *to = T(n) }
 
 // TestReusedNumbers: a connection goes and another gets its number in the same
 // turn; what was ready of the one is not taken for news of the other.

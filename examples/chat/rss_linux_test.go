@@ -6,4 +6,4 @@ import (
 )
 
 // maxRSS is how much memory a process took, in KiB.
-func maxRSS(s *os.ProcessState) int64 { return s.SysUsage().(*syscall.Rusage).Maxrss }
+func maxRSS(s *os.ProcessState) int64 { return int64(s.SysUsage().(*syscall.Rusage).Maxrss) }
