@@ -40,7 +40,7 @@ func start(t *testing.T, backend string) (addr string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 6*patience)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, exe, "-addr", "127.0.0.1:0")
-	cmd.Env = append(os.Environ(), asChat+"=1", selectors.BackendEnv+"="+backend)
+	cmd.Env = append(os.Environ(), asChat+"=1", selectors.BackendEnv+"="+backend, "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {

@@ -43,7 +43,7 @@ type site struct {
 
 func start(t *testing.T, backend string) *site {
 	t.Helper()
-	s := &site{dir: t.TempDir(), big: make([]byte, 5<<20+12345)}
+	s := &site{dir: t.TempDir(), big: make([]byte, 1<<20+12345)}
 	rand.NewChaCha8([32]byte{1}).Read(s.big)
 	for name, data := range map[string][]byte{"hello.txt": []byte("hello, world\n"), "empty": nil, "big.bin": s.big, "sub/a b.html": []byte("<p>deep</p>")} {
 		path := filepath.Join(s.dir, name)
@@ -60,7 +60,7 @@ func start(t *testing.T, backend string) *site {
 	ctx, cancel := context.WithTimeout(context.Background(), 6*patience)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, exe, "-addr", "127.0.0.1:0", "-dir", s.dir, "-loops", "2")
-	cmd.Env = append(os.Environ(), asHTTPD+"=1", selectors.BackendEnv+"="+backend)
+	cmd.Env = append(os.Environ(), asHTTPD+"=1", selectors.BackendEnv+"="+backend, "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {

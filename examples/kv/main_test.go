@@ -41,7 +41,7 @@ func start(t *testing.T, backend string) (port string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 6*patience)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, exe, "-addr", "127.0.0.1:0")
-	cmd.Env = append(os.Environ(), asKV+"=1", selectors.BackendEnv+"="+backend)
+	cmd.Env = append(os.Environ(), asKV+"=1", selectors.BackendEnv+"="+backend, "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -259,7 +259,7 @@ func TestRedisCLI(t *testing.T) {
 func TestRedisBenchmark(t *testing.T) {
 	each(t, func(t *testing.T, port string) {
 		for _, pipeline := range []string{"1", "16"} {
-			out := tool(t, "redis-benchmark", "-p", port, "-c", "50", "-n", "20000", "-P", pipeline, "-t", "ping,set,get,incr", "-q")
+			out := tool(t, "redis-benchmark", "-p", port, "-c", "50", "-n", "10000", "-P", pipeline, "-t", "ping,set,get,incr", "-q")
 			for _, test := range []string{"PING_INLINE", "PING_MBULK", "SET", "GET", "INCR"} {
 				if !strings.Contains(out, test+": ") {
 					t.Errorf("no result of %s in %q", test, out)
