@@ -246,6 +246,9 @@ var workloads = []workload{
 			{name: "libevent", program: "libevent"},
 			{name: "libev", program: "libev"},
 			{name: "libuv", program: "libuv"},
+			{name: "libevent, threaded", program: "libevent", args: args("threaded=1")},
+			{name: "libev, threaded", program: "libev", args: args("threaded=1")},
+			{name: "libuv, threaded", program: "libuv", args: args("threaded=1")},
 			{name: "Python selectors", program: "python", args: args("selectors")},
 			{name: "asyncio", program: "python", args: args("asyncio")},
 		},
@@ -456,6 +459,7 @@ type target struct {
 
 var targets = []target{
 	{"ring", "", "goselectors eventloop", "time", args("libevent", "libev", "libuv"), 1},
+	{"ring", "", "goselectors eventloop", "time", args("libevent, threaded", "libev, threaded", "libuv, threaded"), 1},
 	{"ring", "", "goselectors eventloop", "time", args("C epoll, threaded"), 1.10},
 	{"watched", "", "goselectors poll", "time", args("C poll"), 1.05},
 	{"watched", "", "goselectors select", "time", args("C select"), 1.05},
