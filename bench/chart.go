@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image/color"
 	"math"
+	"slices"
 	"strconv"
 
 	"gonum.org/v1/plot"
@@ -22,11 +23,11 @@ import (
 var colors = []color.Color{
 	color.RGBA{0x00, 0x72, 0xb2, 0xff}, color.RGBA{0xd5, 0x5e, 0x00, 0xff}, color.RGBA{0x00, 0x9e, 0x73, 0xff},
 	color.RGBA{0xcc, 0x79, 0xa7, 0xff}, color.RGBA{0x56, 0xb4, 0xe9, 0xff}, color.RGBA{0xe6, 0x9f, 0x00, 0xff},
-	color.RGBA{0x44, 0x44, 0x44, 0xff},
+	color.RGBA{0x44, 0x44, 0x44, 0xff}, color.RGBA{0xb0, 0x20, 0x20, 0xff},
 }
 
 var (
-	glyphs = []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}, draw.RingGlyph{}, draw.SquareGlyph{}, draw.TriangleGlyph{}, draw.CrossGlyph{}}
+	glyphs = []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}, draw.RingGlyph{}, draw.SquareGlyph{}, draw.TriangleGlyph{}, draw.CrossGlyph{}, draw.PlusGlyph{}}
 	dashes = [][]vg.Length{nil, {7, 4}, {2, 3}}
 )
 
@@ -39,6 +40,7 @@ type line struct {
 // draw makes a workload's chart, or none if there is nothing to draw.
 func (r *report) draw(w *workload) ([]byte, error) {
 	shapes, contenders := r.measured(w)
+	contenders = slices.DeleteFunc(contenders, func(c *contender) bool { return c.aside })
 	if len(shapes) == 0 || w.chart == "" {
 		return nil, nil
 	}
@@ -202,7 +204,7 @@ func widen(a *plot.Axis) {
 
 // render puts the legend beside the plot, where it covers nothing.
 func render(p *plot.Plot, legend *plot.Legend, height vg.Length) ([]byte, error) {
-	const width, beside = 9 * vg.Inch, 1.9 * vg.Inch
+	const width, beside = 9.3 * vg.Inch, 2.1 * vg.Inch
 	canvas := vgsvg.New(width, height)
 	all := draw.New(canvas)
 	p.BackgroundColor = nil

@@ -35,6 +35,7 @@ type contender struct {
 	args    []string
 	ours    bool
 	bound   bool   // no rival: it does not do all of the work
+	aside   bool   // not in the chart, whose scale it would spoil
 	most    int    // descriptors that it can have, if there is a limit
 	floor   string // by name: what it is compared with; by default the workload's
 	env     []string
@@ -230,8 +231,8 @@ var workloads = []workload{
 		contenders: []contender{
 			{name: "goselectors eventloop", program: "go", args: args("eventloop"), ours: true},
 			{name: "goselectors eventloop, TryRead", program: "go", args: args("eventloop", "calls=try"), ours: true},
-			{name: "goselectors eventloop, poll", program: "go", args: args("eventloop", "backend=poll"), ours: true, floor: "C poll, threaded"},
-			{name: "goselectors eventloop, select", program: "go", args: args("eventloop", "backend=select"), ours: true, floor: "C select, threaded"},
+			{name: "goselectors eventloop, poll", program: "go", args: args("eventloop", "backend=poll"), ours: true, floor: "C poll, threaded", aside: true},
+			{name: "goselectors eventloop, select", program: "go", args: args("eventloop", "backend=select"), ours: true, floor: "C select, threaded", aside: true},
 			{name: "goselectors selector", program: "go", args: args("selector"), ours: true},
 			{name: "Go, bare epoll, raw read and write", program: "go", args: args("epoll-raw")},
 			{name: "Go, bare epoll", program: "go", args: args("epoll-unix")},
@@ -239,10 +240,10 @@ var workloads = []workload{
 			{name: "C, no waiting, threaded", program: "bare", args: args("backend=none", "threaded=1"), bound: true},
 			{name: "C epoll", program: "bare"},
 			{name: "C epoll, threaded", program: "bare", args: args("threaded=1")},
-			{name: "C poll", program: "bare", args: args("backend=poll")},
-			{name: "C poll, threaded", program: "bare", args: args("backend=poll", "threaded=1")},
-			{name: "C select", program: "bare", args: args("backend=select")},
-			{name: "C select, threaded", program: "bare", args: args("backend=select", "threaded=1")},
+			{name: "C poll", program: "bare", args: args("backend=poll"), aside: true},
+			{name: "C poll, threaded", program: "bare", args: args("backend=poll", "threaded=1"), aside: true},
+			{name: "C select", program: "bare", args: args("backend=select"), aside: true},
+			{name: "C select, threaded", program: "bare", args: args("backend=select", "threaded=1"), aside: true},
 			{name: "libevent", program: "libevent"},
 			{name: "libev", program: "libev"},
 			{name: "libuv", program: "libuv"},
