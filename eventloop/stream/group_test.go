@@ -302,3 +302,36 @@ func TestShutdownWhileTheyCome(t *testing.T) {
 	settles(t, "descriptors", files+2, func() int { return descriptors(t) })
 	settles(t, "goroutines", routines, runtime.NumGoroutine)
 }
+
+// TestShutdownAcceptsWhoWaits: whoever was connected by the kernel before
+// Shutdown is not turned away, however many they are.
+func TestShutdownAcceptsWhoWaits(t *testing.T) {
+	eachGroup(t, func(t *testing.T, g *stream.Group, network, address string) {
+		addr, err := g.Listen(network, address, func() stream.Handler {
+			p := newProbe()
+			p.made = func(c *stream.Conn) { c.Write([]byte("welcome")) }
+			return p
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		busy := make(chan struct{})
+		for _, loop := range g.Loops() {
+			loop.Post(func() { <-busy })
+		}
+		conns := dialAll(t, addr, 500) // more than all loops take in a turn
+		ended := make(chan error, 1)
+		go func() { ended <- shutdown(t, g, patience) }()
+		time.Sleep(moment)
+		close(busy)
+		for _, conn := range conns {
+			if got := readAll(t, conn); string(got) != "welcome" {
+				t.Fatalf("read %q", got)
+			}
+			conn.Close()
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
