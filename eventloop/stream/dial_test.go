@@ -452,3 +452,56 @@ func TestWrap(t *testing.T) {
 		l.eventually("nothing registered", func() bool { return l.Selector().Len() == 0 })
 	})
 }
+
+// TestDialCycles: hundreds of dials that come to all kinds of ends leave
+// nothing behind.
+func TestDialCycles(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	eachLab(t, func(l *lab) {
+		ln := l.listen("tcp", func() stream.Handler { return echo{} })
+		_, port, _ := net.SplitHostPort(ln.Addr().String())
+		files := descriptors(l)
+		const rounds = 100
+		lost := make(chan struct{}, 5*rounds)
+		for i := range rounds {
+			ctx, cancel := context.WithCancel(context.Background())
+			l.do(func() {
+				for j, address := range []string{ln.Addr().String(), ln.Addr().String(), "localhost:" + port, "localhost:" + port, free.Addr().String()} {
+					p := newProbe()
+					p.lost = func(*stream.Conn, error) { lost <- struct{}{} }
+					if j%2 == 0 {
+						p.made = func(c *stream.Conn) { c.Write([]byte("x")); c.CloseWrite() }
+					} else {
+						p.made = (*stream.Conn).Abort
+					}
+					c, err := stream.Dial(ctx, l.Loop, "tcp", address, p)
+					if err != nil {
+						l.Error(err)
+						return
+					}
+					if (i+j)%7 == 0 {
+						c.Abort()
+					}
+				}
+			})
+			if i%2 == 0 {
+				cancel()
+			} else {
+				l.Cleanup(cancel)
+			}
+		}
+		for range 5 * rounds {
+			select {
+			case <-lost:
+			case <-time.After(patience):
+				l.Fatal("some are never lost")
+			}
+		}
+		l.eventually("all are gone", func() bool { return ln.Len() == 0 && l.Selector().Len() == 1 })
+		settles(l, "descriptors", files+2, func() int { return descriptors(l) })
+	})
+}
