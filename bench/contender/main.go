@@ -28,6 +28,7 @@ var work = map[string]map[string]func(args){
 	"goroutines": {"ring": ringGoroutines, "echo": echoNet, "idlers": idleGoroutines},
 	"channel":    {"wake": wakeChannel},
 	"afterfunc":  {"timers": timersAfterFunc},
+	"net/http":   {"http": serveHTTP}, // for servers.sh
 }
 
 func main() {

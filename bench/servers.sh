@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # examples/kv beside redis-server under redis-benchmark, examples/httpd beside
-# net/http under wrk; servers on processor 0, clients on processor 1, in turns.
+# net/http under wrk; servers on processor 0, clients on processor 1, in turns:
+# servers.sh [rounds [seconds of wrk [requests of redis-benchmark]]].
 set -euo pipefail
-cd "$(dirname "$0")/../../.."
+cd "$(dirname "$0")/.."
 rounds=${1:-3}
 seconds=${2:-3}
 requests=${3:-500000}
@@ -10,7 +11,7 @@ dir=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$dir"' EXIT
 go build -o "$dir/kv" ./examples/kv
 go build -o "$dir/httpd" ./examples/httpd
-(cd eventloop/stream/bench && GOWORK=off go build -o "$dir/bench" .)
+go build -C bench -o "$dir/contender" ./contender
 mkdir "$dir/www"
 echo "hello, world" >"$dir/www/hello.txt"
 
@@ -18,7 +19,7 @@ export GOMAXPROCS=1
 taskset -c 0 "$dir/kv" -addr 127.0.0.1:16380 >/dev/null &
 taskset -c 0 redis-server --port 16379 --save '' --appendonly no >/dev/null &
 taskset -c 0 "$dir/httpd" -addr 127.0.0.1:18080 -dir "$dir/www" -loops 1 >/dev/null &
-BENCH_DIR=$dir/www taskset -c 0 "$dir/bench" -serve http >"$dir/port" &
+taskset -c 0 "$dir/contender" net/http http dir="$dir/www" >"$dir/port" &
 sleep 1
 
 for round in $(seq "$rounds"); do
