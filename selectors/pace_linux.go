@@ -47,8 +47,8 @@ const (
 	brief    = 40 * time.Microsecond // shorter sleeps are better blocked through
 	stay     = 255                   // sleeps for which blocking goes on after a brief one
 	maxMean  = time.Millisecond
-	maxTrial = time.Millisecond       // what a park may starve while it is only a trial
-	starved  = 32 * time.Millisecond  // and what it would have taken then
+	maxTrial = time.Millisecond       // when a park that is only a trial is looked after first
+	starved  = 32 * time.Millisecond  // and last; and what it would have taken then
 	short    = 150 * time.Microsecond // longer sleeps are better parked, unless they starve
 	maxBlock = 20 * time.Millisecond  // what has not come by then is worth a park
 	minSpan  = 8                      // sleeps between two trials, to begin with
@@ -190,11 +190,7 @@ func (b *epoll) adapt(timeout time.Duration) (n int, err error) {
 			n = 0 // it has been long enough
 		}
 	} else if b.trial {
-		// The runtime serves its timers more promptly than its poller. What we
-		// find then has been waiting for us; and if even the timer is not
-		// served, all the more so.
-		n, late, err = b.park(timeout, maxTrial)
-		late = late && b.foreign() || now()-begin > 2*maxTrial
+		n, late, err = b.parkToSee(timeout)
 	}
 	if n == 0 && err == nil && b.core.wakes.Load() == 0 {
 		if timeout > 0 {
@@ -210,6 +206,30 @@ func (b *epoll) adapt(timeout time.Duration) (n int, err error) {
 		b.tried(w, end-begin, end)
 	}
 	return n, err
+}
+
+// parkToSee is a park, but for the first 63 ms, that finds out whether it lasts
+// longer than it has to. The runtime serves its timers more promptly than its
+// poller: what is there when a timer ends the park has been waiting for us; and
+// if even the timer is late, all the more so. What comes may come late itself,
+// so there are several looks, each after twice as long.
+func (b *epoll) parkToSee(timeout time.Duration) (n int, late bool, err error) {
+	end := now() + timeout
+	for bound := maxTrial; bound <= starved; bound *= 2 {
+		begin := now()
+		if timeout >= 0 {
+			if timeout = end - begin; timeout <= 0 {
+				break
+			}
+		}
+		var timer bool
+		n, timer, err = b.park(timeout, bound)
+		late = timer && b.foreign() || now()-begin > bound+maxTrial
+		if n != 0 || late || !timer || err != nil {
+			break
+		}
+	}
+	return n, late, err
 }
 
 // rate draws the conclusions from a sleep. If our own timer or waker ended it,
