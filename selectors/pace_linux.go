@@ -30,7 +30,8 @@ type pace struct {
 	own    bool             // the last sleep ended by our own timer or waker, in time
 	hungry bool             // when last tried, a parked sleep lasted longer than it had to
 	trial  bool             // this sleep is a trial
-	again  int              // so many sleeps more are blocked, whatever comes
+	again  int              // so many sleeps more are blocked
+	fast   bool             // there has been a brief one among them
 	since  int              // sleeps since the last trial,
 	span   int              // how many there have to be before the next one,
 	next   time.Duration    // and the time that has to come
@@ -107,7 +108,7 @@ func (p *pace) choose(at time.Duration) way {
 // turns it takes hundreds until the kernel has them on one processor, with
 // sleeps of 5 µs instead of 50.
 func (p *pace) tryBlocking() way {
-	p.trial = true
+	p.trial, p.fast = true, false
 	switch park := p.usual[byParking]; {
 	case park < logOf(3*brief):
 		p.again = stay
@@ -124,7 +125,7 @@ func (p *pace) learn(w way, d time.Duration) {
 		p.known[w], p.usual[w], p.mean[w] = true, x, min(d, maxMean)
 	}
 	if w == byBlocking && d < brief {
-		p.again = max(p.again, stay)
+		p.again, p.fast = max(p.again, stay), true
 	}
 	weight := 4
 	if p.trial && w == byParking { // there are few of them
@@ -141,7 +142,7 @@ func (p *pace) tried(w way, d, at time.Duration) {
 	p.next = max(p.next, at) + share*d
 	if w == byBlocking { // it was not the blocking if it was that long
 		p.next = min(p.next, at+maxSince)
-		if p.known[byParking] && p.usual[byBlocking] > p.usual[byParking]+some {
+		if !p.fast && p.known[byParking] && p.usual[byBlocking] > p.usual[byParking]+some {
 			p.again = 0 // bad enough
 		}
 	}
