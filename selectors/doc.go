@@ -133,41 +133,44 @@
 // itself and peers that answer within microseconds, or that holds
 // runtime.LockOSThread, where parking costs a thread switch.
 //
-// Medians of three rounds of 200 ms, all from one run, on a virtual machine with
-// two processors, Linux 6.18, Go 1.26; P is GOMAXPROCS. "armed" always parks,
+// Medians of three rounds of 300 ms, or more in rows that starve, all from one
+// run, on a virtual machine with two processors, Linux 6.18, Go 1.26; P is GOMAXPROCS. "armed" always parks,
 // "nested" does so with the gate left open. Figures of a row move by a third
 // and more between runs; to see your own:
 // go test -v -run TestWaitTable ./selectors -wait.table
 //
 //	                                            adaptive  blocking     armed    nested
-//	ring of 100 pipes, ns an event         P=1      1201      1208      1218      1210
-//	                                       P=2       989      1023       920       978
-//	ping-pong with a process, µs a round   P=1      24.4      15.1      78.8      81.3
-//	                                       P=2      24.4      25.5      54.3      38.1
-//	the same, CPU µs a round               P=1      12.4      8.49      23.3      33.1
-//	                                       P=2      12.0      11.6      17.4      18.2
-//	peer pauses 50 µs, CPU µs a round      P=1      21.4      32.7      6.99      7.21
-//	                                       P=2      20.7      22.3      10.8      16.9
-//	peer pauses 1 ms, CPU µs a round       P=1      15.9      89.0      16.0      18.6
-//	                                       P=2      23.8      96.5      15.5      20.5
-//	beside 4 channel pairs, rounds/s       P=1       551      1721      2.82      3.63
-//	                                       P=2     38017     53392      21.9      2036
-//	beside 1 CPU hog, rounds/s             P=1     32496     39945      49.3      49.4
-//	beside 2 CPU hogs, rounds/s            P=2     78094     88175      49.5     13512
-//	beside 1 CPU hog, wake-up p50, µs      P=1      10.4      8.65     18162     18174
-//	                                       P=2      10.7      10.5      9.59      11.4
-//	beside bursts of exchanges, rounds/s   P=1     66413     74087     14039     13785
-//	                                       P=2     61688     78033     34415     30743
-//	Wake and an answer, µs a round         P=1      2.25       119      1.91      1.33
-//	                                       P=2      8.11      57.3      2.16      1.60
-//	sleeps of 10 ms, CPU ms a second       P=1      6.00      8.02      3.79      4.53
-//	                                       P=2      12.5      10.8      4.61      5.29
-//	threads for 100 idle selectors         P=2      4.00       100      1.00      1.00
+//	ring of 100 pipes, ns an event         P=1      1165      1100       925       872
+//	                                       P=2       924       907       927       896
+//	ping-pong with a process, µs a round   P=1      16.7      18.9      79.4      87.7
+//	                                       P=2      26.8      23.5      85.9      76.8
+//	the same, CPU µs a round               P=1      8.03      10.4      35.6      36.6
+//	                                       P=2      11.5      10.9      36.2      32.0
+//	peer pauses 50 µs, CPU µs a round      P=1      10.8      25.9      8.96      7.28
+//	                                       P=2      12.0      17.0      12.4      9.83
+//	peer pauses 1 ms, CPU µs a round       P=1      21.6       113      22.0      19.5
+//	                                       P=2      20.8      97.0      21.7      21.1
+//	beside 4 channel pairs, rounds/s       P=1       772      1907      4.86      6.42
+//	                                       P=2     38259     34369      3814      3872
+//	beside 1 CPU hog, rounds/s             P=1     24433     24067      49.1      49.0
+//	                                       P=2    141605    143830    122183    131075
+//	beside 2 CPU hogs, rounds/s            P=1     11507     15039      25.1      25.1
+//	                                       P=2     81063     79857     19850     20407
+//	beside 1 CPU hog, wake-up p50, µs      P=1      24.0      22.5     18183     18184
+//	                                       P=2      27.5      31.9      22.6      18.3
+//	beside bursts of exchanges, rounds/s   P=1     56429     59936     12913     13023
+//	                                       P=2     61449     57058     30522     28598
+//	Wake and an answer, µs a round         P=1      1.83       127      2.19      1.46
+//	                                       P=2      2.61      54.1      2.29      1.68
+//	sleeps of 10 ms, CPU ms a second       P=1      8.07      13.8      6.29      6.19
+//	                                       P=2      8.93      13.6      7.94      8.87
+//	threads for 100 idle selectors         P=2      3.00       100      0.00      1.00
 //
-// The adaptive wait does not starve as parking does, but it is not the best of
-// every row. It needs some tens of sleeps to learn, which short measurements
-// show (beside channel pairs with P=1 most of all). Its choice is unsteady
-// where sleeps last about as long as the threshold between the two ways. And in
-// wake-ups within the process and in sleeps of 10 ms, both with P=2, it costs
-// two to five times the best.
+// The adaptive wait neither starves as parking does nor pays for long sleeps as
+// blocking does, and in most rows it is within a third of the best. Where it has
+// to find out first it is not: its first sleeps beside channel pairs with P=1
+// last 40 ms and more, and a short measurement there gives anything from 0.4 to
+// 3.5 times what blocking does. Where a peer pauses for about as long as the
+// threshold between the two ways, its choice is unsteady. And a wake-up within
+// the process takes a system call more than with the gate open.
 package selectors
