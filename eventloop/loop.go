@@ -274,7 +274,6 @@ func drain[T any](l *Loop, q *queue[T], run func(*Loop, T)) {
 }
 
 func (q *queue[T]) empty() {
-	const many = 1 << 16
 	if cap(q.items) > many && len(q.items) < many/8 {
 		q.items = nil // that was a burst
 	}

@@ -124,7 +124,13 @@ type timers struct {
 	owner []*Timer // by slot
 	free  []int32  // slots
 	order uint32   // of the last start
+
+	holes []int32 // used by expire alone
+	top   []node
 }
+
+// many is what is worth giving back when it is no longer needed.
+const many = 1 << 16
 
 // A node is a number of 128 bits: the deadline, the order, the slot. So two are
 // compared without a branch that the processor would guess wrong half the time.
@@ -201,7 +207,6 @@ func (h *timers) stop(t *Timer) {
 func (h *timers) release(slot int32) {
 	h.owner[slot] = nil
 	h.free = append(h.free, slot)
-	const many = 1 << 16
 	if len(h.owner) > many && len(h.heap) < len(h.owner)/8 && len(h.heap)+len(h.free) == len(h.owner) {
 		h.shrink() // those were a great many
 	}
@@ -228,13 +233,94 @@ func (h *timers) shrink() {
 
 // expire moves the timers whose time has come to due, in order.
 func (h *timers) expire(now time.Duration, due []int32) []int32 {
-	for len(h.heap) > 0 && h.heap[0].when() <= now {
+	const few = 256
+	for range few {
+		if len(h.heap) == 0 || h.heap[0].when() > now {
+			return due
+		}
 		slot := h.heap[0].slot()
 		h.remove(0)
 		h.pos[slot] = pending
 		due = append(due, slot)
 	}
+	return h.expireMany(now, due)
+}
+
+// expireMany does what expire does. A pop from a large heap waits for memory on
+// every level, so those that are due are not popped but gathered: they are the
+// top of the heap, a tree that is sorted on its own, and the holes that it
+// leaves are filled from the last one up, as a heap is made.
+func (h *timers) expireMany(now time.Duration, due []int32) []int32 {
+	if len(h.heap) == 0 || h.heap[0].when() > now {
+		return due
+	}
+	h.holes = append(h.holes[:0], 0)
+	for next := 0; next < len(h.holes); next++ {
+		child := 4*int(h.holes[next]) + 1
+		for c := child; c < min(child+4, len(h.heap)); c++ {
+			if h.heap[c].when() <= now {
+				h.holes = append(h.holes, int32(c))
+			}
+		}
+	}
+	h.top = slices.Grow(h.top[:0], 2*len(h.holes))
+	for _, i := range h.holes {
+		h.top = append(h.top, h.heap[i])
+	}
+	for _, n := range sorted(h.top) {
+		h.pos[n.slot()] = pending
+		due = append(due, n.slot())
+	}
+	for _, i := range slices.Backward(h.holes) {
+		last := len(h.heap) - 1
+		n := h.heap[last]
+		h.heap = h.heap[:last]
+		if int(i) < last { // then n is not due: there is no hole behind this one
+			h.down(int(i), n)
+		}
+	}
+	if len(h.holes) > many {
+		h.holes, h.top = nil, nil
+	}
 	return due
+}
+
+// sorted puts nodes in order, and may use as much room behind them as they take:
+// first by deadline, eleven bits at a time, then those of one deadline by their
+// order.
+func sorted(nodes []node) []node {
+	first, last := nodes[0].hi, nodes[0].hi
+	for _, n := range nodes {
+		first, last = min(first, n.hi), max(last, n.hi)
+	}
+	to := nodes[len(nodes) : 2*len(nodes)]
+	const digit = 11
+	for shift := 0; (last-first)>>shift != 0; shift += digit {
+		var place [1 << digit]int32
+		for _, n := range nodes {
+			place[(n.hi-first)>>shift%(1<<digit)]++
+		}
+		at := int32(0)
+		for i, n := range place {
+			place[i] = at
+			at += n
+		}
+		for _, n := range nodes {
+			i := &place[(n.hi-first)>>shift%(1<<digit)]
+			to[*i] = n
+			*i++
+		}
+		nodes, to = to, nodes
+	}
+	for i := 0; i < len(nodes); {
+		same := i + 1
+		for same < len(nodes) && nodes[same].hi == nodes[i].hi {
+			same++
+		}
+		slices.SortFunc(nodes[i:same], func(n, m node) int { return cmp.Compare(n.lo, m.lo) })
+		i = same
+	}
+	return nodes
 }
 
 // take is the timer of a slot that was due, if it still is.

@@ -253,13 +253,51 @@ func TestTimersGiveBackTheirRoom(t *testing.T) {
 			if err := m.compare(); err != nil {
 				t.Fatal(err)
 			}
-			if cap(m.heap) > small || cap(m.owner) > small || cap(m.pos) > small || cap(m.free) > small {
-				t.Errorf("room for %d in the heap, %d slots and %d free ones remains", cap(m.heap), cap(m.owner), cap(m.free))
+			if cap(m.heap) > small || cap(m.owner) > small || cap(m.pos) > small || cap(m.free) > small || cap(m.holes) > small || cap(m.top) > small {
+				t.Errorf("room for %d in the heap, %d slots, %d free ones and %d that are due remains", cap(m.heap), cap(m.owner), cap(m.free), cap(m.top))
 			}
 			if err := m.pass(time.Hour); err != nil || len(m.due) == 0 && standing > 0 {
 				t.Errorf("%d of those that stayed are due: %v", len(m.due), err)
 			}
 		})
+	}
+}
+
+// Many that are due at once, of all or of a part of the heap, some with deadlines
+// as far apart as there can be.
+func TestManyTimersAreDue(t *testing.T) {
+	for _, n := range []int{256, 257, 258, 300, 1000, 20_000} {
+		for name, when := range map[string]func(r *rand.Rand) time.Duration{
+			"one deadline":   func(*rand.Rand) time.Duration { return 5 },
+			"two":            func(r *rand.Rand) time.Duration { return time.Duration(r.IntN(2)) },
+			"half are later": func(r *rand.Rand) time.Duration { return time.Duration(r.IntN(20)) },
+			"two seconds":    func(r *rand.Rand) time.Duration { return time.Duration(r.IntN(2e9)) - 1e9 },
+			"all there are":  func(r *rand.Rand) time.Duration { return time.Duration(r.Uint64()) },
+		} {
+			t.Run(fmt.Sprintf("%d, %s", n, name), func(t *testing.T) {
+				r := rand.New(rand.NewPCG(uint64(n), 3))
+				m := newHeapModel(n)
+				for i := range m.all {
+					m.begin(i, when(r))
+				}
+				for _, d := range []time.Duration{10, math.MaxInt64 - 10} {
+					if err := m.pass(d); err != nil {
+						t.Fatal(err)
+					}
+					if err := m.compare(); err != nil {
+						t.Fatal(err)
+					}
+					for len(m.due) > 0 {
+						if err := m.take(); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				if err := m.compare(); err != nil || len(m.heap) > 0 {
+					t.Errorf("%d timers remain: %v", len(m.heap), err)
+				}
+			})
+		}
 	}
 }
 
