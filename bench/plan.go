@@ -13,12 +13,14 @@ type program struct {
 	name    string
 	source  string   // C: in c/; Go: the package
 	lib     string   // C: what it is linked with, -l
+	tags    string   // Go: what it is built with, -tags
 	needs   string   // what to install where it is missing
 	command []string // an interpreter and its script, in place of a build
 }
 
 var programs = []program{
 	{name: "go", source: "./contender"},
+	{name: "gnet", source: "./contender", tags: "gnet"},
 	{name: "bare", source: "bare.c", needs: "gcc"},
 	{name: "load", source: "load.c", needs: "gcc"},
 	{name: "libevent", source: "libevent.c", lib: "event", needs: "gcc and libevent-dev"},
@@ -198,6 +200,9 @@ var servers = []contender{
 	{name: "Go, bare epoll", program: "go", args: args("epoll-unix")},
 	{name: "Go net", program: "go", args: args("goroutines")},
 	{name: "cloudwego/netpoll", program: "go", args: args("netpoll")},
+	{name: "gnet", program: "gnet", args: args("gnet")},
+	{name: "nbio", program: "go", args: args("nbio")},
+	{name: "evio", program: "go", args: args("evio")},
 	{name: "C epoll", program: "bare"},
 	{name: "C epoll, threaded", program: "bare", args: args("threaded=1")},
 	{name: "libevent", program: "libevent"},
@@ -464,7 +469,7 @@ var targets = []target{
 	{"ring", "", "goselectors eventloop", "time", args("C epoll, threaded"), 1.10},
 	{"watched", "", "goselectors poll", "time", args("C poll"), 1.05},
 	{"watched", "", "goselectors select", "time", args("C select"), 1.05},
-	{"echo", "", "goselectors stream", "CPU, user+sys", args("Go net", "cloudwego/netpoll"), 1},
+	{"echo", "", "goselectors stream", "CPU, user+sys", args("Go net", "cloudwego/netpoll", "gnet", "nbio", "evio"), 1},
 	{"echo", "", "goselectors stream", "CPU, user+sys", args("C epoll"), 1.10},
 	{"idle", "", "goselectors stream", "heap", nil, 400},
 	{"idle", "", "goselectors eventloop", "heap", nil, 120},

@@ -165,7 +165,7 @@ func (p program) build(ctx context.Context, dir, out string) (b built) {
 	case p.lib != "":
 		compile = append(compile, "-l"+p.lib)
 	case p.source == "./contender":
-		compile = []string{"go", "build", "-o", b.command[0], p.source}
+		compile = []string{"go", "build", "-tags", p.tags, "-o", b.command[0], p.source}
 	}
 	if compile != nil {
 		ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
@@ -184,7 +184,7 @@ func (p program) build(ctx context.Context, dir, out string) (b built) {
 	if p.command != nil {
 		version[1] = "--version"
 	}
-	if p.lib != "" || p.command != nil || p.name == "go" {
+	if p.lib != "" || p.command != nil || p.source == "./contender" {
 		b.version = output(ctx, version...)
 	}
 	return b

@@ -176,7 +176,7 @@ func (r *runner) measure(ctx context.Context, st step) (figures, error) {
 	program := r.programs[st.c.program]
 	command := slices.Clone(program.command)
 	extra := st.c.args
-	if named := st.c.program == "go" || st.c.program == "python"; named { // the first argument says who
+	if named := slices.Contains([]string{"go", "gnet", "python"}, st.c.program); named { // the first argument says who
 		command, extra = append(command, extra[0]), extra[1:]
 	}
 	env := slices.Concat(st.s.env, st.c.env)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strconv"
 
 	"goselectors/eventloop"
 	"goselectors/selectors"
@@ -32,6 +33,14 @@ func serving(port int) {
 			figures{"heap": float64(m.HeapAlloc), "stack": float64(m.StackInuse)}.print()
 		}
 	}()
+}
+
+func portOf(address string) int {
+	_, port, err := net.SplitHostPort(address)
+	check(err)
+	number, err := strconv.Atoi(port)
+	check(err)
+	return number
 }
 
 func listen() int {

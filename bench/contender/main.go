@@ -48,14 +48,19 @@ func main() {
 	work[os.Args[1]][os.Args[2]](a)
 }
 
+// others are the modules that goselectors is compared with.
+var others = []string{"github.com/cloudwego/netpoll", "github.com/lesismal/nbio", "github.com/tidwall/evio"}
+
 // version names the releases of what is compared.
 func version() {
 	info, _ := debug.ReadBuildInfo()
+	var named []string
 	for _, m := range info.Deps {
-		if strings.HasPrefix(m.Path, "github.com/cloudwego/netpoll") {
-			fmt.Println(m.Path, m.Version)
+		if slices.Contains(others, m.Path) {
+			named = append(named, m.Path+" "+m.Version)
 		}
 	}
+	fmt.Println(strings.Join(named, ", "))
 }
 
 type args []string

@@ -5,8 +5,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"net"
-	"strconv"
 
 	"github.com/cloudwego/netpoll"
 )
@@ -16,10 +14,6 @@ func init() { work["netpoll"] = map[string]func(args){"echo": echoNetpoll} }
 
 func echoNetpoll(a args) {
 	ln, err := netpoll.CreateListener("tcp", "127.0.0.1:0")
-	check(err)
-	_, port, err := net.SplitHostPort(ln.Addr().String())
-	check(err)
-	number, err := strconv.Atoi(port)
 	check(err)
 	serve, err := netpoll.NewEventLoop(func(_ context.Context, conn netpoll.Connection) error {
 		r, w := conn.Reader(), conn.Writer()
@@ -39,6 +33,6 @@ func echoNetpoll(a args) {
 	})
 	check(err)
 	netpoll.SetLoggerOutput(bytes.NewBuffer(nil)) // it logs each reset connection
-	serving(number)
+	serving(portOf(ln.Addr().String()))
 	check(serve.Serve(ln))
 }
