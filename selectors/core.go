@@ -42,6 +42,7 @@ type core struct {
 
 	sel    sync.Mutex
 	looked time.Duration // when the hushed were last looked after
+	habit  habit
 
 	wakes     atomic.Uint32
 	asleep    atomic.Bool
@@ -455,8 +456,12 @@ func (c *core) selectLocked(ended func() error, dst []Ready, timeout time.Durati
 		mayWait := timeout != 0 && !woken && c.hot.Load() == 0
 		var n int
 		var err error
-		if c.cheap || !mayWait {
+		switch {
+		case c.cheap || !mayWait:
 			n, err = c.b.poll()
+		case c.habit.look():
+			n, err = c.b.poll()
+			c.habit.saw(n > 0)
 		}
 		late := timeout == 0
 		if n == 0 && err == nil && mayWait {
@@ -480,6 +485,31 @@ func (c *core) selectLocked(ended func() error, dst []Ready, timeout time.Durati
 			}
 			return dst, nil
 		}
+	}
+}
+
+// A habit says whether to ask without waiting first where that is not cheap,
+// because each descriptor is asked. If nothing is ready all of them are asked
+// once more, by the wait. But if something is, much is saved: a wait has itself
+// put on the list of every file up to the first that is ready. So it is done
+// for as long as something is ready each time; and where nothing was, not the
+// next time, nor ever more often as that goes on.
+type habit struct{ waits, span uint8 }
+
+func (h *habit) look() bool {
+	if h.waits > 0 {
+		h.waits--
+		return false
+	}
+	return true
+}
+
+func (h *habit) saw(ready bool) {
+	if ready {
+		h.span /= 2
+	} else {
+		h.span = min(2*h.span+1, 63)
+		h.waits = h.span
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"slices"
@@ -1278,6 +1279,58 @@ type sleeper struct {
 }
 
 func (s *sleeper) sleep(timeout time.Duration) (int, error) { s.asked = timeout; return 0, nil }
+
+// TestHabit: where asking is not cheap, a busy selector asks without waiting and
+// an idle one hardly ever asks twice; one that is busy now and then does more
+// of what serves.
+func TestHabit(t *testing.T) {
+	b := &countedBackend{found: 1}
+	c := core{b: b, traits: traits{live: true}}
+	selects := func(n int) (polls, sleeps int) {
+		b.polls, b.sleeps = 0, 0
+		for range n {
+			c.Select(-1)
+		}
+		return b.polls, b.sleeps
+	}
+	for range 3 {
+		b.found = 1
+		selects(100) // until it has noticed
+		if polls, sleeps := selects(100); polls != 100 || sleeps != 0 {
+			t.Errorf("while something is ready 100 Selects made %d polls and %d sleeps", polls, sleeps)
+		}
+		b.found = 0
+		selects(200)
+		if polls, sleeps := selects(640); polls > 10 || polls == 0 || sleeps != 640 {
+			t.Errorf("while nothing is ready 640 Selects made %d polls and %d sleeps", polls, sleeps)
+		}
+	}
+	toss := rand.New(rand.NewPCG(1, 1))
+	b.toss = func() int { return toss.IntN(2) }
+	if polls, sleeps := selects(10_000); polls > 1500 || polls < 100 || sleeps < 5000 {
+		t.Errorf("while something is ready half of the time 10000 Selects made %d polls and %d sleeps", polls, sleeps)
+	}
+}
+
+// countedBackend is one whose polls find so much, and whose sleeps something.
+type countedBackend struct {
+	futile
+	found, polls, sleeps int
+	toss                 func() int
+}
+
+func (b *countedBackend) poll() (int, error) {
+	b.polls++
+	if b.toss != nil {
+		return b.toss(), nil
+	}
+	return b.found, nil
+}
+
+func (b *countedBackend) sleep(time.Duration) (int, error) { b.sleeps++; return 1, nil }
+func (b *countedBackend) collect(_ *core, dst []Ready) []Ready {
+	return append(dst, Ready{Events: EventRead})
+}
 
 // TestFutileReports: a kernel that goes on reporting what the core does not
 // pass on does not keep a Select from ending in time.

@@ -24,20 +24,38 @@ func timespec(timeout time.Duration) *unix.Timespec {
 	return &ts
 }
 
+// few descriptors are asked so fast that the scheduler need not know, if the
+// call does not wait: then it is made raw.
+const few = 64
+
 // ppoll is poll(2) with nanoseconds. An interrupted call is one that found
 // nothing.
 func ppoll(fds []unix.PollFd, timeout time.Duration) (int, error) {
-	n, _, errno := unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(fds))), uintptr(len(fds)),
-		uintptr(unsafe.Pointer(timespec(timeout))), 0, 0, 0)
+	set, length := unsafe.SliceData(fds), uintptr(len(fds))
+	var n uintptr
+	var errno unix.Errno
+	if timeout == 0 && len(fds) <= few {
+		n, _, errno = unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(set)), length, uintptr(unsafe.Pointer(&unix.Timespec{})), 0, 0, 0)
+	} else {
+		n, _, errno = unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(set)), length, uintptr(unsafe.Pointer(timespec(timeout))), 0, 0, 0)
+	}
 	return outcome("ppoll", n, errno)
 }
 
 // pselect is select(2) with nanoseconds and without FD_SETSIZE: the kernel
 // takes bitmaps of any length (fs/select.c, core_sys_select).
 func pselect(r, w, x fdSet, timeout time.Duration) (int, error) {
-	n, _, errno := unix.Syscall6(unix.SYS_PSELECT6, uintptr(len(r)*int(unsafe.Sizeof(uintptr(0)))*8),
-		uintptr(unsafe.Pointer(unsafe.SliceData(r))), uintptr(unsafe.Pointer(unsafe.SliceData(w))), uintptr(unsafe.Pointer(unsafe.SliceData(x))),
-		uintptr(unsafe.Pointer(timespec(timeout))), 0)
+	length := uintptr(len(r) * int(unsafe.Sizeof(uintptr(0))) * 8)
+	rp, wp, xp := unsafe.SliceData(r), unsafe.SliceData(w), unsafe.SliceData(x)
+	var n uintptr
+	var errno unix.Errno
+	if timeout == 0 && length <= few {
+		n, _, errno = unix.RawSyscall6(unix.SYS_PSELECT6, length,
+			uintptr(unsafe.Pointer(rp)), uintptr(unsafe.Pointer(wp)), uintptr(unsafe.Pointer(xp)), uintptr(unsafe.Pointer(&unix.Timespec{})), 0)
+	} else {
+		n, _, errno = unix.Syscall6(unix.SYS_PSELECT6, length,
+			uintptr(unsafe.Pointer(rp)), uintptr(unsafe.Pointer(wp)), uintptr(unsafe.Pointer(xp)), uintptr(unsafe.Pointer(timespec(timeout))), 0)
+	}
 	if errno == unix.EBADF {
 		return 0, errno
 	}
