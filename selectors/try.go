@@ -17,9 +17,12 @@ import (
 // by the time it asks.
 //
 // The descriptor should be in non-blocking mode, as all of package net's are
-// and all that os opened as pipes or sockets. Of others TryRead asks the mode,
-// and on one in blocking mode also poll(2); then a read by somebody else in
-// between can make it block.
+// and all that os opened as pipes or sockets. Where that is not known, Linux is
+// told to read without waiting, which newer kernels do with pipes, sockets and
+// some more in either mode. Of other files and on other systems TryRead asks
+// the mode, and on one in blocking mode also poll(2); then a read by somebody
+// else in between can make it block. A regular file is read from the disk if
+// need be.
 func TryRead(fileobj any, p []byte) (n int, err error) {
 	if fd, number := asNumber(fileobj); number && fd >= 0 { // without a closure, so without allocating
 		n, err = tryRead(fd, p, false)

@@ -17,6 +17,11 @@ func unready(fd int, events pollMask) bool {
 	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK != 0 {
 		return false
 	}
+	return idle(fd, events)
+}
+
+// idle reports whether poll(2) finds none of the events.
+func idle(fd int, events pollMask) bool {
 	n, err := ppoll([]unix.PollFd{{Fd: int32(fd), Events: events}}, 0)
 	return n == 0 && err == nil
 }
@@ -38,14 +43,23 @@ func retry(call func() (int, error)) (int, error) {
 }
 
 func tryRead(fd int, p []byte, nonblock bool) (int, error) {
-	if !nonblock && unready(fd, unix.POLLIN) {
-		return 0, ErrWouldBlock
-	}
-	n, err := retry(func() (int, error) { return unix.Read(fd, p) })
+	n, err := readOnce(fd, p, nonblock)
 	if n == 0 && err == nil && len(p) > 0 && !datagrams(fd) {
 		return 0, io.EOF
 	}
 	return n, err
+}
+
+func readOnce(fd int, p []byte, nonblock bool) (int, error) {
+	if !nonblock {
+		if n, done, err := readNow(fd, p); done {
+			return n, err
+		}
+		if unready(fd, unix.POLLIN) {
+			return 0, ErrWouldBlock
+		}
+	}
+	return retry(func() (int, error) { return unix.Read(fd, p) })
 }
 
 // datagrams reports whether reading nothing means an empty message.
@@ -55,8 +69,13 @@ func datagrams(fd int) bool {
 }
 
 func tryWrite(fd int, p []byte, nonblock bool) (int, error) {
-	if !nonblock && unready(fd, unix.POLLOUT) {
-		return 0, ErrWouldBlock
+	if !nonblock {
+		if n, done, err := writeNow(fd, p); done {
+			return n, err
+		}
+		if unready(fd, unix.POLLOUT) {
+			return 0, ErrWouldBlock
+		}
 	}
 	return retry(func() (int, error) { return unix.Write(fd, p) })
 }
