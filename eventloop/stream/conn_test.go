@@ -51,6 +51,43 @@ func TestEcho(t *testing.T) {
 	})
 }
 
+// A tally is a handler that counts on what its client wrote to memory before it
+// wrote to the connection, and answers in the same way.
+type tally struct {
+	stream.BaseHandler
+	asked, answered *int
+}
+
+func (h tally) DataReceived(c *stream.Conn, p []byte) {
+	*h.answered = *h.asked + 1
+	if *h.asked%2 == 0 {
+		c.Write(p)
+	} else {
+		c.Writev(p[:1], p[1:])
+	}
+}
+
+// TestMemoryOrder: what one end did before it wrote happens before what the
+// other does after reading, as with connections of package net. The race
+// detector is to know it.
+func TestMemoryOrder(t *testing.T) {
+	eachNetwork(t, func(l *lab, network string) {
+		var asked, answered int
+		conn := l.connect(l.listen(network, func() stream.Handler { return tally{asked: &asked, answered: &answered} }))
+		message := make([]byte, 2)
+		for range 4 {
+			asked++
+			write(l, conn, "ab")
+			if _, err := io.ReadFull(conn, message); err != nil || string(message) != "ab" {
+				l.Fatalf("read %q, %v", message, err)
+			}
+			if answered != asked+1 {
+				l.Fatalf("answered %d to %d", answered, asked)
+			}
+		}
+	})
+}
+
 // TestLife: what a handler is told of a connection whose two ends close it in
 // one way or another, after a message each way.
 func TestLife(t *testing.T) {

@@ -1,3 +1,5 @@
+//go:build !race
+
 package stream
 
 import (
@@ -7,7 +9,8 @@ import (
 )
 
 // The calls here never block, so the runtime need not be told of them: they
-// are raw, which saves some 30 ns each.
+// are raw, which saves some 30 ns each. The race detector does not see raw calls;
+// its builds have sys_posix.go.
 
 // read reads once; at the end of file it is 0.
 func read(fd int, p []byte) (int, error) {

@@ -1,14 +1,22 @@
-//go:build unix && !linux
+//go:build unix && (!linux || race)
 
 package stream
 
-import "golang.org/x/sys/unix"
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// By package syscall, as package net reads and writes: so the race detector
+// knows that what one end did before it wrote comes before what the other does
+// after reading. Package unix keeps an account of its own.
 
 // read reads once; at the end of file it is 0.
-func read(fd int, p []byte) (int, error) { return retry(unix.Read, fd, p) }
+func read(fd int, p []byte) (int, error) { return retry(syscall.Read, fd, p) }
 
 // write writes once.
-func write(fd int, p []byte) (int, error) { return retry(unix.Write, fd, p) }
+func write(fd int, p []byte) (int, error) { return retry(syscall.Write, fd, p) }
 
 func retry(call func(int, []byte) (int, error), fd int, p []byte) (int, error) {
 	for {
