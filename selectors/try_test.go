@@ -259,6 +259,45 @@ func TestTryOnObjects(t *testing.T) {
 	}
 }
 
+// TestTryMemoryOrder: what was done before a write at one end happens before
+// what is done after reading at the other, whichever of them is package net's
+// or a number. The race detector is to know it.
+func TestTryMemoryOrder(t *testing.T) {
+	for _, number := range []bool{false, true} {
+		a, b := netPair(t)
+		var object any = b
+		fd := fdOf(t, b)
+		if number {
+			object = fd
+		}
+		var asked, answered int
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			buf := make([]byte, 1)
+			for range 3 {
+				awaitReadable(t, fd)
+				if n, err := selectors.TryRead(object, buf); n != 1 || err != nil {
+					t.Errorf("read: %d, %v", n, err)
+				}
+				answered = asked + 1
+				if n, err := selectors.TryWrite(object, buf); n != 1 || err != nil {
+					t.Errorf("write: %d, %v", n, err)
+				}
+			}
+		}()
+		a.SetDeadline(time.Now().Add(patience))
+		for range 3 {
+			asked++
+			a.Write([]byte("x"))
+			if _, err := io.ReadFull(a, make([]byte, 1)); err != nil || answered != asked+1 {
+				t.Errorf("answered %d to %d, %v", answered, asked, err)
+			}
+		}
+		<-done
+	}
+}
+
 func TestTryErrors(t *testing.T) {
 	closedConn, peer := netPair(t)
 	closedConn.Close()

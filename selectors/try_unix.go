@@ -50,6 +50,10 @@ func tryRead(fd int, p []byte, nonblock bool) (int, error) {
 	return n, err
 }
 
+// The calls are package syscall's, as package net's and os's are, so that the
+// race detector sees the order of a write there and a read here. Package unix
+// keeps an account of its own.
+
 func readOnce(fd int, p []byte, nonblock bool) (int, error) {
 	if !nonblock {
 		if n, done, err := readNow(fd, p); done {
@@ -59,7 +63,7 @@ func readOnce(fd int, p []byte, nonblock bool) (int, error) {
 			return 0, ErrWouldBlock
 		}
 	}
-	return retry(func() (int, error) { return unix.Read(fd, p) })
+	return retry(func() (int, error) { return syscall.Read(fd, p) })
 }
 
 // datagrams reports whether reading nothing means an empty message.
@@ -77,7 +81,7 @@ func tryWrite(fd int, p []byte, nonblock bool) (int, error) {
 			return 0, ErrWouldBlock
 		}
 	}
-	return retry(func() (int, error) { return unix.Write(fd, p) })
+	return retry(func() (int, error) { return syscall.Write(fd, p) })
 }
 
 func tryAccept(fd int) (int, error) {
