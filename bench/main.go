@@ -43,7 +43,7 @@ func bench(args []string) error {
 	flags := flag.NewFlagSet("bench/run", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "a first look, in less than five minutes")
 	only := flags.String("only", "", "run only what matches this regular `expression`: workload/shape/contender, see -list")
-	rounds := flags.Int("rounds", 0, "rounds (default 5; with -quick 2)")
+	rounds := flags.Int("rounds", 0, "rounds, at most as many as the workload has (default 9; with -quick 2)")
 	span := flags.Float64("seconds", 0, "measure each run so long, whatever its workload")
 	out := flags.String("out", "", "write the results to this `directory` (default: a full run's beside this program's source, others' to its .build/last)")
 	limit := flags.Duration("limit", 0, "begin nothing after so long (default 38m; with -quick 4m15s)")
@@ -89,7 +89,7 @@ func bench(args []string) error {
 
 	r := &runner{quick: *quick, span: *span, rounds: *rounds, report: &report{Quick: *quick}}
 	if r.rounds <= 0 {
-		r.rounds = 5
+		r.rounds = 9
 		if *quick {
 			r.rounds = 2
 		}

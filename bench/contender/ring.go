@@ -134,8 +134,13 @@ func newSelector(a args) selectors.Selector {
 	panic("no such backend here")
 }
 
+// newLoop is a loop as New makes it, unless the arguments ask for a selector.
 func newLoop(a args) *eventloop.Loop {
-	l, err := eventloop.New(eventloop.WithSelector(newSelector(a)))
+	var opts []eventloop.Option
+	if a.text("backend", "")+a.text("wait", "") != "" {
+		opts = append(opts, eventloop.WithSelector(newSelector(a)))
+	}
+	l, err := eventloop.New(opts...)
 	check(err)
 	return l
 }
