@@ -149,7 +149,7 @@ func (r *report) write(dir, notes string) error {
 func (r *report) markdown(notes string) string {
 	var b strings.Builder
 	b.WriteString("# Side by side with the field\n\n")
-	fmt.Fprintf(&b, "Made by `%s`, %d rounds; do not edit. Ratios travel better than absolute figures.\n\n", r.Command, r.Rounds)
+	fmt.Fprintf(&b, "Made by `%s`, at most %d rounds; do not edit. Ratios travel better than absolute figures.\n\n", r.Command, r.Rounds)
 	if r.Quick {
 		b.WriteString("**A quick run**: short and few measurements, for a first look only.\n\n")
 	}

@@ -38,7 +38,7 @@ func TestReport(t *testing.T) {
 	}
 	results := string(text)
 	for _, want := range []string{
-		"Made by `bench/run -rounds 2`",
+		"Made by `bench/run -rounds 2`, at most 2 rounds",
 		"| kernel | Linux 6.18 |",
 		"What a person has to say.",
 		"**Incomplete.** The time was up",

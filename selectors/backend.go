@@ -66,7 +66,8 @@ type traits struct {
 	features Feature
 	oneShot  bool // the kernel disables a one-shot registration itself
 	live     bool // changes of the set reach a sleep that goes on
-	cheap    bool // poll costs next to nothing, so ask before going to sleep
+	cheap    bool // poll costs next to nothing, so ask before going to sleep, each time
+	scans    bool // poll and sleep ask each descriptor: see habit
 }
 
 // Backend is one of the kernel facilities of this platform.

@@ -459,7 +459,7 @@ func (c *core) selectLocked(ended func() error, dst []Ready, timeout time.Durati
 		switch {
 		case c.cheap || !mayWait:
 			n, err = c.b.poll()
-		case c.habit.look():
+		case c.scans && c.habit.look():
 			n, err = c.b.poll()
 			c.habit.saw(n > 0)
 		}
@@ -488,12 +488,12 @@ func (c *core) selectLocked(ended func() error, dst []Ready, timeout time.Durati
 	}
 }
 
-// A habit says whether to ask without waiting first where that is not cheap,
-// because each descriptor is asked. If nothing is ready all of them are asked
-// once more, by the wait. But if something is, much is saved: a wait has itself
-// put on the list of every file up to the first that is ready. So it is done
-// for as long as something is ready each time; and where nothing was, not the
-// next time, nor ever more often as that goes on.
+// A habit says whether to ask without waiting first, where the kernel asks each
+// descriptor. If nothing is ready all of them are asked once more, by the wait.
+// But if something is, much is saved: a wait puts itself on the list of every
+// file up to the first that is ready. So it is done for as long as something is
+// ready each time. Where nothing was, it is left out the next time, and for
+// longer each time that this happens again.
 type habit struct{ waits, span uint8 }
 
 func (h *habit) look() bool {

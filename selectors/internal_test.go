@@ -1285,7 +1285,7 @@ func (s *sleeper) sleep(timeout time.Duration) (int, error) { s.asked = timeout;
 // of what serves.
 func TestHabit(t *testing.T) {
 	b := &countedBackend{found: 1}
-	c := core{b: b, traits: traits{live: true}}
+	c := core{b: b, traits: traits{live: true, scans: true}}
 	selects := func(n int) (polls, sleeps int) {
 		b.polls, b.sleeps = 0, 0
 		for range n {

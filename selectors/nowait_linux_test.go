@@ -3,6 +3,8 @@
 package selectors
 
 import (
+	"errors"
+	"net"
 	"testing"
 	"time"
 
@@ -22,7 +24,7 @@ func TestNowUnknown(t *testing.T) {
 
 	const noCall = 4000
 	buf := make([]byte, 4)
-	if n, done, err := callNow(noCall, p[0], buf, unix.POLLIN); n != 0 || done || err != nil {
+	if n, done, err := onFile(noCall, p[0], buf, unix.POLLIN); n != 0 || done || err != nil {
 		t.Errorf("a call that there is not: %d, %t, %v", n, done, err)
 	}
 	if !lacksNow.Load() {
@@ -44,7 +46,7 @@ func TestNowUnknown(t *testing.T) {
 
 // TestNowPart: what the kernel writes without waiting takes a part where all
 // of it does not fit, and nothing where it is full, although in blocking mode;
-// the rest of this package's calls would wait for room.
+// write(2) in blocking mode would wait for room.
 func TestNowPart(t *testing.T) {
 	for _, kind := range []struct {
 		name string
@@ -79,7 +81,7 @@ func TestNowPart(t *testing.T) {
 					if err == ErrWouldBlock {
 						break
 					}
-					if n <= 0 || n == len(big) || err != nil {
+					if n <= 0 || err != nil {
 						t.Errorf("write of more than fits: %d, %v", n, err)
 						return
 					}
@@ -106,5 +108,46 @@ func TestNowPart(t *testing.T) {
 				t.Fatal("a call that must not block blocks")
 			}
 		})
+	}
+}
+
+// TestNowAfterError: a socket in blocking mode that has an error to tell in its
+// queue, and nothing to read.
+func TestNowAfterError(t *testing.T) {
+	ln, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := ln.LocalAddr().(*net.UDPAddr).Port
+	ln.Close()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_RECVERR, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		buf := make([]byte, 10)
+		if n, err := TryWrite(fd, buf); n != 10 || err != nil {
+			t.Errorf("write: %d, %v", n, err)
+		}
+		if n, err := TryRead(fd, buf); n != 0 || !errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("read of the error: %d, %v", n, err)
+		}
+		if n, err := TryRead(fd, buf); n != 0 || err != ErrWouldBlock {
+			t.Errorf("read of nothing: %d, %v", n, err)
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("a call that must not block blocks")
 	}
 }

@@ -26,7 +26,7 @@ func NewPollSelector(opts ...Option) (*PollSelector, error) {
 	return s, nil
 }
 
-var pollTraits = traits{features: FeaturePriority | FeatureInvalid | pollFeatures}
+var pollTraits = traits{features: FeaturePriority | FeatureInvalid | pollFeatures, scans: true}
 
 // poll is the backend. The kernel works on a copy of the list, so that the
 // list may change while a wait goes on. The first entry is the waker; an

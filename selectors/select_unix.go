@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var selectTraits = traits{features: FeaturePriority | FeatureInvalid | FeatureAnyFile}
+var selectTraits = traits{features: FeaturePriority | FeatureInvalid | FeatureAnyFile, scans: true}
 
 // An fdSet is a bitmap in the kernel's layout: an array of unsigned long.
 type fdSet []uintptr

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-var selectTraits = traits{features: FeaturePriority | FeatureInvalid}
+var selectTraits = traits{features: FeaturePriority | FeatureInvalid, scans: true}
 
 // selectBackend is the backend. The three sets are readable, writable and
 // exceptional; the last tells of urgent data and of connects that failed. The

@@ -24,9 +24,10 @@ func timespec(timeout time.Duration) *unix.Timespec {
 	return &ts
 }
 
-// few descriptors are asked so fast that the scheduler need not know, if the
-// call does not wait: then it is made raw.
-const few = 64
+// A call that does not wait, on descriptors up to so many, is so short that the
+// scheduler need not know: it is made raw. (Not by a variable that holds either
+// function: the compiler keeps what the pointers refer to for a direct call only.)
+const atOnce = 64
 
 // ppoll is poll(2) with nanoseconds. An interrupted call is one that found
 // nothing.
@@ -34,7 +35,7 @@ func ppoll(fds []unix.PollFd, timeout time.Duration) (int, error) {
 	set, length := unsafe.SliceData(fds), uintptr(len(fds))
 	var n uintptr
 	var errno unix.Errno
-	if timeout == 0 && len(fds) <= few {
+	if timeout == 0 && len(fds) <= atOnce {
 		n, _, errno = unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(set)), length, uintptr(unsafe.Pointer(&unix.Timespec{})), 0, 0, 0)
 	} else {
 		n, _, errno = unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(set)), length, uintptr(unsafe.Pointer(timespec(timeout))), 0, 0, 0)
@@ -49,7 +50,7 @@ func pselect(r, w, x fdSet, timeout time.Duration) (int, error) {
 	rp, wp, xp := unsafe.SliceData(r), unsafe.SliceData(w), unsafe.SliceData(x)
 	var n uintptr
 	var errno unix.Errno
-	if timeout == 0 && length <= few {
+	if timeout == 0 && length <= atOnce {
 		n, _, errno = unix.RawSyscall6(unix.SYS_PSELECT6, length,
 			uintptr(unsafe.Pointer(rp)), uintptr(unsafe.Pointer(wp)), uintptr(unsafe.Pointer(xp)), uintptr(unsafe.Pointer(&unix.Timespec{})), 0)
 	} else {

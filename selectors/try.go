@@ -17,12 +17,12 @@ import (
 // by the time it asks.
 //
 // The descriptor should be in non-blocking mode, as all of package net's are
-// and all that os opened as pipes or sockets. Where that is not known, Linux is
-// told to read without waiting, which newer kernels do with pipes, sockets and
-// some more in either mode. Of other files and on other systems TryRead asks
-// the mode, and on one in blocking mode also poll(2); then a read by somebody
-// else in between can make it block. A regular file is read from the disk if
-// need be.
+// and all that os opened as pipes or sockets. In either mode Linux is told to
+// read without waiting, which it does with sockets and, newer kernels, with
+// pipes and some more. Of other files, on other systems and under the race
+// detector TryRead asks the mode, and on one in blocking mode also poll(2); then
+// a read by somebody else in between, or an error in a socket's queue, can make
+// it block. A regular file is read from the disk if need be.
 func TryRead(fileobj any, p []byte) (n int, err error) {
 	if fd, number := asNumber(fileobj); number && fd >= 0 { // without a closure, so without allocating
 		n, err = tryRead(fd, p, false)
@@ -34,7 +34,9 @@ func TryRead(fileobj any, p []byte) (n int, err error) {
 
 // TryWrite writes once without waiting; it is TryRead's counterpart. It
 // returns how much the kernel took, which may be less than all of p without an
-// error. Where there is no room at all it is [ErrWouldBlock].
+// error. Where there is no room at all it is [ErrWouldBlock]. Where a descriptor
+// in blocking mode is written after asking poll(2), as TryRead's documentation
+// says, there is room, but perhaps not for all of p: then it waits.
 func TryWrite(fileobj any, p []byte) (n int, err error) {
 	if fd, number := asNumber(fileobj); number && fd >= 0 {
 		n, err = tryWrite(fd, p, false)

@@ -221,8 +221,8 @@ func TestTryEmpty(t *testing.T) {
 	}
 }
 
-// TestTryFull: what is full stays so; what there is room for in part takes a
-// part, also where it is in blocking mode and the kernel can.
+// TestTryFull: to what is full no write gets through, or, as TCP finds some more
+// room after a while, none that waits.
 func TestTryFull(t *testing.T) {
 	for _, kind := range channels {
 		if !kind.fills {
@@ -234,7 +234,11 @@ func TestTryFull(t *testing.T) {
 			set(r, w)
 			bounded(t, func() {
 				for _, size := range []int{1, 100, 100 << 10} {
-					if n, err := selectors.TryWrite(w, make([]byte, size)); n != 0 || err != selectors.ErrWouldBlock {
+					n, err := selectors.TryWrite(w, make([]byte, size))
+					for kind.name == "tcp" && n > 0 && err == nil {
+						n, err = selectors.TryWrite(w, make([]byte, size))
+					}
+					if n != 0 || err != selectors.ErrWouldBlock {
 						t.Errorf("write of %d bytes to full: %d, %v", size, n, err)
 					}
 				}

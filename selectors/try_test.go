@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -261,40 +262,59 @@ func TestTryOnObjects(t *testing.T) {
 
 // TestTryMemoryOrder: what was done before a write at one end happens before
 // what is done after reading at the other, whichever of them is package net's
-// or a number. The race detector is to know it.
+// or a number, and whoever reads and writes the number. The race detector is to
+// know it.
 func TestTryMemoryOrder(t *testing.T) {
-	for _, number := range []bool{false, true} {
-		a, b := netPair(t)
-		var object any = b
-		fd := fdOf(t, b)
-		if number {
-			object = fd
-		}
-		var asked, answered int
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
+	type call = func(p []byte) (int, error)
+	for name, far := range map[string]func(conn net.Conn, fd int) (read, write call){
+		"net": func(conn net.Conn, fd int) (read, write call) { return conn.Read, conn.Write },
+		"unix": func(conn net.Conn, fd int) (read, write call) {
+			return func(p []byte) (int, error) { return unix.Read(fd, p) }, func(p []byte) (int, error) { return unix.Write(fd, p) }
+		},
+		"syscall": func(conn net.Conn, fd int) (read, write call) {
+			return func(p []byte) (int, error) { return syscall.Read(fd, p) }, func(p []byte) (int, error) { return syscall.Write(fd, p) }
+		},
+		"number": func(conn net.Conn, fd int) (read, write call) {
+			return func(p []byte) (int, error) { return selectors.TryRead(fd, p) }, func(p []byte) (int, error) { return selectors.TryWrite(fd, p) }
+		},
+	} {
+		for _, number := range []bool{false, true} {
+			a, b := netPair(t)
+			var object any = b
+			fd := fdOf(t, b)
+			if number {
+				object = fd
+			}
+			var asked, answered int
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				buf := make([]byte, 1)
+				for range 3 {
+					awaitReadable(t, fd)
+					if n, err := selectors.TryRead(object, buf); n != 1 || err != nil {
+						t.Errorf("%s: read: %d, %v", name, n, err)
+					}
+					answered = asked + 1
+					if n, err := selectors.TryWrite(object, buf); n != 1 || err != nil {
+						t.Errorf("%s: write: %d, %v", name, n, err)
+					}
+				}
+			}()
+			a.SetDeadline(time.Now().Add(patience))
+			theirs := fdOf(t, a)
+			read, write := far(a, theirs)
 			buf := make([]byte, 1)
 			for range 3 {
-				awaitReadable(t, fd)
-				if n, err := selectors.TryRead(object, buf); n != 1 || err != nil {
-					t.Errorf("read: %d, %v", n, err)
-				}
-				answered = asked + 1
-				if n, err := selectors.TryWrite(object, buf); n != 1 || err != nil {
-					t.Errorf("write: %d, %v", n, err)
+				asked++
+				write(buf)
+				awaitReadable(t, theirs)
+				if n, err := read(buf); n != 1 || err != nil || answered != asked+1 {
+					t.Errorf("%s: answered %d to %d, %d, %v", name, answered, asked, n, err)
 				}
 			}
-		}()
-		a.SetDeadline(time.Now().Add(patience))
-		for range 3 {
-			asked++
-			a.Write([]byte("x"))
-			if _, err := io.ReadFull(a, make([]byte, 1)); err != nil || answered != asked+1 {
-				t.Errorf("answered %d to %d, %v", answered, asked, err)
-			}
+			<-done
 		}
-		<-done
 	}
 }
 

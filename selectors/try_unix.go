@@ -50,20 +50,14 @@ func tryRead(fd int, p []byte, nonblock bool) (int, error) {
 	return n, err
 }
 
-// The calls are package syscall's, as package net's and os's are, so that the
-// race detector sees the order of a write there and a read here. Package unix
-// keeps an account of its own.
-
 func readOnce(fd int, p []byte, nonblock bool) (int, error) {
-	if !nonblock {
-		if n, done, err := readNow(fd, p); done {
-			return n, err
-		}
-		if unready(fd, unix.POLLIN) {
-			return 0, ErrWouldBlock
-		}
+	if n, done, err := readNow(fd, p); done {
+		return n, err
 	}
-	return retry(func() (int, error) { return syscall.Read(fd, p) })
+	if !nonblock && unready(fd, unix.POLLIN) {
+		return 0, ErrWouldBlock
+	}
+	return retry(func() (int, error) { return plainRead(fd, p) })
 }
 
 // datagrams reports whether reading nothing means an empty message.
@@ -73,15 +67,13 @@ func datagrams(fd int) bool {
 }
 
 func tryWrite(fd int, p []byte, nonblock bool) (int, error) {
-	if !nonblock {
-		if n, done, err := writeNow(fd, p); done {
-			return n, err
-		}
-		if unready(fd, unix.POLLOUT) {
-			return 0, ErrWouldBlock
-		}
+	if n, done, err := writeNow(fd, p); done {
+		return n, err
 	}
-	return retry(func() (int, error) { return syscall.Write(fd, p) })
+	if !nonblock && unready(fd, unix.POLLOUT) {
+		return 0, ErrWouldBlock
+	}
+	return retry(func() (int, error) { return plainWrite(fd, p) })
 }
 
 func tryAccept(fd int) (int, error) {
