@@ -43,12 +43,12 @@ func bench(args []string) error {
 	flags := flag.NewFlagSet("bench/run", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "a first look, in less than five minutes")
 	only := flags.String("only", "", "run only what matches this regular `expression`: workload/shape/contender, see -list")
-	rounds := flags.Int("rounds", 0, "rounds, at most as many as the workload has (default 9; with -quick 2)")
+	rounds := flags.Int("rounds", 0, "rounds (default 3 to 9, by workload; with -quick 2)")
 	span := flags.Float64("seconds", 0, "measure each run so long, whatever its workload")
 	out := flags.String("out", "", "write the results to this `directory` (default: a full run's beside this program's source, others' to its .build/last)")
 	limit := flags.Duration("limit", 0, "begin nothing after so long (default 38m; with -quick 4m15s)")
 	list := flags.Bool("list", false, "print what would be run, and how long it takes")
-	from := flags.String("from", "", "run nothing; write the report from this results.json")
+	from := flags.String("from", "", "write the report from this results.json: run nothing, or with -only just that, anew")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
@@ -75,19 +75,22 @@ func bench(args []string) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
+	var earlier *report
 	if *from != "" {
-		r := &report{}
+		earlier = &report{}
 		saved, err := os.ReadFile(*from)
 		if err != nil {
 			return err
 		}
-		if err := json.Unmarshal(saved, r); err != nil {
+		if err := json.Unmarshal(saved, earlier); err != nil {
 			return fmt.Errorf("%s: %w", *from, err)
 		}
-		return r.write(*out, string(notes))
+		if *only == "" {
+			return earlier.write(*out, string(notes))
+		}
 	}
 
-	r := &runner{quick: *quick, span: *span, rounds: *rounds, report: &report{Quick: *quick}}
+	r := &runner{quick: *quick, span: *span, rounds: *rounds, exactly: *rounds > 0, report: &report{Quick: *quick}}
 	if r.rounds <= 0 {
 		r.rounds = 9
 		if *quick {
@@ -142,6 +145,10 @@ func bench(args []string) error {
 	took := time.Since(began).Round(time.Second)
 	r.report.Machine = append(r.report.Machine, [2]string{"took", took.String()})
 	progress.end()
+	if earlier != nil {
+		earlier.renew(r.report)
+		r.report = earlier
+	}
 	if err := r.report.write(*out, string(notes)); err != nil {
 		return err
 	}

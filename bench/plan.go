@@ -311,7 +311,7 @@ var workloads = []workload{
 			{name: "the server's processor was busy", unit: "%", of: func(f figures) float64 { return (f["user"] + f["sys"]) / f["seconds"] * 100 }},
 			{name: "the generator's was", unit: "%", of: func(f figures) float64 { return f["load"] / f["seconds"] * 100 }},
 		},
-		load: true, pinned: true, seconds: 1, quickly: 0.4, setup: 0.4, rounds: 3, chart: "dots",
+		load: true, pinned: true, seconds: 0.5, quickly: 0.4, setup: 0.4, rounds: 5, chart: "dots",
 	},
 	{
 		name:  "idle",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -40,6 +41,41 @@ func (r *report) add(workload, shape, contender string, round int, f figures) {
 		r.Runs[workload][shape] = make(map[string][]run)
 	}
 	r.Runs[workload][shape][contender] = append(r.Runs[workload][shape][contender], run{round, f})
+}
+
+// renew puts the runs of a later report in the place of those here.
+func (r *report) renew(later *report) {
+	for workload, shapes := range later.Runs {
+		for shape, contenders := range shapes {
+			for contender, runs := range contenders {
+				if r.Runs[workload] != nil && r.Runs[workload][shape] != nil {
+					delete(r.Runs[workload][shape], contender)
+				}
+				for _, run := range runs {
+					r.add(workload, shape, contender, run.Round, run.Figures)
+				}
+			}
+		}
+	}
+	r.Rounds = max(r.Rounds, later.Rounds)
+	var when []string
+	for _, m := range later.Machine {
+		switch m[0] {
+		case "date", "goselectors":
+			when = append(when, m[1])
+		case "in use by others meanwhile", "took":
+			when = append(when, m[0]+" "+m[1])
+		}
+	}
+	r.Machine = append(r.Machine, [2]string{"anew, by `" + later.Command + "`", strings.Join(when, ", ")})
+	for step, why := range later.Failed {
+		r.fail(step, errors.New(why))
+	}
+	for why, steps := range later.Skipped {
+		for _, step := range steps {
+			r.skip(step, why)
+		}
+	}
 }
 
 func (r *report) fail(step string, err error) {

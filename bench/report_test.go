@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -198,5 +199,30 @@ func TestPlan(t *testing.T) {
 		if target.shape != "" && !slices.ContainsFunc(w.shapes, func(s shape) bool { return s.name == target.shape }) {
 			t.Errorf("a target for %s in %s", target.shape, w.name)
 		}
+	}
+}
+
+// A later report that measured a part anew takes the place of that part.
+func TestRenew(t *testing.T) {
+	earlier, later := &report{Rounds: 3}, &report{Rounds: 5, Command: "bench/run -only echo", Machine: [][2]string{{"date", "today"}, {"kernel", "same"}, {"took", "5m"}}}
+	for _, r := range []*report{earlier, later} {
+		for round := range r.Rounds {
+			r.add("echo", "1 conns ×1", "Go net", round, figures{"events": float64(r.Rounds)})
+		}
+	}
+	earlier.add("ring", "n=1000 a=1", "libev", 0, figures{"events": 1})
+	later.add("ring", "n=100 a=1", "libev", 0, figures{"events": 2})
+	later.fail("ring/n=9000 a=1/libev", errors.New("it hung"))
+	earlier.renew(later)
+	want := &report{
+		Rounds: 5, Machine: [][2]string{{"anew, by `bench/run -only echo`", "today, took 5m"}},
+		Runs: map[string]map[string]map[string][]run{
+			"echo": {"1 conns ×1": {"Go net": later.Runs["echo"]["1 conns ×1"]["Go net"]}},
+			"ring": {"n=1000 a=1": {"libev": {{0, figures{"events": 1}}}}, "n=100 a=1": {"libev": {{0, figures{"events": 2}}}}},
+		},
+		Failed: map[string]string{"ring/n=9000 a=1/libev": "it hung"},
+	}
+	if !reflect.DeepEqual(earlier, want) {
+		t.Errorf("got  %+v\nwant %+v", earlier, want)
 	}
 }

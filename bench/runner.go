@@ -26,6 +26,7 @@ type runner struct {
 	quick    bool
 	span     float64 // seconds of each run, if not the workload's
 	rounds   int
+	exactly  bool // also of workloads that are done with fewer
 	only     *regexp.Regexp
 	deadline time.Time
 	say      func(format string, args ...any)
@@ -57,7 +58,7 @@ func (r *runner) seconds(w *workload) float64 {
 func (r *runner) steps(round int) (steps []step) {
 	for i := range workloads {
 		w := &workloads[i]
-		if round >= w.rounds {
+		if round >= w.rounds && !r.exactly {
 			continue
 		}
 		for j := range w.shapes {
