@@ -269,7 +269,7 @@ var workloads = []workload{
 		title: "Cost against watched descriptors",
 		about: "The same ring with one byte in it, so that one of n descriptors is ready. Ours against the bare call of each " +
 			"facility, in a threaded process, and against libevent on it. The bare loops and libevent ask with a wait; while " +
-			"there is always something ready ours asks poll and select without one, which spares the kernel half of its work.",
+			"there is always something ready ours asks poll and select without one, which spares the kernel up to half of its work.",
 		shapes: []shape{
 			watchedShape(10, true), watchedShape(30, false), watchedShape(100, true), watchedShape(300, false),
 			watchedShape(1000, true), watchedShape(3000, false), watchedShape(9000, false),

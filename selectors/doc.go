@@ -117,7 +117,7 @@
 //
 // All backends but epoll block a thread of the operating system while they wait.
 // Poll and select, which ask every descriptor, ask without waiting for as long as
-// there is something each time: that takes the kernel half as long.
+// there is something each time: that takes the kernel down to half as long.
 //
 // Epoll first asks without waiting. If it has to wait, it has two ways. It can
 // park the goroutine: Go's runtime poller watches the epoll set, through a
