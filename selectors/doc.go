@@ -135,44 +135,46 @@
 // itself and peers that answer within microseconds, or that holds
 // runtime.LockOSThread, where parking costs a thread switch.
 //
-// Medians of three rounds of 300 ms, or more in rows that starve, all from one
-// run, on a virtual machine with two processors, Linux 6.18, Go 1.26; P is GOMAXPROCS. "armed" always parks,
-// "nested" does so with the gate left open. Figures of a row move by a third
-// and more between runs; to see your own:
-// go test -v -run TestWaitTable ./selectors -wait.table
+// Medians of five rounds of 200 ms, or more in rows that starve, all from one
+// run, on a virtual machine with two processors, Linux 6.18, Go 1.26; P is
+// GOMAXPROCS. "armed" always parks, "nested" does so with the gate left open.
+// Figures of a row move by a third and more between runs (eleven rounds of the
+// row of two hogs with P=1 made it 11430 against 10813); to see your own:
+// go test -v -run TestWaitTable ./selectors -wait.table -wait.rounds 5 -wait.time 200ms
 //
 //	                                            adaptive  blocking     armed    nested
-//	ring of 100 pipes, ns an event         P=1      1165      1100       925       872
-//	                                       P=2       924       907       927       896
-//	ping-pong with a process, µs a round   P=1      16.7      18.9      79.4      87.7
-//	                                       P=2      26.8      23.5      85.9      76.8
-//	the same, CPU µs a round               P=1      8.03      10.4      35.6      36.6
-//	                                       P=2      11.5      10.9      36.2      32.0
-//	peer pauses 50 µs, CPU µs a round      P=1      10.8      25.9      8.96      7.28
-//	                                       P=2      12.0      17.0      12.4      9.83
-//	peer pauses 1 ms, CPU µs a round       P=1      21.6       113      22.0      19.5
-//	                                       P=2      20.8      97.0      21.7      21.1
-//	beside 4 channel pairs, rounds/s       P=1       772      1907      4.86      6.42
-//	                                       P=2     38259     34369      3814      3872
-//	beside 1 CPU hog, rounds/s             P=1     24433     24067      49.1      49.0
-//	                                       P=2    141605    143830    122183    131075
-//	beside 2 CPU hogs, rounds/s            P=1     11507     15039      25.1      25.1
-//	                                       P=2     81063     79857     19850     20407
-//	beside 1 CPU hog, wake-up p50, µs      P=1      24.0      22.5     18183     18184
-//	                                       P=2      27.5      31.9      22.6      18.3
-//	beside bursts of exchanges, rounds/s   P=1     56429     59936     12913     13023
-//	                                       P=2     61449     57058     30522     28598
-//	Wake and an answer, µs a round         P=1      1.83       127      2.19      1.46
-//	                                       P=2      2.61      54.1      2.29      1.68
-//	sleeps of 10 ms, CPU ms a second       P=1      8.07      13.8      6.29      6.19
-//	                                       P=2      8.93      13.6      7.94      8.87
-//	threads for 100 idle selectors         P=2      3.00       100      0.00      1.00
+//	ring of 100 pipes, ns an event         P=1      1224      1235      1283      1229
+//	                                       P=2      1012      1141      1163      1120
+//	ping-pong with a process, µs a round   P=1      19.1      18.5      97.6      83.3
+//	                                       P=2      29.6      30.3      72.5      61.6
+//	the same, CPU µs a round               P=1      10.5      10.3      38.1      30.9
+//	                                       P=2      14.5      12.4      22.0      28.6
+//	peer pauses 50 µs, CPU µs a round      P=1      16.4      56.2      21.7      23.3
+//	                                       P=2      13.5      25.8      49.3      22.2
+//	peer pauses 1 ms, CPU µs a round       P=1      22.0       115      23.2      23.6
+//	                                       P=2      23.0       106      22.3      20.8
+//	beside 4 channel pairs, rounds/s       P=1      1847      1577      6.39      5.79
+//	                                       P=2     31612     34103      1808      3807
+//	beside 1 CPU hog, rounds/s             P=1     13015      8752      57.2      53.4
+//	                                       P=2     80568     86433     84330     80792
+//	beside 2 CPU hogs, rounds/s            P=1      5863      9677      32.8      25.2
+//	                                       P=2     58592     57091     10968      4104
+//	beside 1 CPU hog, wake-up p50, µs      P=1      32.4      30.1     18201     18179
+//	                                       P=2      32.5      37.6      28.1      31.2
+//	beside bursts of exchanges, rounds/s   P=1     61094     66550     10540     10770
+//	                                       P=2     51490     49557     22211     23143
+//	Wake and an answer, µs a round         P=1      2.43       140      2.31      1.77
+//	                                       P=2      2.83      59.2      2.84      2.10
+//	sleeps of 10 ms, CPU ms a second       P=1      10.8      16.5      10.0      9.71
+//	                                       P=2      11.8      17.3      11.7      10.5
+//	threads for 100 idle selectors         P=2      3.00       100      1.00      1.00
 //
 // The adaptive wait neither starves as parking does nor pays for long sleeps as
 // blocking does, and in most rows it is within a third of the best. Where it has
-// to find out first it is not: its first sleeps beside channel pairs with P=1
-// last 40 ms and more, and a short measurement there gives anything from 0.4 to
-// 3.5 times what blocking does. Where a peer pauses for about as long as the
-// threshold between the two ways, its choice is unsteady. And a wake-up within
-// the process takes a system call more than with the gate open.
+// to find out first a short measurement shows chance: its first sleeps beside
+// channel pairs with P=1 last 40 ms and more. Where a peer pauses for about as
+// long as the threshold between the two ways its choice is unsteady: with pauses
+// of 20 µs and P=2 it parks at times, at the same cost of processor time as
+// blocking, but is woken after 60 µs instead of 10 to 20. And a wake-up within the
+// process takes a system call more than with the gate open.
 package selectors
