@@ -357,7 +357,7 @@ func TestTryFiles(t *testing.T) {
 	}{
 		{"/dev/null", unix.O_RDWR, "", io.EOF, 4, nil},
 		{"/dev/zero", unix.O_RDWR, "\x00\x00\x00\x00", nil, 4, nil},
-		{"/proc/self/cmdline", unix.O_RDONLY, os.Args[0][:4], nil, 0, unix.EBADF},
+		{"/proc/version", unix.O_RDONLY, "Linu", nil, 0, unix.EBADF},
 		{"/proc/self", unix.O_RDONLY, "", unix.EISDIR, 0, unix.EBADF},
 		{os.TempDir(), unix.O_RDONLY, "", unix.EISDIR, 0, unix.EBADF},
 	} {
