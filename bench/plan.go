@@ -404,7 +404,7 @@ var workloads = []workload{
 		about: "One connection to an echo server, not pinned, with GOMAXPROCS (P) 1 and 2: without a pause between requests, " +
 			"with pauses, beside goroutines that compute without end (hogs) and beside pairs of goroutines that exchange " +
 			"over channels. The default wait parks the goroutine in Go's runtime or blocks briefly, by what serves better; " +
-			"blocking is WithBlockingWait.",
+			"blocking is WithBlockingWait. To park always is no option; the table in the package documentation has it.",
 		floor: "Go, bare epoll_wait",
 		shapes: []shape{
 			waitShape("no pause", 1, nil, nil, true),

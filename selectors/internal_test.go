@@ -1312,6 +1312,49 @@ func TestHabit(t *testing.T) {
 	}
 }
 
+// TestBusyScan: poll and select do not wait, while something is ready each time.
+func TestBusyScan(t *testing.T) {
+	poll, err := NewPollSelector()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sel, err := NewSelectSelector()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*core{&poll.core, &sel.core} {
+		t.Cleanup(func() { c.Close() })
+		b := &sleepless{backend: c.b}
+		c.b = b
+		r, w := aPipe(t)
+		if _, err := unix.Write(w, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Register(r, EventRead, nil); err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			if ready, err := c.Select(-1); err != nil || len(ready) != 1 {
+				t.Errorf("%s: Select returned %v, %v", c.name, ready, err)
+			}
+		}
+		if b.sleeps != 0 {
+			t.Errorf("%s: %d of 10 Selects waited", c.name, b.sleeps)
+		}
+	}
+}
+
+// sleepless counts the sleeps of a backend.
+type sleepless struct {
+	backend
+	sleeps int
+}
+
+func (s *sleepless) sleep(timeout time.Duration) (int, error) {
+	s.sleeps++
+	return s.backend.sleep(timeout)
+}
+
 // countedBackend is one whose polls find so much, and whose sleeps something.
 type countedBackend struct {
 	futile

@@ -24,9 +24,10 @@ func timespec(timeout time.Duration) *unix.Timespec {
 	return &ts
 }
 
-// A call that does not wait, on descriptors up to so many, is so short that the
-// scheduler need not know: it is made raw. (Not by a variable that holds either
-// function: the compiler keeps what the pointers refer to for a direct call only.)
+// A call that does not wait is so short that the scheduler need not know, if no
+// more than so many descriptors are asked: it is made raw. (Not by a variable that
+// holds either function: the compiler keeps what the pointers refer to for a direct
+// call only.)
 const atOnce = 64
 
 // ppoll is poll(2) with nanoseconds. An interrupted call is one that found

@@ -22,7 +22,8 @@ import (
 // still wait, for another call on the same file, or for a frozen file system to
 // be thawed: so it is not raw.
 //
-// The race detector does not see these calls; its builds have try_race.go and try_plain.go.
+// The race detector does not see these calls; its builds have try_race.go and
+// try_plain.go.
 
 func readNow(fd int, p []byte) (n int, done bool, err error) {
 	if n, done, err = onSocket(unix.SYS_RECVFROM, fd, p, unix.MSG_DONTWAIT); done {

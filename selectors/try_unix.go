@@ -17,11 +17,6 @@ func unready(fd int, events pollMask) bool {
 	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK != 0 {
 		return false
 	}
-	return idle(fd, events)
-}
-
-// idle reports whether poll(2) finds none of the events.
-func idle(fd int, events pollMask) bool {
 	n, err := ppoll([]unix.PollFd{{Fd: int32(fd), Events: events}}, 0)
 	return n == 0 && err == nil
 }
