@@ -313,6 +313,9 @@ func (b *epoll) took(n uintptr, errno unix.Errno) (int, error) {
 	switch errno {
 	case 0:
 		b.found = int(n)
+		if b.parker.ajar && n > 0 {
+			b.parker.arm(0)
+		}
 		return b.found, nil
 	case unix.EINTR: // the Go runtime preempts with signals: routine
 		b.found = 0

@@ -61,6 +61,13 @@ func say(t *testing.T, fd int) {
 	}
 }
 
+func hear(t *testing.T, fd int) {
+	t.Helper()
+	if _, err := unix.Read(fd, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func mustRegister(t *testing.T, s Selector, fd int, events Event) {
 	t.Helper()
 	if _, err := s.Register(fd, events, nil); err != nil {
@@ -1238,6 +1245,159 @@ func TestParkFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestEventBesideWake: an event that comes to the gate just when a wake ends the
+// park is not taken by the runtime, and leaves the set on the gate's own list of
+// what is ready. The kernel says nothing when a file is armed that is on that
+// list and ready (fs/eventpoll.c, ep_modify). So an event that comes between the
+// last look at the set and the next park would be lost, if nothing looked after.
+func TestEventBesideWake(t *testing.T) {
+	s, err := NewEpollSelector(func(o *options) { o.wait = armed })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if s.epoll.wait != armed {
+		t.Skip("the runtime's poller does not take epoll descriptors here")
+	}
+	r, w := aPipe(t)
+	mustRegister(t, s, r, EventRead)
+	p := &s.epoll.parker
+	look := p.look
+	for range 3 {
+		looks := 0
+		p.try = func(fd uintptr) bool {
+			looks++
+			if looks > 1 {
+				return look(fd)
+			}
+			done := look(fd)
+			s.Wake()
+			say(t, w)
+			time.Sleep(15 * time.Millisecond) // the runtime looks every 10 ms
+			return done
+		}
+		if ready, err := s.Select(-1); err != nil || len(ready) > 1 {
+			t.Fatalf("Select returned %v, %v beside a wake", ready, err)
+		}
+		if looks != 1 {
+			t.Fatalf("it looked %d times, want once before the wake", looks)
+		}
+		hear(t, r)
+
+		late := false
+		p.try = func(fd uintptr) bool {
+			if !late {
+				late = true
+				say(t, w)
+			}
+			return look(fd)
+		}
+		help := time.AfterFunc(5*time.Second, func() {
+			t.Error("the event was lost")
+			s.Wake()
+		})
+		if ready, err := s.Select(-1); err != nil || len(ready) != 1 {
+			t.Fatalf("Select returned %v, %v, want the pipe", ready, err)
+		}
+		help.Stop()
+		if !late {
+			t.Fatal("it did not park")
+		}
+		hear(t, r)
+	}
+}
+
+// TestGateAfterWake: a selector that is only woken leaves its gate armed. One
+// that finds something without waiting does not, so that the runtime does not
+// hear of each event.
+func TestGateAfterWake(t *testing.T) {
+	s, err := NewEpollSelector(func(o *options) { o.wait = armed })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if s.epoll.wait != armed {
+		t.Skip("the runtime's poller does not take epoll descriptors here")
+	}
+	r, w := aPipe(t)
+	mustRegister(t, s, r, EventRead)
+	p := &s.epoll.parker
+	meanwhile := func(what func()) { // what happens when the gate has just been armed
+		p.try = func(fd uintptr) bool {
+			done := p.look(fd)
+			if what != nil {
+				what()
+				what = nil
+			}
+			return done
+		}
+	}
+	gate := func() bool { // has something come to it?
+		n, err := unix.EpollWait(p.fd, make([]unix.EpollEvent, 1), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n > 0
+	}
+	selects := func(timeout time.Duration, want int) {
+		t.Helper()
+		help := time.AfterFunc(5*time.Second, func() {
+			t.Error("Select hangs")
+			s.Close()
+		})
+		defer help.Stop()
+		if ready, err := s.Select(timeout); err != nil || len(ready) != want {
+			t.Fatalf("Select returned %v, %v, want %d ready", ready, err, want)
+		}
+	}
+	for range 2 {
+		for range 2 {
+			meanwhile(func() { s.Wake() })
+			selects(-1, 0)
+			if !p.ajar {
+				t.Error("a wake has disarmed the gate")
+			}
+		}
+		raw := p.raw
+		p.raw = wokenFirst{raw, s}
+		meanwhile(func() { t.Error("it parks, woken") })
+		selects(-1, 0)
+		p.raw = raw
+		if !p.ajar {
+			t.Error("a gate that was not come to is taken for disarmed")
+		}
+		meanwhile(func() { say(t, w) })
+		selects(-1, 1)
+		if p.ajar || gate() {
+			t.Error("an event went through the gate and it is still armed")
+		}
+		hear(t, r)
+
+		meanwhile(func() { s.Wake() })
+		selects(-1, 0)
+		say(t, w)
+		selects(0, 1) // in which it is disarmed
+		gate()
+		hear(t, r)
+		say(t, w)
+		if p.ajar || gate() {
+			t.Error("a busy selector's gate is armed")
+		}
+		hear(t, r)
+	}
+}
+
+// wokenFirst is a RawConn that is overtaken by a wake.
+type wokenFirst struct {
+	syscall.RawConn
+	s Selector
+}
+
+func (c wokenFirst) Read(try func(uintptr) bool) error {
+	c.s.Wake()
+	return c.RawConn.Read(try)
 }
 
 // refusing is a RawConn that cannot wait.

@@ -61,7 +61,7 @@ func (w *waiter) reopen(b *epoll) error {
 			return err
 		}
 	}
-	w.parker.attached = false
+	w.parker.attached, w.parker.ajar = false, false
 	return nil
 }
 
@@ -166,6 +166,15 @@ func (b *epoll) setTimer(timeout time.Duration) (err error) {
 // also while the selector is busy and looks at the set anyway. So there is a
 // gate between the two: an epoll set that holds nothing but the selector's
 // own, one-shot, armed for each park. Unarmed it swallows everything.
+//
+// Armed, the gate is looked at before the goroutine parks: what came to it
+// earlier may have left the set on the gate's own list of what is ready, and the
+// kernel does not announce a file that is on that list already when it is armed
+// (fs/eventpoll.c, ep_modify).
+//
+// A wake that ends a park leaves the gate ajar. The next park then has nothing to
+// arm; and if it does not come to that, because there is something in the set,
+// the gate is disarmed.
 type parker struct {
 	gate  *os.File // an epoll set, in the runtime's poller
 	raw   syscall.RawConn
@@ -175,6 +184,7 @@ type parker struct {
 	tried bool
 
 	attached bool  // the set is behind the gate
+	ajar     bool  // armed, though the park is over
 	failed   error // to get it there, or to arm the gate
 	try      func(fd uintptr) bool
 	past     atomic.Bool // the gate's deadline may be in the past
@@ -206,6 +216,7 @@ func (p *parker) start(set int, open bool) (err error) {
 // with mask 0, none. The set comes behind the gate when it is first armed:
 // while an epoll set is inside another one, registrations with it take longer.
 func (p *parker) arm(mask uint32) error {
+	p.ajar = false
 	if p.attached && p.open {
 		return nil
 	}
@@ -231,9 +242,12 @@ func (p *parker) look(uintptr) bool {
 		// The runtime cleared its own readiness before this call, so that an
 		// event that passes the gate from now on is remembered.
 		p.tried = true
-		if p.failed = p.arm(unix.EPOLLIN); p.failed != nil || !p.open {
-			return p.failed != nil
+		if p.ajar {
+			p.failed = nil
+		} else if p.failed = p.arm(unix.EPOLLIN); p.failed != nil {
+			return true
 		}
+		p.ajar = false
 	}
 	var ev [1]unix.EpollEvent
 	n, _, _ := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&ev)), 1, 0, 0, 0)
@@ -266,7 +280,7 @@ func (p *parker) park(wakes *atomic.Uint32, bound time.Duration) (late bool, err
 		if err == nil {
 			return false, p.failed
 		}
-		p.arm(0)
+		p.ajar = p.ajar || p.tried && p.attached && !p.open
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return false, err
 		}

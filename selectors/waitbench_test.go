@@ -86,7 +86,7 @@ func waitTableRows() (rows []waitRow) {
 	}
 	for _, pause := range []time.Duration{20 * time.Microsecond, 50 * time.Microsecond, 200 * time.Microsecond, time.Millisecond} {
 		for _, p := range both {
-			add(fmt.Sprintf("client pauses %v", pause), p, func(r *waitRun) { r.pingPong(1, pause) }, cpuRound, csRound, wakeP50)
+			add(fmt.Sprintf("client pauses %v", pause), p, func(r *waitRun) { r.pingPong(1, pause) }, cpuRound, csRound, wakeP50, wakeMean)
 		}
 	}
 	for _, p := range both {

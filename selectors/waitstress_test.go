@@ -336,6 +336,20 @@ func (st *stress) strict() {
 				}
 				src.interest = listening
 			}
+		case 8: // data beside a wake, and more about when the next sleep begins
+			if src.interest != listening {
+				st.modify(src, listening)
+			}
+			if err = st.s.Wake(); err == nil {
+				err = src.write(units)
+			}
+			st.await(src, 0)
+			for range random.IntN(256) {
+				src.received.Load()
+			}
+			if err == nil {
+				err = src.write(units)
+			}
 		default: // mostly, nothing but a write
 			if src.interest&selectors.OneShot != 0 {
 				st.modify(src, listening)
