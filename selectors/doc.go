@@ -135,46 +135,51 @@
 // itself and peers that answer within microseconds, or that holds
 // runtime.LockOSThread, where parking costs a thread switch.
 //
-// Medians of five rounds of 200 ms, or more in rows that starve, all from one
-// run, on a virtual machine with two processors, Linux 6.18, Go 1.26; P is
-// GOMAXPROCS. "armed" always parks, "nested" does so with the gate left open.
-// Figures of a row move by a third and more between runs (eleven rounds of the
-// row of two hogs with P=1 made it 11430 against 10813); to see your own:
+// Medians of five rounds of 200 ms, or more in rows that starve or where a wait
+// has two speeds, all from one run, on a virtual machine with two processors,
+// Linux 6.18, Go 1.26; P is GOMAXPROCS. "armed" always parks, "nested" does so with
+// the gate left open. Figures of a row move by a third and more between runs; to
+// see your own:
 // go test -v -run TestWaitTable ./selectors -wait.table -wait.rounds 5 -wait.time 200ms
 //
 //	                                            adaptive  blocking     armed    nested
-//	ring of 100 pipes, ns an event         P=1      1224      1235      1283      1229
-//	                                       P=2      1012      1141      1163      1120
-//	ping-pong with a process, µs a round   P=1      19.1      18.5      97.6      83.3
-//	                                       P=2      29.6      30.3      72.5      61.6
-//	the same, CPU µs a round               P=1      10.5      10.3      38.1      30.9
-//	                                       P=2      14.5      12.4      22.0      28.6
-//	peer pauses 50 µs, CPU µs a round      P=1      16.4      56.2      21.7      23.3
-//	                                       P=2      13.5      25.8      49.3      22.2
-//	peer pauses 1 ms, CPU µs a round       P=1      22.0       115      23.2      23.6
-//	                                       P=2      23.0       106      22.3      20.8
-//	beside 4 channel pairs, rounds/s       P=1      1847      1577      6.39      5.79
-//	                                       P=2     31612     34103      1808      3807
-//	beside 1 CPU hog, rounds/s             P=1     13015      8752      57.2      53.4
-//	                                       P=2     80568     86433     84330     80792
-//	beside 2 CPU hogs, rounds/s            P=1      5863      9677      32.8      25.2
-//	                                       P=2     58592     57091     10968      4104
-//	beside 1 CPU hog, wake-up p50, µs      P=1      32.4      30.1     18201     18179
-//	                                       P=2      32.5      37.6      28.1      31.2
-//	beside bursts of exchanges, rounds/s   P=1     61094     66550     10540     10770
-//	                                       P=2     51490     49557     22211     23143
-//	Wake and an answer, µs a round         P=1      2.43       140      2.31      1.77
-//	                                       P=2      2.83      59.2      2.84      2.10
-//	sleeps of 10 ms, CPU ms a second       P=1      10.8      16.5      10.0      9.71
-//	                                       P=2      11.8      17.3      11.7      10.5
-//	threads for 100 idle selectors         P=2      3.00       100      1.00      1.00
+//	ring of 100 pipes, ns an event         P=1       899       912       894       894
+//	                                       P=2       886       886       882       887
+//	ping-pong with a process, µs a round   P=1      18.1      14.0      68.1      65.5
+//	                                       P=2      21.5      23.2      70.3      71.6
+//	the same, CPU µs a round               P=1      9.15      7.31      28.2      27.9
+//	                                       P=2      10.1      10.8      29.6      29.4
+//	peer pauses 20 µs, CPU µs a round      P=1      13.1      15.0      30.4      21.8
+//	                                       P=2      10.1      14.4      29.1      23.9
+//	the same, wake-up p50, µs              P=1      3.80      3.63      51.7      48.7
+//	                                       P=2      4.01      3.95      50.8      49.5
+//	peer pauses 50 µs, CPU µs a round      P=1      15.5      28.1      12.4      14.9
+//	                                       P=2      12.3      25.7      13.9      15.8
+//	peer pauses 200 µs, CPU µs a round     P=1      15.7      96.3      12.5      11.8
+//	                                       P=2      15.4      73.6      13.6      13.6
+//	peer pauses 1 ms, CPU µs a round       P=1      16.2       109      16.5      13.8
+//	                                       P=2      21.7       100      15.4      16.3
+//	beside 4 channel pairs, rounds/s       P=1      2544      1400      7.16      5.89
+//	                                       P=2     37011     36982      3614      2405
+//	beside 1 CPU hog, rounds/s             P=1     20710     25441      49.2      49.3
+//	                                       P=2     88208     91184     87834     86891
+//	beside 2 CPU hogs, rounds/s            P=1     13649     15119      25.4      25.4
+//	                                       P=2     65585     70258     20705     16516
+//	beside 1 CPU hog, wake-up p50, µs      P=1      19.5      15.9     18180     18175
+//	                                       P=2      22.4      25.9      18.2      20.2
+//	beside bursts of exchanges, rounds/s   P=1     51453     63947     12003     11990
+//	                                       P=2     44683     54214     22466     16919
+//	Wake and an answer, µs a round         P=1      1.84       133      1.72      1.73
+//	                                       P=2      2.26      58.4      2.09      2.04
+//	sleeps of 10 ms, CPU ms a second       P=1      8.03      14.6      7.07      7.48
+//	                                       P=2      6.37      14.6      6.74      6.95
+//	threads for 100 idle selectors         P=2      1.00       100      1.00      1.00
 //
 // The adaptive wait neither starves as parking does nor pays for long sleeps as
-// blocking does, and in most rows it is within a third of the best. Where it has
-// to find out first a short measurement shows chance: its first sleeps beside
-// channel pairs with P=1 last 40 ms and more. Where a peer pauses for about as
-// long as the threshold between the two ways its choice is unsteady: with pauses
-// of 20 µs and P=2 it parks at times, at the same cost of processor time as
-// blocking, but is woken after 60 µs instead of 10 to 20. And a wake-up within the
-// process takes a system call more than with the gate open.
+// blocking does. It is within a third of the best of the others in each row but
+// pauses of 1 ms with P=2, which fifteen rounds made 19.7 against 17.2. It has to
+// find out first, though, which a short measurement shows: the first sleeps beside
+// channel pairs with P=1 last 40 ms and more, and with a peer that pauses for 20 µs
+// it takes some 100 ms until the kernel has both processes on one processor. Before
+// that a wake-up takes 50 µs here, however one waits.
 package selectors

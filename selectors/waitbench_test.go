@@ -86,7 +86,10 @@ func waitTableRows() (rows []waitRow) {
 	}
 	for _, pause := range []time.Duration{20 * time.Microsecond, 50 * time.Microsecond, 200 * time.Microsecond, time.Millisecond} {
 		for _, p := range both {
-			add(fmt.Sprintf("client pauses %v", pause), p, func(r *waitRun) { r.pingPong(1, pause) }, cpuRound, csRound, wakeP50, wakeMean)
+			row := add(fmt.Sprintf("client pauses %v", pause), p, func(r *waitRun) { r.pingPong(1, pause) }, cpuRound, csRound, wakeP50, wakeMean)
+			if pause < 50*time.Microsecond {
+				row.stretch = 5 // a wait has two speeds here, and which it is changes every so many 100 ms
+			}
 		}
 	}
 	for _, p := range both {
