@@ -313,7 +313,7 @@ func (b *epoll) took(n uintptr, errno unix.Errno) (int, error) {
 	switch errno {
 	case 0:
 		b.found = int(n)
-		if b.parker.ajar && n > 0 {
+		if b.parker.ajar && n > 0 { // a busy selector's events are not for the runtime
 			b.parker.arm(0)
 		}
 		return b.found, nil

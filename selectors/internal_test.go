@@ -1198,6 +1198,22 @@ func TestCloseFails(t *testing.T) {
 	}
 }
 
+// parking returns a selector that always parks, and a pipe whose end r it watches.
+func parking(t *testing.T) (s *EpollSelector, r, w int) {
+	t.Helper()
+	s, err := NewEpollSelector(func(o *options) { o.wait = armed })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	if s.epoll.wait != armed {
+		t.Skip("the runtime's poller does not take epoll descriptors here")
+	}
+	r, w = aPipe(t)
+	mustRegister(t, s, r, EventRead)
+	return s, r, w
+}
+
 // TestParkFails: where the runtime's poller fails a park, the wait goes on
 // blocking, and a wake that came just then is not lost.
 func TestParkFails(t *testing.T) {
@@ -1206,14 +1222,7 @@ func TestParkFails(t *testing.T) {
 		woken bool
 	}{{"asleep", false}, {"woken", true}} {
 		t.Run(test.name, func(t *testing.T) {
-			s, err := NewEpollSelector(func(o *options) { o.wait = armed })
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			if s.epoll.wait != armed {
-				t.Skip("the runtime's poller does not take epoll descriptors here")
-			}
+			s, _, w := parking(t)
 			refused := 0
 			s.epoll.parker.raw = refusing{s.epoll.parker.raw, func() {
 				refused++
@@ -1221,8 +1230,6 @@ func TestParkFails(t *testing.T) {
 					s.Wake()
 				}
 			}}
-			r, w := aPipe(t)
-			mustRegister(t, s, r, EventRead)
 			if test.woken {
 				help := time.AfterFunc(5*time.Second, func() {
 					t.Error("the wake was lost")
@@ -1253,16 +1260,7 @@ func TestParkFails(t *testing.T) {
 // list and ready (fs/eventpoll.c, ep_modify). So an event that comes between the
 // last look at the set and the next park would be lost, if nothing looked after.
 func TestEventBesideWake(t *testing.T) {
-	s, err := NewEpollSelector(func(o *options) { o.wait = armed })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if s.epoll.wait != armed {
-		t.Skip("the runtime's poller does not take epoll descriptors here")
-	}
-	r, w := aPipe(t)
-	mustRegister(t, s, r, EventRead)
+	s, r, w := parking(t)
 	p := &s.epoll.parker
 	look := p.look
 	for range 3 {
@@ -1313,16 +1311,7 @@ func TestEventBesideWake(t *testing.T) {
 // that finds something without waiting does not, so that the runtime does not
 // hear of each event.
 func TestGateAfterWake(t *testing.T) {
-	s, err := NewEpollSelector(func(o *options) { o.wait = armed })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if s.epoll.wait != armed {
-		t.Skip("the runtime's poller does not take epoll descriptors here")
-	}
-	r, w := aPipe(t)
-	mustRegister(t, s, r, EventRead)
+	s, r, w := parking(t)
 	p := &s.epoll.parker
 	meanwhile := func(what func()) { // what happens when the gate has just been armed
 		p.try = func(fd uintptr) bool {
