@@ -3,33 +3,36 @@ package selectors
 import (
 	"errors"
 	"time"
+
+	"goselectors/selectors/internal/sys"
 )
 
-// backend is a kernel facility. It translates and calls the kernel; what must
-// hold on every backend is the core's business.
+// A backend is a kernel facility. It translates and calls the kernel; what must
+// be the same on every backend is done by the core.
 //
-// The core calls poll, sleep and wake without its lock, all else with it. The
-// entries it hands out are the backend's to read; it may write id and slot.
+// The core calls poll, sleep and wake without holding its lock, all other
+// methods with it. A backend may read the entries that it is given and write
+// their fileID, slot and filters.
 type backend interface {
-	// add starts watching for e.events. It is errExists if this very file is
-	// watched under this number already, and errAlwaysReady if the kernel
-	// does not watch such files because they are always ready. If the number
-	// is known with another file, the new one takes its place; e.id and
-	// e.slot are that one's.
-	add(fd int, e *entry, known bool) error
+	// add starts watching for e.events. It returns errExists if this very file
+	// is watched under this number already, and errAlwaysReady if the kernel
+	// does not watch such files because they are always ready. If replaces is
+	// set, the number has a registration for another file, which the new one
+	// replaces; e.fileID and e.slot are the old one's then.
+	add(fd int, e *entry, replaces bool) error
 
-	// modify watches for events from now on, under the registration number
-	// gen, whether the kernel still knows the descriptor or not. On error the
-	// old interest stands.
-	modify(fd int, e *entry, events Event, gen uint32) error
+	// modify watches for events from now on, under the given generation,
+	// whether or not the kernel still knows the descriptor. On error the old
+	// interest stands.
+	modify(fd int, e *entry, events Event, generation uint32) error
 
 	// remove stops watching. The descriptor may be closed by now, belong to
 	// another file, or not be watched at all.
 	remove(fd int, e *entry)
 
-	// mute lets a wait end for changes only, no longer for the state as it
-	// is. It reports false if the kernel cannot do that: the descriptor is
-	// then out of the set. unmute undoes either.
+	// mute makes the kernel report changes of the descriptor only, no longer
+	// its state. It returns false if the kernel cannot do that: the descriptor
+	// is then out of the set. unmute undoes either.
 	mute(fd int, e *entry) bool
 	unmute(fd int, e *entry)
 
@@ -37,16 +40,16 @@ type backend interface {
 	// sleep.
 	prepare(c *core)
 
-	// poll asks the kernel without waiting, sleep waits, if timeout is not
-	// negative at most so long. Both return how much collect will find. A
-	// sleep may end early with nothing.
+	// poll asks the kernel without waiting. sleep waits, for at most timeout,
+	// or without a limit if that is negative. Both return the number of events
+	// that collect will find. A sleep may end early with none.
 	poll() (int, error)
 	sleep(timeout time.Duration) (int, error)
 
-	// collect hands what the last poll or sleep found to c.report.
+	// collect passes what the last poll or sleep found to c.report.
 	collect(c *core, dst []Ready) []Ready
 
-	// wake ends the sleep that goes on, or the next one.
+	// wake ends the current sleep, or the next one.
 	wake() error
 
 	// repair is called when the kernel reports registrations that no longer
@@ -63,30 +66,38 @@ var (
 
 // traits are the differences between backends that the core has to know.
 type traits struct {
-	features Feature
-	oneShot  bool // the kernel disables a one-shot registration itself
-	live     bool // changes of the set reach a sleep that goes on
-	cheap    bool // poll costs next to nothing, so ask before going to sleep, each time
-	scans    bool // poll and sleep ask each descriptor: see habit
+	features      Feature
+	kernelOneShot bool // the kernel disables a one-shot registration itself
+	updatesLive   bool // changes of the set reach a sleep that is under way
+	pollIsCheap   bool // poll costs next to nothing, so every Select polls before it sleeps
+	scansAll      bool // poll and sleep ask every descriptor: see pollFirst
 }
 
-// Backend is one of the kernel facilities of this platform.
-type Backend struct {
-	Name     string // as in SELECTORS_BACKEND: "epoll", "kqueue", "poll", "select"
-	Features Feature
-	New      func(...Option) (Selector, error)
-}
+// noOrphans is for backends whose kernel keeps no registration of a descriptor
+// that was closed: there is nothing to repair.
+type noOrphans struct{}
 
-// Backends lists what this platform has, best first. Where there is nothing it
-// is empty, and NewDefaultSelector says [errors.ErrUnsupported].
-func Backends() []Backend {
-	return append([]Backend(nil), backends...)
-}
+func (noOrphans) repair(*core) error { return nil }
 
-// milliseconds rounds up: a wait may end late, never early.
-func milliseconds(timeout time.Duration) int {
-	if timeout < 0 {
-		return -1
+// identify stores which file a descriptor is. It returns errExists if it is, or
+// may be, the file that was stored before.
+func identify(fd int, e *entry) error {
+	id, same, err := sys.Identify(fd, e.fileID)
+	if err != nil {
+		return err
 	}
-	return int((timeout + time.Millisecond - 1) / time.Millisecond)
+	e.fileID = id
+	if same {
+		return errExists
+	}
+	return nil
+}
+
+// reidentify is identify for a change of a registration, where the same file is
+// no error.
+func reidentify(fd int, e *entry) error {
+	if err := identify(fd, e); err != errExists {
+		return err
+	}
+	return nil
 }

@@ -4,5 +4,5 @@ package selectors
 
 import "golang.org/x/sys/unix"
 
-// callFstat is the number of the system call behind fstat.
-const callFstat = unix.SYS_FSTAT
+// sysFstat is the number of the system call that fstat(2) makes.
+const sysFstat = unix.SYS_FSTAT

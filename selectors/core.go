@@ -8,72 +8,63 @@ import (
 	"time"
 )
 
-// core is a Selector without a kernel: everything that must not vary between
-// backends.
+// A core is a Selector without a kernel: everything that must be the same on
+// every backend. This file has what changes the set, wait.go what waits.
 //
-// Two locks. sel is held for the whole of a Select and admits one goroutine.
-// mu guards the table and every change of the kernel's set; a Select takes it
-// for moments only, never while it waits. Order: sel before mu.
+// There are two locks. selecting is held for the whole of a Select and admits
+// one goroutine. mu guards the table and every change of the kernel's set; a
+// Select takes it for moments only, never while it waits. The order is
+// selecting before mu.
 //
-// A sleep is ended from outside through wakes and asleep. Who wants to end one
-// sets a bit in wakes and then looks at asleep; who wants to sleep sets asleep
-// and then looks at wakes. At least one of them sees the other, and only the
-// first bit needs the kernel: one wake a sleep, however many ask.
+// Changes of the set are numbered. A registration carries the number of its own
+// last change, its generation. Backends use it to recognise stale events: events
+// that the kernel reports for a registration that has ended or was changed.
+//
+// wakes and asleep end a sleep from another goroutine. A goroutine that ends a
+// sleep sets a bit in wakes and then reads asleep; the one that sleeps sets
+// asleep and then reads wakes. At least one of the two sees the other's store.
+// Only the first bit needs a call of the backend: one wake for each sleep,
+// however many goroutines ask.
 type core struct {
-	self Selector // the exported type around this core
-	name string
-	b    backend
+	self    Selector // the exported type that contains this core
+	name    string
+	backend backend
 	traits
 
-	mu     sync.Mutex
-	table  table
-	byObj  map[any]int // descriptors of file objects that are not numbers
-	always []int       // descriptors of emulated entries
-	hushed []int       // descriptors of entries that were muted and need looking after; some may no longer be
-	gens   uint32      // the number of the last change of the set; a registration bears that of its own last one
-	seen   uint32      // gens when the last poll or sleep began, or earlier: when the set was last prepared or a batch collected
-	fresh  entry       // room for a registration that is not in the table yet
-	ghosts int         // reports in this batch for registrations that are gone
+	mu             sync.Mutex
+	table          table
+	fdByObject     map[any]int // descriptors of file objects that are not numbers
+	alwaysReady    []int       // descriptors of entries in that state
+	muted          []int       // descriptors of entries that had to leave the set to be muted; some may be unmuted since
+	generation     uint32      // number of the last change of the set
+	waitGeneration uint32      // generation when the last poll or sleep began, or earlier
+	scratch        entry       // a registration that is not in the table yet
+	staleEvents    int         // stale events in this batch
 
-	closed   atomic.Bool
-	dirty    atomic.Bool  // the set has changed: prepare before the next poll or sleep
-	hot      atomic.Int32 // emulated entries that are ready now
-	restless atomic.Int32 // entries in hushed, at most
+	closed           atomic.Bool
+	dirty            atomic.Bool  // the set has changed: prepare before the next poll or sleep
+	alwaysReadyCount atomic.Int32 // entries of alwaysReady that are to be reported now
+	mutedCount       atomic.Int32 // length of muted
 
-	sel    sync.Mutex
-	looked time.Duration // when the hushed were last looked after
-	habit  habit
+	selecting   sync.Mutex
+	lastRecheck time.Duration // of the muted entries
+	pollFirst   pollFirst
 
 	wakes     atomic.Uint32
 	asleep    atomic.Bool
-	waking    sync.Mutex // held while b.wake runs, so that close cannot pull its descriptor away
+	wakeMu    sync.Mutex // held while backend.wake runs, so that Close cannot close its descriptor meanwhile
 	closeOnce sync.Once
 }
 
 // Bits of core.wakes.
 const (
-	wakeCaller uint32 = 1 << iota // Wake: the Select is to return
-	wakeSelf                      // look again: the set changed, a context ended, Close was called
+	wakeByUser   uint32 = 1 << iota // by Wake: the Select returns
+	wakeInternal                    // the set has changed, a context has ended, or Close was called: the Select looks again
 )
-
-const (
-	// maxSleep is the longest single wait asked of a kernel. Longer ones are
-	// made of several, so that no backend has to know how its clock overflows.
-	maxSleep = 24 * time.Hour
-
-	// lookAfter is how often entries are looked at again that the kernel
-	// could not mute.
-	lookAfter = 100 * time.Millisecond
-)
-
-var epoch = time.Now()
-
-// now is the monotonic clock; its zero is arbitrary.
-func now() time.Duration { return time.Since(epoch) }
 
 func (c *core) init(self Selector, name string, b backend, t traits) {
-	c.self, c.name, c.b, c.traits = self, name, b, t
-	c.byObj = make(map[any]int)
+	c.self, c.name, c.backend, c.traits = self, name, b, t
+	c.fdByObject = make(map[any]int)
 	c.dirty.Store(true)
 }
 
@@ -117,8 +108,7 @@ func (c *core) changeObject(op string, fileobj any, events Event, data any) (key
 	})
 	if err != nil {
 		if op == "modify" && errors.Is(err, errBadFD) {
-			// A closed file with a key is an error of the file. Without one it
-			// is nothing that we know.
+			// The file is closed. If it has no key, that is the better error.
 			if _, missing := c.Key(fileobj); errors.Is(missing, ErrNotRegistered) {
 				err = ErrNotRegistered
 			}
@@ -130,7 +120,7 @@ func (c *core) changeObject(op string, fileobj any, events Event, data any) (key
 
 func (c *core) changeFD(op string, fd int, fileobj any, events Event, data any) (*SelectorKey, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock() // also if a file object's method panics
+	defer c.mu.Unlock() // also if a method of a file object panics
 	if c.closed.Load() {
 		return nil, ErrClosed
 	}
@@ -145,27 +135,27 @@ func (c *core) changeFD(op string, fd int, fileobj any, events Event, data any) 
 
 func (c *core) register(fd int, fileobj any, events Event, data any) (*SelectorKey, error) {
 	old := c.table.find(fd)
-	fresh := &c.fresh
-	*fresh = entry{gen: c.nextGen(), slot: -1, events: events, state: initial(events)}
-	stale := old == nil
+	e := &c.scratch
+	*e = entry{generation: c.nextGeneration(), slot: -1, events: events, state: initialState(events)}
+	replaceable := old == nil
 	if old != nil {
-		fresh.id, fresh.slot = old.id, old.slot
-		if old.state&emulated != 0 {
-			fresh.slot = -1
+		e.fileID, e.slot = old.fileID, old.slot
+		if old.state&alwaysReady != 0 {
+			e.slot = -1
 		}
-		stale = old.state&invalid != 0 || c.moved(old.key)
+		replaceable = old.state&invalid != 0 || c.fdChanged(old.key)
 	}
-	err := c.b.add(fd, fresh, old != nil)
-	if err == errExists && stale {
-		// The kernel knows this file under this number: a registration whose
-		// descriptor was closed, but whose file lived on in a duplicate and
-		// now has its number back.
-		err = c.b.modify(fd, fresh, events, fresh.gen)
+	err := c.backend.add(fd, e, old != nil)
+	if err == errExists && replaceable {
+		// The kernel has a registration of this file under this number: its
+		// descriptor was closed, but a duplicate kept the file open, and now the
+		// file has the number again.
+		err = c.backend.modify(fd, e, events, e.generation)
 	}
 	switch err {
 	case nil:
 	case errAlwaysReady:
-		fresh.state |= emulated
+		e.state |= alwaysReady
 	case errExists:
 		return nil, ErrRegistered
 	default:
@@ -174,65 +164,67 @@ func (c *core) register(fd int, fileobj any, events Event, data any) (*SelectorK
 	if old != nil {
 		c.forget(old)
 	}
-	c.gens = fresh.gen
-	fresh.key = &SelectorKey{FileObj: fileobj, FD: fd, Events: events, Data: data}
-	e := c.table.put(fd, *fresh)
-	if isIdentity(fileobj) {
-		c.byObj[fileobj] = fd
+	c.generation = e.generation
+	e.key = &SelectorKey{FileObj: fileobj, FD: fd, Events: events, Data: data}
+	e = c.table.put(fd, *e)
+	if isComparable(fileobj) {
+		c.fdByObject[fileobj] = fd
 	}
-	if fresh.state&emulated != 0 {
-		c.emulate(fd, e)
+	if e.state&alwaysReady != 0 {
+		c.addAlwaysReady(fd, e)
 	}
-	c.touch()
-	c.changed(e)
+	c.markDirty()
+	c.publishChange(e)
 	return e.key, nil
 }
 
-// nextGen numbers the next change. A free entry bears 0, so nothing else may.
-func (c *core) nextGen() uint32 { return max(c.gens+1, 1) }
+// nextGeneration returns the number of the next change. It is not 0, which a
+// free entry has.
+func (c *core) nextGeneration() uint32 { return max(c.generation+1, 1) }
 
 func (c *core) modify(fd int, fileobj any, events Event, data any) (*SelectorKey, error) {
 	e := c.table.find(fd)
-	if e == nil || !c.same(e.key, fileobj) {
+	if e == nil || !c.isKeyOf(e.key, fileobj) {
 		return nil, ErrNotRegistered
 	}
-	if events != e.events || events&EdgeTriggered != 0 || e.state&silent != 0 {
-		was := e.state & emulated
-		if was != 0 {
-			c.unemulate(e)
+	if events != e.events || events&EdgeTriggered != 0 || e.state&disabled != 0 {
+		wasAlwaysReady := e.state&alwaysReady != 0
+		if wasAlwaysReady {
+			c.removeAlwaysReady(e)
 		}
-		// A new number too, so that what the kernel said of the old interest,
-		// or of the file that had this descriptor before, is not taken for news.
-		gen := c.nextGen()
-		err := c.b.modify(fd, e, events, gen)
+		// A new generation makes stale what the kernel reported for the old
+		// interest, or for a file that had this descriptor before.
+		generation := c.nextGeneration()
+		err := c.backend.modify(fd, e, events, generation)
 		if err != nil && err != errAlwaysReady {
-			if was != 0 {
-				c.emulate(fd, e)
+			if wasAlwaysReady {
+				c.addAlwaysReady(fd, e)
 			}
 			return nil, err
 		}
-		c.gens = gen
-		e.gen, e.state, e.told, e.events = gen, initial(events), 0, events
+		c.generation = generation
+		e.generation, e.state, e.reportedHints, e.events = generation, initialState(events), 0, events
 		if err == errAlwaysReady {
-			c.emulate(fd, e)
+			c.addAlwaysReady(fd, e)
 		}
-		c.changed(e)
+		c.publishChange(e)
 	}
 	e.key = &SelectorKey{FileObj: e.key.FileObj, FD: fd, Events: events, Data: data}
 	return e.key, nil
 }
 
-// changed makes a change of the set known to the Select that may go on.
-func (c *core) changed(e *entry) {
-	if c.live && e.state&emulated == 0 {
+// publishChange makes a change of the set take effect in a Select that is under
+// way.
+func (c *core) publishChange(e *entry) {
+	if c.updatesLive && e.state&alwaysReady == 0 {
 		return
 	}
-	c.touch()
-	c.interrupt(wakeSelf)
+	c.markDirty()
+	c.interrupt(wakeInternal)
 }
 
-// touch has the backend prepared before the next poll or sleep.
-func (c *core) touch() {
+// markDirty has the backend prepared before the next poll or sleep.
+func (c *core) markDirty() {
 	if !c.dirty.Load() {
 		c.dirty.Store(true)
 	}
@@ -240,61 +232,85 @@ func (c *core) touch() {
 
 // Unregister implements [Selector].
 func (c *core) Unregister(fileobj any) (*SelectorKey, error) {
-	fd, err := c.locate(fileobj)
+	fd, err := c.findFD(fileobj)
 	if err != nil {
 		return nil, c.fail("unregister", fd, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.table.find(fd)
-	if e == nil || !c.same(e.key, fileobj) {
+	if e == nil || !c.isKeyOf(e.key, fileobj) {
 		return nil, c.fail("unregister", fd, ErrNotRegistered)
 	}
 	key := e.key
-	c.b.remove(fd, e)
+	c.backend.remove(fd, e)
 	c.forget(e)
 	c.table.free(e)
-	c.gens = c.nextGen()
-	c.touch()
-	if !c.live {
-		c.interrupt(wakeSelf)
+	c.generation = c.nextGeneration()
+	c.markDirty()
+	if !c.updatesLive {
+		c.interrupt(wakeInternal)
 	}
 	return key, nil
 }
 
-// forget ends a registration but for its place in the table and the kernel.
+// forget ends a registration, apart from its entry and the kernel's set.
 func (c *core) forget(e *entry) {
-	if isIdentity(e.key.FileObj) && c.byObj[e.key.FileObj] == e.key.FD {
-		delete(c.byObj, e.key.FileObj)
+	if isComparable(e.key.FileObj) && c.fdByObject[e.key.FileObj] == e.key.FD {
+		delete(c.fdByObject, e.key.FileObj)
 	}
-	if e.state&emulated != 0 {
-		c.unemulate(e)
+	if e.state&alwaysReady != 0 {
+		c.removeAlwaysReady(e)
 	}
+}
+
+// addAlwaysReady adds an entry to the list of files that are always ready.
+func (c *core) addAlwaysReady(fd int, e *entry) {
+	e.slot = int32(len(c.alwaysReady))
+	c.alwaysReady = append(c.alwaysReady, fd)
+	e.state |= alwaysReady
+	if e.events&(EventRead|EventWrite) != 0 && e.state&disabled == 0 {
+		c.alwaysReadyCount.Add(1)
+	}
+}
+
+// removeAlwaysReady removes it. The last entry of the list takes its place.
+func (c *core) removeAlwaysReady(e *entry) {
+	last := len(c.alwaysReady) - 1
+	fd := c.alwaysReady[last]
+	c.alwaysReady[e.slot] = fd
+	c.table.find(fd).slot = e.slot
+	c.alwaysReady = c.alwaysReady[:last]
+	if e.events&(EventRead|EventWrite) != 0 && e.state&disabled == 0 {
+		c.alwaysReadyCount.Add(-1)
+	}
+	e.state &^= alwaysReady
+	e.slot = -1
 }
 
 // Key implements [Selector].
 func (c *core) Key(fileobj any) (*SelectorKey, error) {
-	fd, err := c.locate(fileobj)
+	fd, err := c.findFD(fileobj)
 	if err != nil {
 		return nil, c.fail("key", fd, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.table.find(fd); e != nil && c.same(e.key, fileobj) {
+	if e := c.table.find(fd); e != nil && c.isKeyOf(e.key, fileobj) {
 		return e.key, nil
 	}
 	return nil, c.fail("key", fd, ErrNotRegistered)
 }
 
-// locate finds the descriptor under which a file object may be registered.
-func (c *core) locate(fileobj any) (int, error) {
+// findFD returns the descriptor under which a file object may be registered.
+func (c *core) findFD(fileobj any) (int, error) {
 	if fd, ok := asNumber(fileobj); ok && fd >= 0 {
 		return fd, nil
 	}
-	if isIdentity(fileobj) {
-		// By identity first: it works for closed files too.
+	if isComparable(fileobj) {
+		// The object itself comes first: it works for closed files too.
 		c.mu.Lock()
-		fd, ok := c.byObj[fileobj]
+		fd, ok := c.fdByObject[fileobj]
 		c.mu.Unlock()
 		if ok {
 			return fd, nil
@@ -303,28 +319,27 @@ func (c *core) locate(fileobj any) (int, error) {
 	fd := -1
 	err := withFD(fileobj, func(n int) error { fd = n; return nil })
 	if err != nil && !errors.Is(err, ErrInvalidFileObj) {
-		err = ErrNotRegistered // closed, and nothing that we know
+		err = ErrNotRegistered // a closed file that has no key
 	}
 	return fd, err
 }
 
-// same reports whether the key of a descriptor is the one meant by fileobj,
-// which resolved to that descriptor. A number always means its key. An object
-// means it unless the key belongs to another object that has left the number
-// since.
-func (c *core) same(key *SelectorKey, fileobj any) bool {
+// isKeyOf reports whether fileobj, which has the key's descriptor, means this
+// key. A number always does. An object does too, unless the key belongs to
+// another object that no longer has the descriptor.
+func (c *core) isKeyOf(key *SelectorKey, fileobj any) bool {
 	if _, number := asNumber(fileobj); number {
 		return true
 	}
-	if isIdentity(fileobj) && isIdentity(key.FileObj) && key.FileObj == fileobj {
+	if isComparable(fileobj) && isComparable(key.FileObj) && key.FileObj == fileobj {
 		return true
 	}
-	return !c.moved(key)
+	return !c.fdChanged(key)
 }
 
-// moved reports whether a key's file object no longer has the key's
-// descriptor. Of a number that cannot be known.
-func (c *core) moved(key *SelectorKey) bool {
+// fdChanged reports whether a key's file object no longer has the key's
+// descriptor. That cannot be known if the file object is a number.
+func (c *core) fdChanged(key *SelectorKey) bool {
 	if _, number := asNumber(key.FileObj); number {
 		return false
 	}
@@ -360,22 +375,23 @@ func (c *core) Wake() error {
 	if c.closed.Load() {
 		return c.fail("wake", -1, ErrClosed)
 	}
-	if err := c.interrupt(wakeCaller); err != nil {
+	if err := c.interrupt(wakeByUser); err != nil {
 		return c.fail("wake", -1, err)
 	}
 	return nil
 }
 
+// interrupt ends the current sleep, or keeps the next one from beginning.
 func (c *core) interrupt(bit uint32) error {
 	if c.wakes.Or(bit) != 0 || !c.asleep.Load() {
 		return nil
 	}
-	c.waking.Lock()
-	defer c.waking.Unlock()
-	if !c.asleep.Load() { // it has left, and Close may have followed
+	c.wakeMu.Lock()
+	defer c.wakeMu.Unlock()
+	if !c.asleep.Load() { // the sleep has ended, and Close may have followed
 		return nil
 	}
-	return c.b.wake()
+	return c.backend.wake()
 }
 
 // Close implements [Selector].
@@ -383,315 +399,17 @@ func (c *core) Close() (err error) {
 	c.closeOnce.Do(func() {
 		c.mu.Lock()
 		c.closed.Store(true)
-		c.table, c.byObj, c.always, c.hushed = table{}, nil, nil, nil
+		c.table, c.fdByObject, c.alwaysReady, c.muted = table{}, nil, nil, nil
 		c.dirty.Store(true)
 		c.mu.Unlock()
-		c.interrupt(wakeSelf)
-		c.sel.Lock() // until the Select that goes on has left
-		defer c.sel.Unlock()
-		c.waking.Lock()
-		defer c.waking.Unlock()
-		if failed := c.b.close(); failed != nil {
-			err = &Error{Op: "close", Backend: c.name, FD: -1, Err: failed}
+		c.interrupt(wakeInternal)
+		c.selecting.Lock() // wait for the current Select to return
+		defer c.selecting.Unlock()
+		c.wakeMu.Lock()
+		defer c.wakeMu.Unlock()
+		if closeErr := c.backend.close(); closeErr != nil {
+			err = &Error{Op: "close", Backend: c.name, FD: -1, Err: closeErr}
 		}
 	})
 	return err
-}
-
-// Select implements [Selector].
-func (c *core) Select(timeout time.Duration) ([]Ready, error) {
-	return c.SelectInto(nil, timeout)
-}
-
-// SelectInto implements [Selector].
-func (c *core) SelectInto(dst []Ready, timeout time.Duration) ([]Ready, error) {
-	return c.selectUntil(nil, dst, timeout)
-}
-
-// selectUntil is the one Select behind all others. If ended is not nil, it says
-// whether to end with an error; who changes its mind calls interrupt.
-func (c *core) selectUntil(ended func() error, dst []Ready, timeout time.Duration) ([]Ready, error) {
-	if !c.sel.TryLock() {
-		return dst, c.fail("select", -1, ErrConcurrentSelect)
-	}
-	dst, err := c.selectLocked(ended, dst, timeout)
-	c.sel.Unlock() // not deferred, for speed: nobody else's code has run
-	return dst, err
-}
-
-func (c *core) selectLocked(ended func() error, dst []Ready, timeout time.Duration) ([]Ready, error) {
-	given := len(dst)
-	deadline := time.Duration(-1) // set when the clock is first needed
-	remaining := func() time.Duration {
-		if timeout <= 0 {
-			return timeout
-		}
-		at := now()
-		if deadline < 0 {
-			deadline = at + timeout
-			if deadline < at { // overflow: as good as for ever
-				timeout = -1
-				return timeout
-			}
-		}
-		return max(deadline-at, 0)
-	}
-	for {
-		// First take the wakes, then look at what they may announce.
-		woken := c.takeWakes()
-		if c.dirty.Load() {
-			if err := c.prepare(); err != nil {
-				return dst, err
-			}
-		}
-		if c.restless.Load() != 0 {
-			c.look()
-		}
-		if ended != nil {
-			if err := ended(); err != nil {
-				return dst, err
-			}
-		}
-
-		mayWait := timeout != 0 && !woken && c.hot.Load() == 0
-		var n int
-		var err error
-		switch {
-		case c.cheap || !mayWait:
-			n, err = c.b.poll()
-		case c.scans && c.habit.look():
-			n, err = c.b.poll()
-			c.habit.saw(n > 0)
-		}
-		late := timeout == 0
-		if n == 0 && err == nil && mayWait {
-			left := remaining()
-			if late = left == 0; !late {
-				n, err = c.sleep(left)
-				woken = c.takeWakes()
-			}
-		}
-		if err != nil {
-			return dst, c.fail("select", -1, err)
-		}
-		if n > 0 || c.hot.Load() != 0 {
-			if dst, err = c.collect(dst, n); err != nil {
-				return dst[:given], err
-			}
-		}
-		if len(dst) > given || woken || late || n > 0 && remaining() == 0 {
-			if c.closed.Load() {
-				return dst[:given], c.fail("select", -1, ErrClosed)
-			}
-			return dst, nil
-		}
-	}
-}
-
-// A habit says whether to ask without waiting first, where the kernel asks each
-// descriptor. If nothing is ready all of them are asked once more, by the wait.
-// But if something is, much is saved: a wait puts itself on the list of every
-// file up to the first that is ready. So it is done for as long as something is
-// ready each time. Where nothing was, it is left out the next time, and for
-// longer each time that this happens again.
-type habit struct{ waits, span uint8 }
-
-func (h *habit) look() bool {
-	if h.waits > 0 {
-		h.waits--
-		return false
-	}
-	return true
-}
-
-func (h *habit) saw(ready bool) {
-	if ready {
-		h.span /= 2
-	} else {
-		h.span = min(2*h.span+1, 63)
-		h.waits = h.span
-	}
-}
-
-// takeWakes takes the pending wakes and reports whether Wake was among them.
-func (c *core) takeWakes() bool {
-	return c.wakes.Load() != 0 && c.wakes.Swap(0)&wakeCaller != 0
-}
-
-// prepare brings the backend up to date with the set.
-func (c *core) prepare() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed.Load() { // dirty for ever
-		return c.fail("select", -1, ErrClosed)
-	}
-	c.dirty.Store(false)
-	c.seen = c.gens
-	c.b.prepare(c)
-	return nil
-}
-
-func (c *core) sleep(left time.Duration) (int, error) {
-	if left > maxSleep {
-		left = maxSleep
-	}
-	if c.restless.Load() != 0 && (left < 0 || left > lookAfter) {
-		left = lookAfter
-	}
-	c.asleep.Store(true)
-	defer c.asleep.Store(false)
-	if c.wakes.Load() != 0 {
-		return 0, nil
-	}
-	return c.b.sleep(left)
-}
-
-// collect turns what the kernel said into Ready entries.
-func (c *core) collect(dst []Ready, n int) ([]Ready, error) {
-	c.mu.Lock()
-	dst, err := c.collectLocked(dst, n)
-	c.mu.Unlock()
-	return dst, err
-}
-
-func (c *core) collectLocked(dst []Ready, n int) ([]Ready, error) {
-	if c.closed.Load() {
-		return dst, c.fail("select", -1, ErrClosed)
-	}
-	given := len(dst)
-	if n > 0 {
-		c.ghosts = 0
-		dst = c.b.collect(c, dst)
-		// Reports for a registration that ended while the kernel made them are
-		// natural. If nothing has changed since, the kernel will repeat them
-		// for ever.
-		if c.ghosts > 0 && c.gens == c.seen {
-			if err := c.b.repair(c); err != nil && len(dst) == given {
-				return dst, c.fail("select", -1, err)
-			}
-		}
-		c.seen = c.gens
-	}
-	for _, fd := range c.always {
-		e := c.table.find(fd)
-		ready := e.events & (EventRead | EventWrite)
-		if ready == 0 || e.state&silent != 0 {
-			continue
-		}
-		id, err := fileID(fd)
-		if closed := err != nil || id != e.id; !closed {
-			dst = append(dst, Ready{e.key, ready})
-			if e.events&(OneShot|EdgeTriggered) == 0 {
-				continue
-			}
-		}
-		e.state |= silent
-		c.hot.Add(-1)
-	}
-	return dst, nil
-}
-
-// older reports whether an entry was registered before the last poll or sleep
-// began: backends whose kernel knows descriptors only by their number ask, so
-// that a report is not taken for a later registration of the same number.
-func (c *core) older(e *entry) bool { return int32(e.gen-c.seen) <= 0 }
-
-// report appends what is ready of a descriptor: the part of events that was
-// asked for, and the hints.
-func (c *core) report(dst []Ready, e *entry, events Event) []Ready {
-	events &= e.events | hintBits
-	if e.state == 0 && events&e.events != 0 {
-		return append(dst, Ready{e.key, events})
-	}
-	return c.reportRare(dst, e, events)
-}
-
-// reportRare is report for one-shot keys, keys that are or were muted, keys
-// that are to be, and closed descriptors.
-func (c *core) reportRare(dst []Ready, e *entry, events Event) []Ready {
-	fd := e.key.FD
-	switch {
-	case e.state&silent != 0 || events == 0:
-		return dst
-	case events&EventInvalid != 0:
-		c.b.remove(fd, e)
-		c.touch()
-		e.state |= silent | invalid
-	case e.events&OneShot != 0:
-		if !c.oneShot {
-			c.b.remove(fd, e)
-			c.touch()
-		}
-		e.state |= silent
-	case events&e.events != 0:
-		if e.state&muted != 0 {
-			c.b.unmute(fd, e)
-			c.touch()
-		}
-		e.state &^= muted | hinted
-		e.told = 0
-	case e.events&EdgeTriggered == 0:
-		// Nothing that was asked for, and the kernel would say so again and
-		// again: poll(2) and epoll_ctl(2) report hang-ups and errors whether
-		// asked or not. Say it once and listen for changes.
-		if e.state&muted == 0 {
-			e.state |= muted
-			if !c.b.mute(fd, e) {
-				c.hushed = append(c.hushed, fd)
-				c.restless.Store(int32(len(c.hushed)))
-			}
-			c.touch()
-		}
-		if hints(events)&^e.told == 0 {
-			return dst
-		}
-		e.told |= hints(events)
-		e.state |= hinted
-	}
-	return append(dst, Ready{e.key, events})
-}
-
-// look takes those entries back into the set, from time to time, that were
-// taken out of it to mute them.
-func (c *core) look() {
-	at := now()
-	if at-c.looked < lookAfter {
-		return
-	}
-	c.looked = at
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, fd := range c.hushed {
-		if e := c.table.find(fd); e != nil && e.state&muted != 0 {
-			e.state &^= muted
-			c.b.unmute(fd, e)
-		}
-	}
-	c.hushed = c.hushed[:0]
-	c.restless.Store(0)
-	c.b.prepare(c)
-}
-
-// emulate takes an entry into the list of files that are always ready.
-func (c *core) emulate(fd int, e *entry) {
-	e.slot = int32(len(c.always))
-	c.always = append(c.always, fd)
-	e.state |= emulated
-	if e.events&(EventRead|EventWrite) != 0 && e.state&silent == 0 {
-		c.hot.Add(1)
-	}
-}
-
-// unemulate takes it out again.
-func (c *core) unemulate(e *entry) {
-	last := len(c.always) - 1
-	moved := c.always[last]
-	c.always[e.slot] = moved
-	c.table.find(moved).slot = e.slot
-	c.always = c.always[:last]
-	if e.events&(EventRead|EventWrite) != 0 && e.state&silent == 0 {
-		c.hot.Add(-1)
-	}
-	e.state &^= emulated
-	e.slot = -1
 }

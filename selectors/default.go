@@ -4,19 +4,23 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+
+	"goselectors/selectors/internal/park"
+	"goselectors/selectors/internal/sys"
 )
 
-// BackendEnv names the environment variable that makes NewDefaultSelector use
-// one backend: SELECTORS_BACKEND=poll.
+// BackendEnv is the environment variable that makes NewDefaultSelector use one
+// backend: SELECTORS_BACKEND=poll.
 const BackendEnv = "SELECTORS_BACKEND"
 
 // NewDefaultSelector returns a selector on the best backend of this platform:
 // epoll on Linux, kqueue on the BSDs and macOS. Python calls it DefaultSelector.
 //
-// The environment variable [BackendEnv] overrides the choice; a name that is
+// The environment variable [BackendEnv] overrides the choice. A name that is
 // unknown or not available here is an error that lists the choices. Where the
-// platform has no backend at all the error wraps [errors.ErrUnsupported].
+// platform has no backend the error wraps [errors.ErrUnsupported].
 func NewDefaultSelector(opts ...Option) (Selector, error) {
 	if name := os.Getenv(BackendEnv); name != "" {
 		var choices []string
@@ -27,9 +31,9 @@ func NewDefaultSelector(opts ...Option) (Selector, error) {
 			choices = append(choices, b.Name)
 		}
 		return nil, &Error{Op: "new", Backend: name, FD: -1, Err: fmt.Errorf("%w here; %s takes one of: %s",
-			&unsupportedError{"this backend"}, BackendEnv, strings.Join(choices, ", "))}
+			sys.Unsupported("this backend"), BackendEnv, strings.Join(choices, ", "))}
 	}
-	err := error(&Error{Op: "new", Backend: "default", FD: -1, Err: errNone})
+	err := error(&Error{Op: "new", Backend: "default", FD: -1, Err: errNoBackend})
 	for _, b := range backends {
 		var s Selector
 		if s, err = b.New(opts...); !errors.Is(err, errors.ErrUnsupported) {
@@ -39,28 +43,44 @@ func NewDefaultSelector(opts ...Option) (Selector, error) {
 	return nil, err
 }
 
-// errNone is the cause where there is no backend.
-var errNone error = &unsupportedError{"waiting for readiness on this platform"}
+// errNoBackend is the cause where the platform has no backend.
+const errNoBackend = sys.Unsupported("waiting for readiness on this platform")
+
+// A Backend is one of the kernel facilities of this platform.
+type Backend struct {
+	Name     string // as in SELECTORS_BACKEND: "epoll", "kqueue", "poll", "select"
+	Features Feature
+	New      func(...Option) (Selector, error)
+}
+
+// Backends lists the backends of this platform, best first. Where there are none
+// the list is empty, and NewDefaultSelector returns [errors.ErrUnsupported].
+func Backends() []Backend {
+	return slices.Clone(backends)
+}
+
+// nativeBackends is defined by the file of the platform's own facility.
+var backends = append(slices.Clone(nativeBackends), portableBackends()...)
+
+func portableBackends() (list []Backend) {
+	if sys.HasPoll {
+		list = append(list, Backend{"poll", pollTraits.features, func(o ...Option) (Selector, error) { return orNil(NewPollSelector(o...)) }})
+	}
+	if sys.HasSelect {
+		list = append(list, Backend{"select", selectTraits.features, func(o ...Option) (Selector, error) { return orNil(NewSelectSelector(o...)) }})
+	}
+	return list
+}
 
 // Option adjusts a new selector.
 type Option func(*options)
 
-type options struct{ wait strategy }
+type options struct{ wait park.Strategy }
 
-// WithBlockingWait makes a waiting Select block a thread in the kernel instead
-// of parking its goroutine in Go's runtime poller. The other backends do so
-// anyway; the package documentation has figures on when it pays on epoll.
-func WithBlockingWait() Option { return func(o *options) { o.wait = blocking } }
-
-// strategy is how a selector waits.
-type strategy uint8
-
-const (
-	adaptive strategy = iota // block briefly while that is likely to do, else park
-	blocking                 // block
-	armed                    // park, behind a gate that is armed for each park
-	nested                   // park, with the runtime poller watching the whole set all the time
-)
+// WithBlockingWait makes a waiting Select of the epoll backend block a thread in
+// the kernel instead of parking its goroutine in Go's runtime poller. The other
+// backends block anyway. docs/waiting.md has figures on when it pays.
+func WithBlockingWait() Option { return func(o *options) { o.wait = park.Blocking } }
 
 func newOptions(opts []Option) (o options) {
 	for _, set := range opts {

@@ -3,15 +3,17 @@ package selectors
 import (
 	"os"
 	"slices"
-	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"goselectors/selectors/internal/park"
+	"goselectors/selectors/internal/sys"
 )
 
-// EpollSelector is a [Selector] on Linux's epoll(7). A waiting Select parks
-// its goroutine; see "How a wait waits" in the package documentation.
+// EpollSelector is a [Selector] on Linux's epoll(7). A waiting Select parks its
+// goroutine or blocks a thread, whichever serves better: docs/waiting.md has the
+// details.
 type EpollSelector struct {
 	core
 	epoll epoll
@@ -19,14 +21,14 @@ type EpollSelector struct {
 
 // NewEpollSelector returns a selector on a new epoll set. It holds three
 // descriptors of its own, with [WithBlockingWait] two, and one more after the
-// first wait with a time limit.
+// first wait with a timeout.
 func NewEpollSelector(opts ...Option) (*EpollSelector, error) {
 	s := &EpollSelector{}
 	if err := s.epoll.open(&s.core, newOptions(opts)); err != nil {
 		return nil, &Error{Op: "new", Backend: "epoll", FD: -1, Err: err}
 	}
 	t := epollTraits
-	if s.epoll.wait == blocking {
+	if s.epoll.waiter.Strategy() == park.Blocking {
 		t.features &^= FeatureParked
 	}
 	s.core.init(s, "epoll", &s.epoll, t)
@@ -34,56 +36,56 @@ func NewEpollSelector(opts ...Option) (*EpollSelector, error) {
 }
 
 var epollTraits = traits{
-	features: FeatureEdgeTriggered | FeatureExclusive | FeaturePriority | FeatureReadClosed | FeatureHangup | FeatureAnyFile | FeatureParked,
-	oneShot:  true,
-	live:     true,
-	cheap:    true,
+	features:      FeatureEdgeTriggered | FeatureExclusive | FeaturePriority | FeatureReadClosed | FeatureHangup | FeatureAnyFile | FeatureParked,
+	kernelOneShot: true,
+	updatesLive:   true,
+	pollIsCheap:   true,
 }
 
-// epoll is the backend. What the kernel hands back with an event is the
-// descriptor and the number of the registration: never a pointer, which it
-// would keep after the garbage collector took the memory.
+var nativeBackends = []Backend{
+	{"epoll", epollTraits.features, func(o ...Option) (Selector, error) { return orNil(NewEpollSelector(o...)) }},
+}
+
+// epoll is the backend. With each event the kernel hands back the descriptor and
+// the generation of the registration. It is never given a Go pointer, which it
+// would keep after the garbage collector has freed the memory.
+//
+// An orphan is a registration that cannot be deleted any more: its descriptor was
+// closed while a duplicate keeps the file open, and the kernel's key is the pair
+// of file and number (epoll(7), Questions and answers, 6). It reports for ever.
+// repair gets rid of orphans.
 type epoll struct {
+	core   *core
 	fd     int
 	events []unix.EpollEvent
-	found  int  // events of the last wait
-	lost   bool // one of them is of a registration that cannot be reached
+	found  int // events of the last wait
+	waiter park.Waiter
 
-	// suspect: the set may hold ghosts, registrations of numbers that were
-	// closed while a duplicate kept the file open.
-	suspect bool
-	waiter
+	mayHaveOrphans bool // a registration could not be deleted
+	foundOrphan    bool // one of the events is an orphan's, though its generation is valid
 }
 
-// Descriptors that stand for our own registrations in an event.
-const (
-	timerToken int32 = -1 - iota
-	wakerToken
-)
+// ownToken is the descriptor, in an event, of the waiter's own registrations.
+const ownToken int32 = -1
 
 func (b *epoll) open(c *core, o options) (err error) {
+	b.core = c
 	if b.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return os.NewSyscallError("epoll_create1", err)
 	}
-	if err = b.waiter.open(b, c, o); err != nil {
+	if err = b.waiter.Open(b.fd, epollSet{b}, o.wait, &c.wakes); err != nil {
 		unix.Close(b.fd)
 	}
 	return err
 }
 
 func (b *epoll) close() error {
-	b.waiter.close()
+	b.waiter.Close()
 	return os.NewSyscallError("close", unix.Close(b.fd))
 }
 
-// watch registers a descriptor of our own, edge-triggered: it need not be read
-// to fall silent.
-func (b *epoll) watch(fd int, token int32) error {
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(b.fd, unix.EPOLL_CTL_ADD, fd,
-		&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: token}))
-}
-
-// toEpoll adds the modes: the events have poll's values (linux/eventpoll.h).
+// toEpoll adds the modes to poll's mask: the events have the same values
+// (linux/eventpoll.h).
 func toEpoll(events Event) uint32 {
 	mask := toPoll(events)
 	if events&EdgeTriggered != 0 {
@@ -98,34 +100,49 @@ func toEpoll(events Event) uint32 {
 	return mask
 }
 
-func epollCtl(set, op, fd int, mask, gen uint32) error {
-	return unix.EpollCtl(set, op, fd, &unix.EpollEvent{Events: mask, Fd: int32(fd), Pad: int32(gen)})
+func epollCtl(set, op, fd int, mask, generation uint32) error {
+	return unix.EpollCtl(set, op, fd, &unix.EpollEvent{Events: mask, Fd: int32(fd), Pad: int32(generation)})
 }
 
-func (b *epoll) ctl(op, fd int, mask, gen uint32) error { return epollCtl(b.fd, op, fd, mask, gen) }
+func (b *epoll) ctl(op, fd int, mask, generation uint32) error {
+	return epollCtl(b.fd, op, fd, mask, generation)
+}
 
-func (b *epoll) add(fd int, e *entry, known bool) error {
-	err := b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.gen)
-	// A park that begins at this moment may put the set back once.
+func (b *epoll) add(fd int, e *entry, replaces bool) error {
+	err := b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.generation)
+	// A park that begins at this moment may put the set back into the gate once.
 	for try := 0; err == unix.EINVAL && try < 3 && b.detach(); try++ {
-		err = b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.gen)
+		err = b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.generation)
 	}
 	switch {
-	case err == nil && known:
-		b.suspect = true
-	case err == unix.EEXIST && e.id != 0:
-		if id, _ := fileID(fd); id != e.id {
-			// Not the file that is known: one that was registered under this
-			// number earlier, lived on in a duplicate, and is back.
-			err = b.ctl(unix.EPOLL_CTL_MOD, fd, toEpoll(e.events), e.gen)
+	case err == nil && replaces:
+		b.mayHaveOrphans = true
+	case err == unix.EEXIST && e.fileID != 0:
+		if id, _ := sys.FileID(fd); id != e.fileID {
+			// Not the file of the current registration: an orphan of this
+			// number, whose file has the number again.
+			err = b.ctl(unix.EPOLL_CTL_MOD, fd, toEpoll(e.events), e.generation)
 		}
 	}
-	return b.outcome(fd, e, err)
+	return b.ctlOutcome(fd, e, err)
 }
 
-// outcome reads the result of an epoll_ctl that may have met a file that
-// cannot be watched, EPERM: regular files, directories, /dev/null.
-func (b *epoll) outcome(fd int, e *entry, err error) error {
+// detach makes the selector block instead of park, for good. The kernel limits
+// how many paths of nested epoll sets a file may have: 100 for paths as long as
+// ours (fs/eventpoll.c, path_limits). So the registration of a file with the
+// hundred-and-first selector, or of its hundred-and-first duplicate with one, is
+// EINVAL. Without parking the sets are not nested, and there is no limit.
+func (b *epoll) detach() bool {
+	if !b.waiter.Detach() {
+		return false
+	}
+	b.core.interrupt(wakeInternal) // it may be parked
+	return true
+}
+
+// ctlOutcome translates the error of an epoll_ctl that adds or modifies. EPERM
+// means a file that cannot be watched: regular files, directories, /dev/null.
+func (b *epoll) ctlOutcome(fd int, e *entry, err error) error {
 	switch err {
 	case unix.EEXIST:
 		return errExists
@@ -134,77 +151,76 @@ func (b *epoll) outcome(fd int, e *entry, err error) error {
 			err = errAlwaysReady
 		}
 	case nil:
-		b.note(fd, e)
+		b.noteFile(fd, e)
 	}
 	return err
 }
 
-// note keeps which file a descriptor is, but only when there may be ghosts: it
-// costs a system call.
-func (b *epoll) note(fd int, e *entry) {
-	e.id = 0
-	if b.suspect {
-		e.id, _ = fileID(fd)
+// noteFile stores which file a descriptor is. It costs a system call, so it is
+// done only when there may be orphans.
+func (b *epoll) noteFile(fd int, e *entry) {
+	e.fileID = 0
+	if b.mayHaveOrphans {
+		e.fileID, _ = sys.FileID(fd)
 	}
 }
 
-func (b *epoll) modify(fd int, e *entry, events Event, gen uint32) error {
-	err := b.change(fd, e, toEpoll(events), gen)
+func (b *epoll) modify(fd int, e *entry, events Event, generation uint32) error {
+	err := b.setMask(fd, e, toEpoll(events), generation)
 	if err == nil {
-		b.note(fd, e)
+		b.noteFile(fd, e)
 		return nil
 	}
 	if err == unix.ENOENT { // the number has another file by now
-		b.suspect = true
-		err = b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(events), gen)
+		b.mayHaveOrphans = true
+		err = b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(events), generation)
 	}
-	if err = b.outcome(fd, e, err); err == errExists {
+	if err = b.ctlOutcome(fd, e, err); err == errExists {
 		err = errAlwaysReady
 	}
 	return err
 }
 
-// change gives a registration another mask, or leaves it as it is and says
-// why.
-func (b *epoll) change(fd int, e *entry, mask, gen uint32) error {
+// setMask gives a registration another mask. On error it is as it was.
+func (b *epoll) setMask(fd int, e *entry, mask, generation uint32) error {
 	if e.events&Exclusive == 0 && mask&unix.EPOLLEXCLUSIVE == 0 {
-		return b.ctl(unix.EPOLL_CTL_MOD, fd, mask, gen)
+		return b.ctl(unix.EPOLL_CTL_MOD, fd, mask, generation)
 	}
-	// epoll_ctl(2): any MOD that has to do with EPOLLEXCLUSIVE is EINVAL.
+	// epoll_ctl(2): EPOLL_CTL_MOD is EINVAL if the old or the new mask has
+	// EPOLLEXCLUSIVE.
 	if err := b.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0); err != nil {
 		return err
 	}
-	err := b.ctl(unix.EPOLL_CTL_ADD, fd, mask, gen)
+	err := b.ctl(unix.EPOLL_CTL_ADD, fd, mask, generation)
 	if err != nil {
-		b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.gen)
+		b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.generation)
 	}
 	return err
 }
 
 func (b *epoll) remove(fd int, e *entry) {
-	if e.state&emulated == 0 {
-		// EBADF and ENOENT: closed, or replaced by another file. Where a
-		// duplicate keeps the file alive its events go on; see repair.
+	if e.state&alwaysReady == 0 {
+		// EBADF and ENOENT: the descriptor is closed or has another file. A
+		// duplicate may keep the old one open.
 		if b.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0) != nil {
-			b.suspect = true
+			b.mayHaveOrphans = true
 		}
 	}
 }
 
-// mute makes a level-triggered registration edge-triggered. If that fails the
-// descriptor was closed, and its file lives on in a duplicate: nobody can
-// reach the registration any more.
+// mute makes a level-triggered registration edge-triggered. If that fails it is
+// an orphan.
 func (b *epoll) mute(fd int, e *entry) bool {
-	if b.change(fd, e, toEpoll(e.events)|unix.EPOLLET, e.gen) != nil {
-		b.lost = true
+	if b.setMask(fd, e, toEpoll(e.events)|unix.EPOLLET, e.generation) != nil {
+		b.foundOrphan = true
 	}
 	return true
 }
 
-func (b *epoll) unmute(fd int, e *entry) { b.change(fd, e, toEpoll(e.events), e.gen) }
+func (b *epoll) unmute(fd int, e *entry) { b.setMask(fd, e, toEpoll(e.events), e.generation) }
 
-// prepare makes room for an event of every registration and the two of our
-// own, so that one wait can tell all that is ready.
+// prepare makes room for an event of every registration and the two of the
+// waiter, so that one call can report all that is ready.
 func (b *epoll) prepare(c *core) {
 	if need := c.table.len + 2; len(b.events) < need || len(b.events) > 4*need+64 {
 		b.events = make([]unix.EpollEvent, need+need/4+14)
@@ -212,9 +228,9 @@ func (b *epoll) prepare(c *core) {
 }
 
 func (b *epoll) collect(c *core, dst []Ready) []Ready {
-	if b.found == len(b.events) && b.haunted(c) {
-		// Ghosts took the places of others. Nothing has been reported yet, and
-		// the new set will say again what the old one said.
+	if b.found == len(b.events) && b.hasStaleEvents(c) {
+		// Orphans may have taken the places of others. Nothing has been
+		// reported yet, and the new set reports again what the old one did.
 		if b.repair(c) == nil {
 			b.poll()
 		}
@@ -223,122 +239,117 @@ func (b *epoll) collect(c *core, dst []Ready) []Ready {
 	for i := range b.events[:b.found] {
 		ev := &b.events[i]
 		e := c.table.find(int(ev.Fd))
-		if e == nil || e.gen != uint32(ev.Pad) {
+		if e == nil || e.generation != uint32(ev.Pad) {
 			if ev.Fd >= 0 {
-				c.ghosts++
+				c.staleEvents++
 			}
 			continue
 		}
 		events := fromPoll(ev.Events)
-		if told := events & (e.events | hintBits); e.state == 0 && told&e.events != 0 {
-			dst = append(dst, Ready{e.key, told}) // what report would do, without the call
+		if ready := events & (e.events | hintBits); e.state == 0 && ready&e.events != 0 {
+			dst = append(dst, Ready{e.key, ready}) // what report would do, without the call
 			continue
 		}
 		dst = c.report(dst, e, events)
 	}
-	if b.lost {
-		b.lost = false
-		c.ghosts++
+	if b.foundOrphan {
+		b.foundOrphan = false
+		c.staleEvents++
 	}
 	return dst
 }
 
-func (b *epoll) haunted(c *core) bool {
+func (b *epoll) hasStaleEvents(c *core) bool {
 	return slices.ContainsFunc(b.events[:b.found], func(ev unix.EpollEvent) bool {
 		e := c.table.find(int(ev.Fd))
-		return ev.Fd >= 0 && (e == nil || e.gen != uint32(ev.Pad))
+		return ev.Fd >= 0 && (e == nil || e.generation != uint32(ev.Pad))
 	})
 }
 
-// repair moves all registrations to a new epoll set. The kernel's key is the
-// pair of file and number (epoll(7), Questions and answers, 6), so a
-// registration whose number was closed while a duplicate kept the file open
-// cannot be deleted any more and reports for ever.
+// repair moves all registrations to a new epoll set, which leaves the orphans
+// behind.
 func (b *epoll) repair(c *core) error {
-	fresh, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return os.NewSyscallError("epoll_create1", err)
 	}
-	defer unix.Close(fresh)
+	defer unix.Close(set)
 	c.table.all(func(e *entry) {
-		if e.state&emulated != 0 {
+		if e.state&alwaysReady != 0 || !b.holds(e) {
 			return
 		}
-		mask, fd := toEpoll(e.events), e.key.FD
-		if e.state&silent != 0 {
-			mask = unix.EPOLLONESHOT // there, but with nothing to say
+		mask := toEpoll(e.events)
+		if e.state&disabled != 0 {
+			mask = unix.EPOLLONESHOT // registered, but it reports nothing
 		}
-		// Only what the old set still knows: the number may have passed to
-		// another file, which nobody registered, or which is itself a ghost.
-		if e.id != 0 {
-			if id, _ := fileID(fd); id != e.id {
-				return
-			}
-		}
-		switch b.ctl(unix.EPOLL_CTL_ADD, fd, 0, 0) {
-		case unix.EEXIST:
-		case nil:
-			b.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0)
-			return
-		default:
-			return
-		}
-		epollCtl(fresh, unix.EPOLL_CTL_ADD, fd, mask, e.gen)
+		epollCtl(set, unix.EPOLL_CTL_ADD, e.key.FD, mask, e.generation)
 		e.state &^= muted
 	})
-	// The new set takes the old one's number, so nobody needs to be told.
-	if err := unix.Dup3(fresh, b.fd, unix.O_CLOEXEC); err != nil {
+	// The new set takes the old one's number, so that the number that others
+	// know stays valid.
+	if err := unix.Dup3(set, b.fd, unix.O_CLOEXEC); err != nil {
 		return os.NewSyscallError("dup3", err)
 	}
-	b.suspect = false
-	return b.waiter.reopen(b)
+	b.mayHaveOrphans = false
+	return b.waiter.SetReplaced()
 }
 
-// poll is a raw system call: it does not block. Where it may harvest very many
-// events it takes microseconds for long enough to let the scheduler know.
+// holds reports whether the set has a registration for the file that an entry's
+// number has now. The number may have passed to another file, which nobody
+// registered, or for which there is an orphan.
+func (b *epoll) holds(e *entry) bool {
+	fd := e.key.FD
+	if e.fileID != 0 {
+		if id, _ := sys.FileID(fd); id != e.fileID {
+			return false
+		}
+	}
+	err := b.ctl(unix.EPOLL_CTL_ADD, fd, 0, 0)
+	if err == nil {
+		b.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0)
+	}
+	return err == unix.EEXIST
+}
+
+// poll tells the system call that it may take long if the last one harvested
+// very many events.
 func (b *epoll) poll() (int, error) {
-	const few = 256
-	var n uintptr
-	var errno unix.Errno
-	if b.found < few {
-		n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(b.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b.events))), uintptr(len(b.events)), 0, 0, 0)
-	} else {
-		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(b.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b.events))), uintptr(len(b.events)), 0, 0, 0)
-	}
-	return b.took(n, errno)
+	const many = 256
+	n, err := sys.EpollPoll(b.fd, b.events, b.found >= many)
+	return b.harvested(n, err)
 }
 
-// took notes the outcome of an epoll_wait.
-func (b *epoll) took(n uintptr, errno unix.Errno) (int, error) {
-	switch errno {
-	case 0:
-		b.found = int(n)
-		if b.parker.ajar && n > 0 { // a busy selector's events are not for the runtime
-			b.parker.arm(0)
-		}
-		return b.found, nil
-	case unix.EINTR: // the Go runtime preempts with signals: routine
-		b.found = 0
-		return 0, nil
+func (b *epoll) harvested(n int, err error) (int, error) {
+	b.found = n
+	if n > 0 {
+		b.waiter.Disarm()
 	}
-	b.found = 0
-	return 0, os.NewSyscallError("epoll_wait", errno)
+	return n, err
 }
 
-// noPwait2 is set when epoll_pwait2 (Linux 5.11) turns out to be missing, or
-// forbidden by a seccomp filter that does not know it.
-var noPwait2 atomic.Bool
+func (b *epoll) sleep(timeout time.Duration) (int, error) { return b.waiter.Sleep(timeout) }
 
-// block waits in the kernel.
-func (b *epoll) block(timeout time.Duration) (int, error) {
-	if timeout > 0 && !noPwait2.Load() {
-		ts := [2]int64{int64(timeout / time.Second), int64(timeout % time.Second)} // struct __kernel_timespec
-		n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(b.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b.events))), uintptr(len(b.events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
-		if errno != unix.ENOSYS && errno != unix.EPERM {
-			return b.took(n, errno)
+func (b *epoll) wake() error { return b.waiter.Wake() }
+
+// epollSet is the backend as package park sees it.
+type epollSet struct{ b *epoll }
+
+func (s epollSet) Poll() (int, error) { return s.b.poll() }
+
+func (s epollSet) Block(timeout time.Duration) (int, error) {
+	return s.b.harvested(sys.EpollWait(s.b.fd, s.b.events, timeout))
+}
+
+func (s epollSet) HasUserEvents() bool {
+	for i := range s.b.events[:s.b.found] {
+		if s.b.events[i].Fd >= 0 {
+			return true
 		}
-		noPwait2.Store(true)
 	}
-	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(b.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b.events))), uintptr(len(b.events)), uintptr(milliseconds(timeout)), 0, 0)
-	return b.took(n, errno)
+	return false
+}
+
+func (s epollSet) Watch(fd int) error {
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(s.b.fd, unix.EPOLL_CTL_ADD, fd,
+		&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: ownToken}))
 }

@@ -4,15 +4,17 @@ import (
 	"errors"
 	"os"
 	"strconv"
+
+	"goselectors/selectors/internal/sys"
 )
 
-// Error is what every method of the selectors in this package returns when it
-// fails. Err is one of the sentinels below, an error that wraps one, or the
+// Error is the type of all errors that the selectors of this package return. Err
+// is one of the Err variables of this package, an error that wraps one, or the
 // system's error number, so that errors.Is(err, unix.EBADF) works.
 type Error struct {
 	Op      string // "register", "modify", "unregister", "key", "select", "wake", "close" or "new"
 	Backend string // "epoll", "kqueue", "poll", "select", …
-	FD      int    // the descriptor, or -1 where none is concerned or known
+	FD      int    // the descriptor, or -1 if there is none or it is not known
 	Err     error  // the cause
 }
 
@@ -27,50 +29,48 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// The causes that are this package's own. Test for them with errors.Is.
+// Causes of errors. Test for them with errors.Is.
 //
-// A mode or interest that a backend does not have is an error that wraps
-// [errors.ErrUnsupported]; a descriptor that is not open is the system's own
-// EBADF, and a file object that was closed is EBADF and [os.ErrClosed] both.
+// There are others: a mode or interest that a backend does not have is an error
+// that wraps [errors.ErrUnsupported]; a descriptor that is not open is the
+// system's EBADF; and a file object that was closed is both EBADF and
+// [os.ErrClosed].
 var (
-	// ErrRegistered: Register of a descriptor that has a key already.
+	// ErrRegistered: Register was called for a descriptor that has a key.
 	ErrRegistered = errors.New("already registered")
 
-	// ErrNotRegistered: Modify, Unregister or Key of something without a key.
+	// ErrNotRegistered: Modify, Unregister or Key was called for a file object
+	// that has no key.
 	ErrNotRegistered = errors.New("not registered")
 
-	// ErrClosed: any call on a selector after Close, and the Select that
-	// Close woke. It matches [os.ErrClosed] too.
+	// ErrClosed: the selector was closed before or during the call. It matches
+	// [os.ErrClosed] too.
 	ErrClosed error = closedError{}
 
-	// ErrConcurrentSelect: a second goroutine called Select while one was in
-	// it. Two would steal each other's events.
+	// ErrConcurrentSelect: a second goroutine called Select while one was in it.
+	// Each would take events from the other.
 	ErrConcurrentSelect = errors.New("another goroutine is in Select")
 
-	// ErrInvalidEvents: an interest that is empty, or has bits that are
-	// unknown, reported only, or do not go together.
+	// ErrInvalidEvents: the interest is empty, or has bits that are unknown,
+	// that are only reported, or that cannot be combined.
 	ErrInvalidEvents = errors.New("invalid events")
 
-	// ErrInvalidFileObj: a file object that is not an int, a uintptr, a
-	// syscall.Conn or something with an Fd() uintptr method; nil, also inside
-	// an interface; or a negative number.
+	// ErrInvalidFileObj: the file object is not an int, a uintptr, a
+	// syscall.Conn or a type with an Fd() uintptr method; or it is nil or a nil
+	// pointer; or it is a negative number.
 	ErrInvalidFileObj = errors.New("invalid file object")
 
 	// ErrFDTooLarge: the descriptor's number does not fit the fd_set of this
 	// platform's select(2).
-	ErrFDTooLarge = errors.New("descriptor number too large for this backend")
+	ErrFDTooLarge = sys.ErrFDTooLarge
 
-	// ErrWouldBlock: [TryRead], [TryWrite] or [TryAccept] had nothing to do.
-	ErrWouldBlock = errors.New("operation would block")
+	// ErrWouldBlock: [TryRead], [TryWrite] or [TryAccept] would have to wait.
+	ErrWouldBlock = sys.ErrWouldBlock
+
+	errBadFD = sys.ErrBadFD // a descriptor that is not open
 )
 
 type closedError struct{}
 
 func (closedError) Error() string        { return "selector is closed" }
 func (closedError) Is(target error) bool { return target == os.ErrClosed }
-
-// unsupportedError says what is not supported, and is errors.ErrUnsupported.
-type unsupportedError struct{ what string }
-
-func (e *unsupportedError) Error() string        { return e.what + " is not supported" }
-func (e *unsupportedError) Is(target error) bool { return target == errors.ErrUnsupported }

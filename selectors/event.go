@@ -3,75 +3,78 @@ package selectors
 import (
 	"fmt"
 	"strings"
+
+	"goselectors/selectors/internal/sys"
 )
 
-// Event is a set of readiness bits. The low half holds what a file can be
-// ready for, the high half how a registration is delivered.
+// An Event is a set of readiness bits. The low half holds what a file can be
+// ready for, the high half modes of a registration.
 //
 // An interest (the events argument of [Selector.Register] and
 // [Selector.Modify]) needs at least one of EventRead, EventWrite,
-// EventPriority and EventReadClosed, may add the modes EdgeTriggered, OneShot
-// and Exclusive, and holds nothing else.
+// EventPriority and EventReadClosed. It may add the modes EdgeTriggered, OneShot
+// and Exclusive. Other bits are [ErrInvalidEvents].
 //
 // A report ([Ready.Events]) holds the bits of the interest that are ready, and
 // the hints EventReadClosed, EventHangup, EventError and EventInvalid where
-// the kernel told them. It never holds a mode and is never empty.
+// they are known. It never holds a mode and is never empty.
 type Event uint32
 
-// Interests, which are also reported. EventRead and EventWrite have the values
-// of Python's EVENT_READ and EVENT_WRITE.
+// Interests. They are also reported. EventRead and EventWrite have the values of
+// Python's EVENT_READ and EVENT_WRITE.
 const (
 	// EventRead: a read would not block. There is data, a connection to
-	// accept, end of file, or an error to collect.
+	// accept, the end of the file, or an error to read.
 	EventRead Event = 1 << iota
 
 	// EventWrite: a write would not block. There is room, a connect has
-	// finished, or there is an error to collect.
+	// finished, or there is an error to read.
 	EventWrite
 
 	// EventPriority: urgent data or another exceptional condition (POLLPRI,
-	// select's exceptfds): a TCP urgent byte, a pty master's packet-mode
-	// change, a GPIO edge.
+	// select's exceptfds), such as a TCP urgent byte, a packet-mode change of a
+	// pty master or a GPIO edge. It needs [FeaturePriority].
 	EventPriority
 
-	// EventReadClosed: the peer shut down its writing half (POLLRDHUP); what
-	// it sent before may still wait to be read. As an interest it needs
-	// [FeatureReadClosed]. With EventRead alone in the interest it is
-	// reported as a hint where the kernel says so.
+	// EventReadClosed: the peer has shut down its writing half (POLLRDHUP). Data
+	// that it sent before may still be unread. As an interest it needs
+	// [FeatureReadClosed]. If the interest has EventRead alone, it is reported
+	// as a hint where it is known.
 	EventReadClosed
 )
 
-// Hints: reported, never asked for.
+// Hints. They are only reported, never part of an interest.
 const (
-	// EventHangup: both directions are closed (POLLHUP). A hint: never a
-	// false alarm, but not every kernel facility can tell it.
+	// EventHangup: both directions are closed (POLLHUP). If it is reported it is
+	// true, but not every backend can report it.
 	EventHangup Event = 1 << (iota + 4)
 
-	// EventError: an error is pending on the file (POLLERR). A hint.
+	// EventError: an error is pending on the file (POLLERR). If it is reported
+	// it is true, but not every backend can report it.
 	EventError
 
 	// EventInvalid: the descriptor was closed while it was registered
-	// (POLLNVAL). Reported once, with EventError; the key then stays silent
-	// until it is modified, replaced or unregistered.
+	// (POLLNVAL). It is reported once, together with EventError. After that the
+	// key reports nothing until it is modified, replaced or unregistered.
 	EventInvalid
 )
 
-// Modes, or'ed into an interest as in EPOLLIN|EPOLLET.
+// Modes. They are combined with an interest, as in EPOLLIN|EPOLLET.
 const (
-	// EdgeTriggered reports changes instead of states: after a report the key
-	// is silent until something new happens, even if data is left. Read until
-	// [ErrWouldBlock]. Needs [FeatureEdgeTriggered]. Modify of an
-	// edge-triggered key arms it afresh, so that what is ready is reported
-	// again.
+	// EdgeTriggered reports changes instead of states. After a report the key
+	// is silent until something new happens, even if data is left: read until
+	// [ErrWouldBlock]. Modify arms the key again, so that what is ready is
+	// reported again. It needs [FeatureEdgeTriggered].
 	EdgeTriggered Event = 1 << (16 + iota)
 
-	// OneShot disables the key after one report until Modify arms it again.
-	// It works on every backend.
+	// OneShot disables the key after one report, until Modify arms it again.
+	// Every backend has it.
 	OneShot
 
 	// Exclusive wakes one of the selectors that watch the same file instead
-	// of all of them (EPOLLEXCLUSIVE, Linux 4.5). It goes with EventRead,
-	// EventWrite and EdgeTriggered only. Needs [FeatureExclusive].
+	// of all of them (EPOLLEXCLUSIVE, Linux 4.5). It can be combined with
+	// EventRead, EventWrite and EdgeTriggered only. It needs
+	// [FeatureExclusive].
 	Exclusive
 )
 
@@ -97,8 +100,8 @@ var eventNames = [...]struct {
 	{Exclusive, "Exclusive"},
 }
 
-// String names the bits, "Read|Hangup" for example; bits without a name follow
-// in hexadecimal, and no bits at all are "0".
+// String returns the names of the bits, such as "Read|Hangup". Bits without a
+// name follow in hexadecimal. The empty set is "0".
 func (e Event) String() string {
 	if e == 0 {
 		return "0"
@@ -116,21 +119,21 @@ func (e Event) String() string {
 	return strings.Join(names, "|")
 }
 
-// checkInterest tells whether a registration on a backend with features have
-// can carry events.
-func checkInterest(events Event, have Feature) error {
+// checkInterest returns an error if events is not a valid interest for a backend
+// with the given features.
+func checkInterest(events Event, features Feature) error {
 	if events != 0 && events&^(EventRead|EventWrite|OneShot) == 0 && events != OneShot {
 		return nil
 	}
 	switch {
 	case events&^(interestBits|modeBits) != 0:
-		return fmt.Errorf("%w: %v cannot be asked for", ErrInvalidEvents, events&^(interestBits|modeBits))
+		return fmt.Errorf("%w: %v cannot be part of an interest", ErrInvalidEvents, events&^(interestBits|modeBits))
 	case events&interestBits == 0:
-		return fmt.Errorf("%w: %v names nothing to wait for", ErrInvalidEvents, events)
+		return fmt.Errorf("%w: %v has nothing to wait for", ErrInvalidEvents, events)
 	case events&Exclusive != 0 && events&(EventPriority|EventReadClosed|OneShot) != 0:
-		// epoll_ctl(2): EPOLLEXCLUSIVE goes with IN, OUT and ET (and the
-		// bits that are always on); anything else is EINVAL.
-		return fmt.Errorf("%w: Exclusive does not go with %v", ErrInvalidEvents, events&(EventPriority|EventReadClosed|OneShot))
+		// epoll_ctl(2): EPOLLEXCLUSIVE with anything but IN, OUT, ET and the
+		// bits that are always set is EINVAL.
+		return fmt.Errorf("%w: Exclusive cannot be combined with %v", ErrInvalidEvents, events&(EventPriority|EventReadClosed|OneShot))
 	}
 	for _, need := range [...]struct {
 		bit     Event
@@ -141,8 +144,8 @@ func checkInterest(events Event, have Feature) error {
 		{EventPriority, FeaturePriority},
 		{EventReadClosed, FeatureReadClosed},
 	} {
-		if events&need.bit != 0 && have&need.feature == 0 {
-			return &unsupportedError{need.bit.String()}
+		if events&need.bit != 0 && features&need.feature == 0 {
+			return sys.Unsupported(need.bit.String())
 		}
 	}
 	return nil

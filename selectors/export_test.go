@@ -1,12 +1,13 @@
 package selectors
 
-// Strategies of waiting, for comparisons: an Option each.
+import "goselectors/selectors/internal/park"
+
+// Strategies are the ways in which the epoll backend can wait, as options.
 var Strategies = []struct {
 	Name   string
 	Option Option
 }{
-	{"adaptive", func(o *options) { o.wait = adaptive }},
-	{"blocking", func(o *options) { o.wait = blocking }},
-	{"armed", func(o *options) { o.wait = armed }},
-	{"nested", func(o *options) { o.wait = nested }},
+	{"adaptive", func(o *options) { o.wait = park.Adaptive }},
+	{"blocking", WithBlockingWait()},
+	{"parking", func(o *options) { o.wait = park.Parking }},
 }

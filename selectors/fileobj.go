@@ -10,13 +10,12 @@ import (
 	"syscall"
 )
 
-// fder is the last resort for file objects: types with a descriptor but no
-// SyscallConn. os.File has both, and its Fd may switch the file to blocking
-// mode; that is why syscall.Conn is asked first.
+// An fder has a descriptor. It is asked last: os.File has an Fd method too, but
+// that may switch the file to blocking mode, so syscall.Conn comes first.
 type fder interface{ Fd() uintptr }
 
-// withFD resolves a file object and calls f with its descriptor. For a
-// syscall.Conn the descriptor cannot be closed and reused while f runs.
+// withFD calls f with the descriptor of a file object. The descriptor of a
+// syscall.Conn cannot be closed and reused while f runs.
 func withFD(fileobj any, f func(fd int) error) error {
 	switch v := fileobj.(type) {
 	case int:
@@ -32,58 +31,58 @@ func withFD(fileobj any, f func(fd int) error) error {
 	}
 	switch v := fileobj.(type) {
 	case syscall.Conn:
-		return borrow(v, f)
+		return withConn(v, f)
 	case fder:
 		return withNumber(v.Fd(), f)
 	}
 	return fmt.Errorf("%w: %T has neither SyscallConn nor Fd", ErrInvalidFileObj, fileobj)
 }
 
-// borrow calls f with the descriptor of a syscall.Conn. Some that were never
-// opened, new(os.File) for one, panic when asked.
-func borrow(conn syscall.Conn, f func(fd int) error) (err error) {
-	l := loans.Get().(*loan)
-	l.f, l.lent, l.err = f, false, nil
+// withConn is withFD for a syscall.Conn. Some that were never opened, such as
+// new(os.File), panic when asked for their descriptor.
+func withConn(conn syscall.Conn, f func(fd int) error) (err error) {
+	call := controlCalls.Get().(*controlCall)
+	call.f, call.called, call.err = f, false, nil
 	defer func() {
-		if !l.lent && err == nil {
+		if !call.called && err == nil {
 			if r := recover(); r != nil {
 				err = fmt.Errorf("%w: %T: %v", ErrInvalidFileObj, conn, r)
 			}
 		}
-		l.f = nil
-		loans.Put(l)
+		call.f = nil
+		controlCalls.Put(call)
 	}()
 	rc, err := conn.SyscallConn()
 	if err != nil {
-		return closedFile(err)
+		return connError(err)
 	}
-	if err = rc.Control(l.use); err != nil {
-		return closedFile(err)
+	if err = rc.Control(call.control); err != nil {
+		return connError(err)
 	}
-	return l.err
+	return call.err
 }
 
-// A loan is what RawConn.Control calls. They are kept, because a closure would
-// have to be allocated for each call.
-type loan struct {
-	f    func(fd int) error
-	use  func(fd uintptr)
-	lent bool
-	err  error // of f
+// A controlCall is one call of RawConn.Control. They are pooled, because a
+// closure would have to be allocated for each call.
+type controlCall struct {
+	f       func(fd int) error
+	control func(fd uintptr)
+	called  bool
+	err     error // of f
 }
 
-var loans = sync.Pool{New: func() any {
-	l := &loan{}
-	l.use = func(fd uintptr) {
-		l.lent = true
-		l.err = withNumber(fd, l.f)
+var controlCalls = sync.Pool{New: func() any {
+	call := &controlCall{}
+	call.control = func(fd uintptr) {
+		call.called = true
+		call.err = withNumber(fd, call.f)
 	}
-	return l
+	return call
 }}
 
 func withNumber(fd uintptr, f func(fd int) error) error {
-	if fd == ^uintptr(0) { // what a closed os.File's Fd says
-		return closedFile(os.ErrClosed)
+	if fd == ^uintptr(0) { // the Fd of a closed os.File
+		return connError(os.ErrClosed)
 	}
 	if fd > math.MaxInt32 {
 		return fmt.Errorf("%w: descriptor %d", errBadFD, fd)
@@ -91,18 +90,18 @@ func withNumber(fd uintptr, f func(fd int) error) error {
 	return f(int(fd))
 }
 
-// closedFile gives the one error for file objects that were closed. Package
-// net and package os say it in different ways, and RawConn.Control of a closed
-// file with internal/poll's own error that matches neither.
-func closedFile(err error) error {
+// connError returns one error for all file objects that were closed. Packages
+// net and os report it in different ways, and RawConn.Control of a closed file
+// with an error of internal/poll that matches neither.
+func connError(err error) error {
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, os.ErrInvalid) { // a nil or zero *net.TCPConn
 		return fmt.Errorf("%w: %w", ErrInvalidFileObj, err)
 	}
 	return fmt.Errorf("%w: %w", os.ErrClosed, errBadFD)
 }
 
-// isNil reports nil itself and nil inside an interface: calling a method on
-// the latter may panic.
+// isNil reports whether v is nil or a nil pointer in an interface. A method call
+// on the latter may panic.
 func isNil(v any) bool {
 	if v == nil {
 		return true
@@ -114,8 +113,8 @@ func isNil(v any) bool {
 	return false
 }
 
-// asNumber tells whether a file object is a bare descriptor, and which: -1 if
-// it cannot be one. The kernel would look at the low 32 bits only.
+// asNumber reports whether a file object is a bare descriptor. fd is -1 if the
+// number cannot be one; the kernel would look at its low 32 bits only.
 func asNumber(fileobj any) (fd int, ok bool) {
 	switch v := fileobj.(type) {
 	case int:
@@ -132,10 +131,9 @@ func asNumber(fileobj any) (fd int, ok bool) {
 	return -1, false
 }
 
-// isIdentity tells whether a file object can be found again by comparison, in
-// a map: objects, but not bare numbers (they are found by number) and not
-// values that Go cannot compare.
-func isIdentity(fileobj any) bool {
+// isComparable reports whether a file object can be a key of a map. Bare numbers
+// are excluded, because they are found by number.
+func isComparable(fileobj any) bool {
 	if _, number := asNumber(fileobj); number || fileobj == nil {
 		return false
 	}

@@ -7,117 +7,116 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"goselectors/selectors/internal/kqueue"
+	"goselectors/selectors/internal/wake"
 )
 
 // KqueueSelector is a [Selector] on kqueue(2) of the BSDs and macOS. A waiting
 // Select blocks a thread.
 //
-// kqueue tells hang-ups and errors only through the directions that were asked
-// for: the hints are reported where they are known, but there is no
-// [FeatureHangup]. What it refuses to watch is an error that wraps
+// kqueue reports hang-ups and errors only with the directions of the interest:
+// the hints are reported where they are known, but there is no [FeatureHangup].
+// Register of a file that it cannot watch is an error that wraps
 // [errors.ErrUnsupported]: terminals on some systems and, on macOS, reading
-// from named pipes, whose end it does not tell (golang/go#24164). Select takes
+// from named pipes, whose end it does not report (golang/go#24164). Select takes
 // them.
 type KqueueSelector struct {
 	core
-	kqueue kqueue
+	kq kqueueBackend
 }
 
-// NewKqueueSelector returns a selector on a new kqueue. Options that concern
-// epoll only have no effect.
+// NewKqueueSelector returns a selector on a new kqueue. Options for epoll have no
+// effect.
 func NewKqueueSelector(...Option) (*KqueueSelector, error) {
-	return openKqueue(&KqueueSelector{}, "kqueue", native)
+	return newKqueueSelector(kqueue.Native)
 }
 
-func openKqueue(s *KqueueSelector, name string, d dialect) (*KqueueSelector, error) {
-	if err := s.kqueue.open(&s.core.table, d); err != nil {
-		return nil, &Error{Op: "new", Backend: name, FD: -1, Err: err}
+func newKqueueSelector(d kqueue.Dialect) (*KqueueSelector, error) {
+	s := &KqueueSelector{}
+	if err := s.kq.open(&s.core.table, d); err != nil {
+		return nil, &Error{Op: "new", Backend: d.Name, FD: -1, Err: err}
 	}
-	s.core.init(s, name, &s.kqueue, d.traits())
+	s.core.init(s, d.Name, &s.kq, kqueueTraits(d))
 	return s, nil
 }
 
-// A dialect is what differs between the systems that have a kqueue.
-type dialect struct {
-	urgent  bool // there is a filter for urgent data
-	receipt bool // there is EV_RECEIPT
-	fifoEnd bool // a named pipe tells that its last writer has gone
-}
-
-func (d dialect) traits() traits {
-	t := traits{features: FeatureEdgeTriggered | FeatureReadClosed | FeatureAnyFile, live: true}
-	if d.urgent {
+func kqueueTraits(d kqueue.Dialect) traits {
+	t := traits{features: FeatureEdgeTriggered | FeatureReadClosed | FeatureAnyFile, updatesLive: true}
+	if d.UrgentFilter {
 		t.features |= FeaturePriority
 	}
 	return t
 }
 
-// kqueue is the backend. The kernel has a registration for each direction of a
-// descriptor, a filter, and forgets them when the number is closed. It hands
-// back the number of the registration with every event; 0 is our own waker's.
-type kqueue struct {
-	dialect
-	queue kernelQueue
-	waker kqueueWaker
-	table *table
+// kqueueBackend is the backend. The kernel has a registration for each direction
+// of a descriptor, a filter, and forgets them when the number is closed. With
+// each event it hands back the tag: the generation of the registration; 0 is the
+// waker's.
+type kqueueBackend struct {
+	noOrphans
+	dialect kqueue.Dialect
+	queue   kqueue.Queue
+	waker   wake.Kqueue
+	table   *table
 
-	events []kevent
+	events []kqueue.Event
 	found  int        // events of the last wait
-	merged []fileNews // of the same, by descriptor
+	merged []fdEvents // the same, by descriptor
 
-	changes, receipts []kevent
+	changes, receipts []kqueue.Event
 }
 
-// fileNews is what all events of one descriptor come to.
-type fileNews struct {
+// fdEvents holds all events of one descriptor.
+type fdEvents struct {
 	e      *entry
 	events Event
 }
 
-func (b *kqueue) open(t *table, d dialect) error {
+func (b *kqueueBackend) open(t *table, d kqueue.Dialect) error {
 	b.table, b.dialect = t, d
-	if err := b.queue.open(); err != nil {
+	if err := b.queue.Open(d); err != nil {
 		return os.NewSyscallError("kqueue", err)
 	}
-	err := b.waker.open(&b.queue)
+	err := b.waker.Open(&b.queue, d.UserEvents)
 	if err != nil {
-		b.queue.close()
+		b.queue.Close()
 	}
 	return err
 }
 
-func (b *kqueue) close() error {
-	b.waker.close()
-	return os.NewSyscallError("close", b.queue.close())
+func (b *kqueueBackend) close() error {
+	b.waker.Close()
+	return os.NewSyscallError("close", b.queue.Close())
 }
 
-func (b *kqueue) wake() error { return b.waker.wake() }
+func (b *kqueueBackend) wake() error { return b.waker.Wake() }
 
-// A report of hints alone comes from a filter that was set with EV_CLEAR for
-// that reason, so there is nothing to mute; see extend.
-func (b *kqueue) mute(int, *entry) bool { return true }
-func (b *kqueue) unmute(int, *entry)    {}
+// mute has nothing to do: a report of hints alone comes from a filter that was
+// set with EV_CLEAR for that reason; see appendAdds.
+func (b *kqueueBackend) mute(int, *entry) bool { return true }
+func (b *kqueueBackend) unmute(int, *entry)    {}
 
-// prepare makes room for all filters of every registration: a list without
-// room would end every wait at once.
-func (b *kqueue) prepare(c *core) {
+// prepare makes room for the events of all filters of every registration.
+// Without any room, every wait would end at once.
+func (b *kqueueBackend) prepare(c *core) {
 	if need := 3*c.table.len + 1; len(b.events) < need || len(b.events) > 4*need+64 {
-		b.events = make([]kevent, need+need/4+14)
+		b.events = make([]kqueue.Event, need+need/4+14)
 	}
 }
 
-func (b *kqueue) poll() (int, error) { return b.sleep(0) }
+func (b *kqueueBackend) poll() (int, error) { return b.sleep(0) }
 
-// sleep waits with nanoseconds. The core asks for a day at most; Darwin takes
-// no more than 1e6 seconds.
-func (b *kqueue) sleep(timeout time.Duration) (int, error) {
+// sleep has nanoseconds. Darwin takes no more than 1e6 seconds, and the core asks
+// for a day at most.
+func (b *kqueueBackend) sleep(timeout time.Duration) (int, error) {
 	var limit *unix.Timespec
 	if timeout >= 0 {
 		ts := unix.NsecToTimespec(int64(timeout))
 		limit = &ts
 	}
 	var err error
-	b.found, err = b.queue.call(nil, b.events, limit)
+	b.found, err = b.queue.Call(nil, b.events, limit)
 	if err != nil {
 		b.found = 0
 		if err == unix.EINTR { // routine: the Go runtime preempts goroutines with signals
@@ -128,86 +127,82 @@ func (b *kqueue) sleep(timeout time.Duration) (int, error) {
 	return b.found, nil
 }
 
-func (b *kqueue) collect(c *core, dst []Ready) []Ready {
+func (b *kqueueBackend) collect(c *core, dst []Ready) []Ready {
 	b.merged = b.merged[:0]
 	for i := range b.events[:b.found] {
 		ev := &b.events[i]
-		if ev.gen() == 0 {
-			b.waker.drain()
+		if ev.Tag() == 0 {
+			b.waker.Drain()
 			continue
 		}
-		e := c.table.find(ev.ident())
-		if e == nil || e.gen != ev.gen() {
-			continue // of a registration that has ended meanwhile
+		e := c.table.find(ev.Ident())
+		if e == nil || e.generation != ev.Tag() {
+			continue // stale: the registration has ended or was changed
 		}
 		if e.slot < 0 {
 			e.slot = int32(len(b.merged))
-			b.merged = append(b.merged, fileNews{e: e})
+			b.merged = append(b.merged, fdEvents{e: e})
 		}
-		b.merged[e.slot].events |= fromKevent(ev, e.mark&^setBits)
+		b.merged[e.slot].events |= fromKevent(ev, e.filters&^setBits)
 	}
 	for _, m := range b.merged {
 		e, events := m.e, m.events
 		e.slot = -1
-		if events&(EventReadClosed|writeEnded) == EventReadClosed|writeEnded {
+		if events&(EventReadClosed|writeEOF) == EventReadClosed|writeEOF {
 			events |= EventHangup
 		}
-		dst = c.report(dst, e, events&^writeEnded)
-		again := uint8(0)
+		dst = c.report(dst, e, events&^writeEOF)
+		rearm := uint8(0)
 		if events&EventReadClosed != 0 && e.events&EventRead == 0 {
-			again = setRead
+			rearm = setRead
 		}
 		if events&EventPriority != 0 {
-			again |= setUrgent
+			rearm |= setUrgent
 		}
-		if again &= e.mark; again != 0 && e.events&(EdgeTriggered|OneShot) == 0 {
-			b.begin(e.key.FD, again)
-			b.extend(e.key.FD, again, e.events, e.gen)
+		if rearm &= e.filters; rearm != 0 && e.events&(EdgeTriggered|OneShot) == 0 {
+			b.startDeletes(e.key.FD, rearm)
+			b.appendAdds(e.key.FD, rearm, e.events, e.generation)
 			b.submit()
 		}
 	}
 	return dst
 }
 
-// writeEnded marks a socket that can be written to no more. If it cannot be
-// read either that is a hang-up.
-const writeEnded Event = 1 << 31
+// writeEOF marks a socket whose writing half is closed. If its reading half is
+// closed too, that is a hang-up.
+const writeEOF Event = 1 << 31
 
-// fromKevent reads one event. A socket tells of the two directions apart, and
-// the pending error beside the end; of a pipe the end means that nobody has
-// the other one.
-func fromKevent(ev *kevent, kind uint8) (events Event) {
+// fromKevent reads one event. A socket reports the end of each direction, and
+// with it the pending error. The end of a pipe means that nobody has the other
+// end open.
+func fromKevent(ev *kqueue.Event, kind uint8) (events Event) {
 	end := EventHangup
-	switch ev.filter() {
-	case filterRead:
+	switch ev.Filter() {
+	case kqueue.FilterRead:
 		events = EventRead
 		if kind == kindSocket {
 			end = EventReadClosed
 		} else if kind == kindWriteEnd {
 			end = EventError
 		}
-	case filterWrite:
+	case kqueue.FilterWrite:
 		events = EventWrite
 		if kind == kindSocket {
-			end = writeEnded
+			end = writeEOF
 		} else if kind == kindWriteEnd || kind == kindPipe {
 			end = EventError
 		}
-	case filterUrgent:
-		if ev.fflags()&noteOOB == 0 {
-			return 0 // the end; others tell that
+	case kqueue.FilterUrgent:
+		if ev.Fflags()&kqueue.NoteOOB == 0 {
+			return 0 // the end, which the other filters report
 		}
 		return EventPriority
 	}
-	if ev.flags()&evEOF != 0 {
+	if ev.Flags()&kqueue.EOF != 0 {
 		events |= end
-		if ev.fflags() != 0 {
+		if ev.Fflags() != 0 {
 			events |= EventError
 		}
 	}
 	return events
 }
-
-// The kernel drops the filters of a number that is closed, so nothing is left
-// to report.
-func (b *kqueue) repair(*core) error { return nil }

@@ -1,22 +1,26 @@
 package selectors
 
-import "time"
+import (
+	"time"
 
-// PollSelector is a [Selector] on poll(2), on Windows on WSAPoll, which knows
-// sockets only. Every wait hands the kernel the whole list of descriptors, and
-// the kernel asks each: the cost grows with the number of descriptors, ready or
-// not. A waiting Select blocks a thread.
+	"goselectors/selectors/internal/sys"
+	"goselectors/selectors/internal/wake"
+)
+
+// PollSelector is a [Selector] on poll(2); on Windows on WSAPoll, which takes
+// sockets only. Every wait passes the whole list of descriptors to the kernel,
+// which asks each of them: the cost grows with the number of descriptors, ready
+// or not. A waiting Select blocks a thread.
 type PollSelector struct {
 	core
 	poll poll
 }
 
-// NewPollSelector returns a selector on poll(2) or WSAPoll, where there is one;
-// elsewhere it is [errors.ErrUnsupported]. Options that concern epoll only have
-// no effect.
+// NewPollSelector returns a selector on poll(2) or WSAPoll. Where there is
+// neither, the error is [errors.ErrUnsupported]. Options for epoll have no effect.
 //
-// Before Windows 10 version 2004 WSAPoll does not tell of connects that failed.
-// There it is not one of [Backends]; take select.
+// Before Windows 10 version 2004 WSAPoll does not report connects that failed.
+// There poll is not one of [Backends]; use select.
 func NewPollSelector(opts ...Option) (*PollSelector, error) {
 	s := &PollSelector{}
 	if err := s.poll.open(&s.core.table); err != nil {
@@ -26,123 +30,158 @@ func NewPollSelector(opts ...Option) (*PollSelector, error) {
 	return s, nil
 }
 
-var pollTraits = traits{features: FeaturePriority | FeatureInvalid | pollFeatures, scans: true}
+var pollTraits = traits{features: pollFeatures(), scansAll: true}
 
-// poll is the backend. The kernel works on a copy of the list, so that the
-// list may change while a wait goes on. The first entry is the waker; an
-// entry's slot is its place in the list.
+func pollFeatures() Feature {
+	features := FeaturePriority | FeatureInvalid
+	if sys.AnyFile {
+		features |= FeatureAnyFile
+	}
+	if sys.HupIsReadClosed {
+		return features | FeatureReadClosed
+	}
+	if sys.PollRdHup != 0 {
+		features |= FeatureReadClosed
+	}
+	return features | FeatureHangup
+}
+
+// poll is the backend. The kernel works on a copy of the list, so that the list
+// may change during a wait. The first element is the waker; an entry's slot is
+// its index in the list.
 type poll struct {
-	waker
+	noOrphans
+	waker wake.Waker
 	table *table
-	fds   []pollFD
-	copy  []pollFD
-	found int
-	first int // where the last batch began; the next one begins behind it
+	fds   []sys.PollFD
+	asked []sys.PollFD // the copy
+	found int          // elements of asked with events
+	first int          // index where the last batch began; the next one begins behind it
 }
 
 func (b *poll) open(t *table) error {
-	if err := b.waker.open(); err != nil {
+	if err := b.waker.Open(); err != nil {
 		return err
 	}
 	b.table = t
-	b.fds = []pollFD{{Fd: pollNumber(b.waker.fd()), Events: pollIn}}
+	b.fds = []sys.PollFD{sys.NewPollFD(b.waker.FD(), sys.PollIn)}
 	return nil
 }
 
+func (b *poll) close() error { return b.waker.Close() }
+func (b *poll) wake() error  { return b.waker.Wake() }
+
 func toPoll(events Event) (mask uint32) {
 	if events&EventRead != 0 {
-		mask |= pollIn
+		mask |= sys.PollIn
 		if events&Exclusive == 0 {
-			mask |= pollRdHup // comes with POLLIN, so the hint is for free
+			mask |= sys.PollRdHup // comes with POLLIN, so the hint costs nothing
 		}
 	}
 	if events&EventWrite != 0 {
-		mask |= pollOut
+		mask |= sys.PollOut
 	}
 	if events&EventPriority != 0 {
-		mask |= pollPri
+		mask |= sys.PollPri
 	}
 	if events&EventReadClosed != 0 {
-		mask |= pollRdHup
+		mask |= sys.PollRdHup
 	}
 	return mask
 }
 
 // fromPoll reads a mask as Linux's own select(2) does (POLLIN_SET and
-// POLLOUT_SET in fs/select.c): a hang-up is readable, an error is both.
+// POLLOUT_SET in fs/select.c): a hang-up is readable, an error is both readable
+// and writable.
 func fromPoll(mask uint32) Event {
-	if mask == pollIn {
+	if mask == sys.PollIn {
 		return EventRead
 	}
 	return fromPollAny(mask)
 }
 
 func fromPollAny(mask uint32) (events Event) {
-	if mask&(pollIn|pollHup|pollErr) != 0 {
+	if mask&(sys.PollIn|sys.PollHup|sys.PollErr) != 0 {
 		events = EventRead
 	}
-	if mask&(pollOut|pollErr) != 0 {
+	if mask&(sys.PollOut|sys.PollErr) != 0 {
 		events |= EventWrite
 	}
-	if mask&^(pollIn|pollOut) == 0 { // nearly always
+	if mask&^(sys.PollIn|sys.PollOut) == 0 { // nearly always
 		return events
 	}
-	if mask&pollPri != 0 {
+	if mask&sys.PollPri != 0 {
 		events |= EventPriority
 	}
-	if mask&pollRdHup != 0 {
+	if mask&sys.PollRdHup != 0 {
 		events |= EventReadClosed
 	}
-	if mask&pollHup != 0 {
-		events |= hangup(mask)
+	if mask&sys.PollHup != 0 {
+		events |= fromPollHup(mask)
 	}
-	if mask&pollErr != 0 {
+	if mask&sys.PollErr != 0 {
 		events |= EventError
 	}
-	if mask&pollNval != 0 {
+	if mask&sys.PollNval != 0 {
 		events = EventError | EventInvalid
 	}
 	return events
 }
 
-func (b *poll) add(fd int, e *entry, _ bool) error {
-	if err := identify(fd, e); err != nil {
-		return err
+// fromPollHup reads a mask with PollHup in it. On Windows that means that the
+// peer has shut down its writing half, and with PollErr that the connection was
+// aborted.
+func fromPollHup(mask uint32) Event {
+	if !sys.HupIsReadClosed {
+		return EventHangup
 	}
-	b.put(fd, e, e.events)
-	return nil
+	if mask&sys.PollErr != 0 {
+		return EventReadClosed | EventHangup
+	}
+	return EventReadClosed
+}
+
+func (b *poll) add(fd int, e *entry, _ bool) error {
+	err := identify(fd, e)
+	if err == nil {
+		b.put(fd, e, e.events)
+	}
+	return err
 }
 
 func (b *poll) modify(fd int, e *entry, events Event, _ uint32) error {
-	if err := identify(fd, e); err != nil && err != errExists {
-		return err
+	err := reidentify(fd, e)
+	if err == nil {
+		b.put(fd, e, events)
 	}
-	b.put(fd, e, events)
-	return nil
+	return err
 }
 
 func (b *poll) put(fd int, e *entry, events Event) {
 	if e.slot < 0 {
 		e.slot = int32(len(b.fds))
-		b.fds = append(b.fds, pollFD{Fd: pollNumber(fd)})
+		b.fds = append(b.fds, sys.NewPollFD(fd, 0))
 	}
-	b.fds[e.slot].Events = pollMask(toPoll(events))
+	sys.SetEvents(&b.fds[e.slot], toPoll(events))
 }
 
-// remove keeps the list dense: a list longer than RLIMIT_NOFILE is EINVAL.
+// remove keeps the list dense: poll(2) refuses a list that is longer than
+// RLIMIT_NOFILE, with EINVAL.
 func (b *poll) remove(fd int, e *entry) {
 	if e.slot < 0 {
 		return
 	}
 	last := b.fds[len(b.fds)-1]
 	b.fds = b.fds[:len(b.fds)-1]
-	if last.Fd != pollNumber(fd) {
+	if int(last.Fd) != fd {
 		b.fds[e.slot] = last
 		b.table.find(int(last.Fd)).slot = e.slot
 	}
 	e.slot = -1
 }
 
+// mute takes the descriptor out of the list: poll(2) reports hang-ups and errors
+// of every descriptor in it.
 func (b *poll) mute(fd int, e *entry) bool {
 	b.remove(fd, e)
 	return false
@@ -152,39 +191,39 @@ func (b *poll) unmute(fd int, e *entry) { b.put(fd, e, e.events) }
 
 func (b *poll) prepare(c *core) {
 	if cap(b.fds) > 4*len(b.fds)+64 {
-		b.fds = append([]pollFD(nil), b.fds...)
-		b.copy = nil
+		b.fds = append([]sys.PollFD(nil), b.fds...)
+		b.asked = nil
 	}
-	b.copy = append(b.copy[:0], b.fds...)
+	b.asked = append(b.asked[:0], b.fds...)
 }
 
 func (b *poll) poll() (int, error) { return b.sleep(0) }
 
 func (b *poll) sleep(timeout time.Duration) (n int, err error) {
-	b.found, err = ppoll(b.copy, timeout)
-	if b.found > 0 && b.copy[0].Revents != 0 {
+	b.found, err = sys.Poll(b.asked, timeout)
+	if b.found > 0 && b.asked[0].Revents != 0 {
 		b.found--
-		b.drain()
+		b.waker.Drain()
 	}
 	return b.found, err
 }
 
 func (b *poll) collect(c *core, dst []Ready) []Ready {
-	n := len(b.copy)
+	n := len(b.asked)
 	i, left := b.first, b.found
 	b.first = 0
 	for range n {
 		if i++; i >= n {
 			i = 1
 		}
-		p := &b.copy[i]
+		p := &b.asked[i]
 		if p.Revents == 0 {
 			continue
 		}
 		if b.first == 0 {
 			b.first = i
 		}
-		if e := c.table.find(int(p.Fd)); e != nil && c.older(e) {
+		if e := c.table.find(int(p.Fd)); e != nil && c.predatesWait(e) {
 			dst = c.report(dst, e, fromPoll(uint32(uint16(p.Revents))))
 		}
 		if left--; left == 0 {
@@ -193,6 +232,3 @@ func (b *poll) collect(c *core, dst []Ready) []Ready {
 	}
 	return dst
 }
-
-// No registration outlives a call, so there are no ghosts.
-func (b *poll) repair(*core) error { return nil }

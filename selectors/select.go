@@ -1,27 +1,25 @@
 package selectors
 
-// SelectSelector is a [Selector] on select(2). Every wait hands the kernel
-// three sets of descriptors: on Unix bitmaps as long as the highest of them,
-// on Windows, where they are sockets only, lists. A waiting Select blocks a
-// thread. On Linux the bitmaps grow with need, and the lists do on Windows;
-// elsewhere Register refuses descriptors that do not fit an fd_set, with
-// [ErrFDTooLarge].
+// SelectSelector is a [Selector] on select(2). Every wait passes three sets of
+// descriptors to the kernel: on Unix bitmaps as long as the highest descriptor,
+// on Windows lists of sockets. A waiting Select blocks a thread. On Linux and
+// Windows the sets grow as needed; elsewhere Register refuses descriptors that
+// do not fit an fd_set, with [ErrFDTooLarge].
 //
-// select cannot tell hang-ups and errors: they show as readable, writable or
-// both, without the hints.
+// select does not report hang-ups and errors as such: they make a descriptor
+// readable, writable or both, without the hints.
 type SelectSelector struct {
 	core
-	sel selectBackend
+	fdsets selectBackend
 }
 
-// NewSelectSelector returns a selector on select(2), where there is one;
-// elsewhere it is [errors.ErrUnsupported]. Options that concern epoll only have
-// no effect.
+// NewSelectSelector returns a selector on select(2). Where there is none, the
+// error is [errors.ErrUnsupported]. Options for epoll have no effect.
 func NewSelectSelector(opts ...Option) (*SelectSelector, error) {
 	s := &SelectSelector{}
-	if err := s.sel.open(&s.core.table); err != nil {
+	if err := s.fdsets.open(&s.core.table); err != nil {
 		return nil, &Error{Op: "new", Backend: "select", FD: -1, Err: err}
 	}
-	s.core.init(s, "select", &s.sel, selectTraits)
+	s.core.init(s, "select", &s.fdsets, selectTraits)
 	return s, nil
 }

@@ -4,81 +4,88 @@ import (
 	"time"
 
 	"golang.org/x/sys/windows"
+
+	"goselectors/selectors/internal/sys"
+	"goselectors/selectors/internal/wake"
 )
 
-var selectTraits = traits{features: FeaturePriority | FeatureInvalid, scans: true}
+var selectTraits = traits{features: FeaturePriority | FeatureInvalid, scansAll: true}
 
-// selectBackend is the backend. The three sets are readable, writable and
-// exceptional; the last tells of urgent data and of connects that failed. The
-// call overwrites the lists that it is given, and wants may change while a wait
-// goes on: hence the copies. The first of wants is the waker; an entry's slot
-// is its place there.
+// selectBackend is the backend on Windows, where a set of descriptors is a list
+// of sockets. The three sets are for reading, writing and exceptional conditions,
+// which are urgent data and connects that failed. They may change during a wait,
+// and the call overwrites what it is given; therefore the copies. The first
+// element of interests is the waker; an entry's slot is its index there.
 type selectBackend struct {
-	waker
-	table  *table
-	wants  []want
-	asked  [3]fdSet // as of the last prepare
-	got    [3]fdSet // what the call left of asked
-	closed []int    // sockets for which the call failed as a whole
-	hits   []hit
-	place  []int // of the hit for a slot, plus one
-	turn   int   // where the last batch began
+	noOrphans
+	waker     wake.Waker
+	table     *table
+	interests []interest
+	asked     [3]sys.FDSet // as of the last prepare
+	ready     [3]sys.FDSet // what the call left of asked
+	closed    []int        // sockets because of which the call failed as a whole
+	reports   []report
+	reportOf  []int // by slot: index in reports, plus one
+	batches   int   // rotates the start of a batch
 }
 
-// want is what is asked of a socket.
-type want struct {
-	fd     int
-	events Event
-	calm   bool // its exceptional condition is of no interest
+// An interest is what is asked of a socket.
+type interest struct {
+	fd         int
+	events     Event
+	skipUrgent bool // its exceptional condition is urgent data that was not asked for
 }
 
-// hit is what a socket is ready for.
-type hit struct {
+// A report is what a socket is ready for.
+type report struct {
 	fd     int
 	events Event
 }
 
 func (b *selectBackend) open(t *table) error {
 	b.table = t
-	if err := b.waker.open(); err != nil {
+	if err := b.waker.Open(); err != nil {
 		return err
 	}
-	b.wants = []want{{b.waker.fd(), EventRead, true}}
+	b.interests = []interest{{b.waker.FD(), EventRead, true}}
 	return nil
 }
 
+func (b *selectBackend) close() error { return b.waker.Close() }
+func (b *selectBackend) wake() error  { return b.waker.Wake() }
+
 func (b *selectBackend) add(fd int, e *entry, _ bool) error {
-	if err := identify(fd, e); err != nil {
-		return err
+	err := identify(fd, e)
+	if err == nil {
+		b.put(fd, e, e.events)
 	}
-	b.put(fd, e, e.events)
-	return nil
+	return err
 }
 
 func (b *selectBackend) modify(fd int, e *entry, events Event, _ uint32) error {
-	if err := identify(fd, e); err != nil && err != errExists {
-		return err
+	err := reidentify(fd, e)
+	if err == nil {
+		b.put(fd, e, events)
 	}
-	b.put(fd, e, events)
-	return nil
+	return err
 }
 
 func (b *selectBackend) put(fd int, e *entry, events Event) {
 	if e.slot < 0 {
-		e.slot = int32(len(b.wants))
-		b.wants = append(b.wants, want{})
+		e.slot = int32(len(b.interests))
+		b.interests = append(b.interests, interest{})
 	}
-	b.wants[e.slot] = want{fd, events, false}
+	b.interests[e.slot] = interest{fd, events, false}
 }
 
 func (b *selectBackend) remove(fd int, e *entry) {
 	if e.slot < 0 {
 		return
 	}
-	last := b.wants[len(b.wants)-1]
-	b.wants = b.wants[:len(b.wants)-1]
+	last := b.interests[len(b.interests)-1]
+	b.interests = b.interests[:len(b.interests)-1]
 	if last.fd != fd {
-		b.wants[e.slot] = last
+		b.interests[e.slot] = last
 		b.table.find(last.fd).slot = e.slot
 	}
 	e.slot = -1
@@ -92,22 +99,22 @@ func (b *selectBackend) mute(fd int, e *entry) bool {
 func (b *selectBackend) unmute(fd int, e *entry) { b.put(fd, e, e.events) }
 
 func (b *selectBackend) prepare(*core) {
-	if cap(b.wants) > 4*len(b.wants)+64 {
-		b.wants = append([]want(nil), b.wants...)
-		b.got, b.asked, b.place = [3]fdSet{}, [3]fdSet{}, nil
+	if cap(b.interests) > 4*len(b.interests)+64 {
+		b.interests = append([]interest(nil), b.interests...)
+		b.ready, b.asked, b.reportOf = [3]sys.FDSet{}, [3]sys.FDSet{}, nil
 	}
 	for i := range b.asked {
-		b.asked[i] = append(b.asked[i][:0], 0)
+		b.asked[i].Clear()
 	}
-	for _, w := range b.wants {
+	for _, w := range b.interests {
 		if w.events&EventRead != 0 {
-			b.asked[0].add(w.fd)
+			b.asked[0].Add(w.fd)
 		}
 		if w.events&EventWrite != 0 {
-			b.asked[1].add(w.fd)
+			b.asked[1].Add(w.fd)
 		}
-		if !w.calm {
-			b.asked[2].add(w.fd)
+		if !w.skipUrgent {
+			b.asked[2].Add(w.fd)
 		}
 	}
 }
@@ -115,41 +122,42 @@ func (b *selectBackend) prepare(*core) {
 func (b *selectBackend) poll() (int, error) { return b.sleep(0) }
 
 func (b *selectBackend) sleep(timeout time.Duration) (int, error) {
-	for i := range b.got {
-		b.got[i] = append(b.got[i][:0], b.asked[i]...)
+	for i := range b.ready {
+		b.ready[i] = append(b.ready[i][:0], b.asked[i]...)
 	}
-	found, err := winsockSelect(b.got[0], b.got[1], b.got[2], timeout)
+	found, err := sys.Select(b.ready[0], b.ready[1], b.ready[2], timeout)
 	if err == windows.WSAENOTSOCK && b.findClosed() {
 		_, err = b.poll() // the others
 		return len(b.closed) + found, err
 	}
 	if err != nil || found == 0 {
-		for i := range b.got {
-			b.got[i][0] = 0
+		for i := range b.ready {
+			b.ready[i][0] = 0
 		}
 		return 0, err
 	}
-	for _, s := range b.got[0].sockets() {
-		if s == uintptr(b.waker.socket) {
-			b.drain()
+	for _, s := range b.ready[0].Sockets() {
+		if s == uintptr(b.waker.FD()) {
+			b.waker.Drain()
 			found--
 		}
 	}
 	return found, nil
 }
 
-// findClosed finds out for which sockets the call failed, and asks for them no
-// more: one that is closed makes the whole call fail.
+// findClosed finds the closed sockets and asks for them no more: one of them
+// makes the whole call fail, with WSAENOTSOCK.
 func (b *selectBackend) findClosed() bool {
 	known := len(b.closed)
 	for i, set := range b.asked {
-		left := append(set[:0:0], 0)
-		for _, s := range set.sockets() {
-			if _, err := socketKind(int(s)); err == nil {
-				left.add(int(s))
+		var left sys.FDSet
+		left.Clear()
+		for _, s := range set.Sockets() {
+			if sys.IsOpen(int(s)) {
+				left.Add(int(s))
 				continue
 			}
-			b.closed = append(b.closed, int(s)) // twice does no harm
+			b.closed = append(b.closed, int(s)) // a socket in two sets is added twice, which does no harm
 		}
 		b.asked[i] = left
 	}
@@ -158,56 +166,53 @@ func (b *selectBackend) findClosed() bool {
 
 func (b *selectBackend) collect(c *core, dst []Ready) []Ready {
 	for _, fd := range b.closed {
-		if e := c.table.find(fd); e != nil && c.older(e) {
+		if e := c.table.find(fd); e != nil && c.predatesWait(e) {
 			dst = c.report(dst, e, EventError|EventInvalid)
 		}
 	}
 	b.closed = b.closed[:0]
 
-	// One entry a socket, though it may be in three lists.
-	b.hits = b.hits[:0]
-	for len(b.place) < len(b.wants) {
-		b.place = append(b.place, 0)
+	// A socket may be in three sets, but gets one report.
+	b.reports = b.reports[:0]
+	for len(b.reportOf) < len(b.interests) {
+		b.reportOf = append(b.reportOf, 0)
 	}
-	clear(b.place)
-	for i, set := range b.got {
-		for _, s := range set.sockets() {
+	clear(b.reportOf)
+	for i, set := range b.ready {
+		for _, s := range set.Sockets() {
 			fd := int(s)
 			e := c.table.find(fd)
-			if e == nil || e.slot < 0 || !c.older(e) {
+			if e == nil || e.slot < 0 || !c.predatesWait(e) {
 				continue
 			}
 			events := [3]Event{EventRead, EventWrite, 0}[i]
 			if i == 2 {
 				events = b.exception(c, fd, e)
 			}
-			if b.place[e.slot] == 0 {
-				b.hits = append(b.hits, hit{fd: fd})
-				b.place[e.slot] = len(b.hits)
+			if b.reportOf[e.slot] == 0 {
+				b.reports = append(b.reports, report{fd: fd})
+				b.reportOf[e.slot] = len(b.reports)
 			}
-			b.hits[b.place[e.slot]-1].events |= events
+			b.reports[b.reportOf[e.slot]-1].events |= events
 		}
 	}
-	b.turn++
-	for i := range b.hits {
-		h := b.hits[(i+b.turn)%len(b.hits)]
-		dst = c.report(dst, c.table.find(h.fd), h.events)
+	b.batches++
+	for i := range b.reports {
+		r := b.reports[(i+b.batches)%len(b.reports)]
+		dst = c.report(dst, c.table.find(r.fd), r.events)
 	}
 	return dst
 }
 
-// exception tells what the exceptional condition of a socket is: urgent data if
-// it is connected, and otherwise a connect that failed.
+// exception returns the events of a socket's exceptional condition: urgent data
+// if it is connected, and otherwise a connect that failed.
 func (b *selectBackend) exception(c *core, fd int, e *entry) Event {
 	if _, err := windows.Getpeername(windows.Handle(fd)); err != nil {
 		return EventRead | EventWrite | EventError
 	}
-	if e.events&EventPriority == 0 { // or it would end every wait
-		b.wants[e.slot].calm = true
-		c.touch()
+	if e.events&EventPriority == 0 { // otherwise it would end every wait
+		b.interests[e.slot].skipUrgent = true
+		c.markDirty()
 	}
 	return EventPriority
 }
-
-// No registration outlives a call, so there are no ghosts.
-func (b *selectBackend) repair(*core) error { return nil }

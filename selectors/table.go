@@ -1,44 +1,46 @@
 package selectors
 
-// entry is what the core knows of one descriptor. The zero entry is free.
+// An entry is what the core knows of one descriptor. The zero entry is free.
 type entry struct {
-	key    *SelectorKey
-	id     uint64 // fileID of the file, where the backend needs it to tell files apart
-	gen    uint32 // which of all registrations this is; they are numbered
-	slot   int32  // where the descriptor stands in its array, the backend's or the core's; -1: in none
-	events Event  // key.Events, kept here to spare the hot path a cache miss
-	state  state  // 0 for a plain registration that is working
-	told   hints  // reported with nothing of the interest beside them
-	//lint:ignore U1000 where there is a kqueue it is used
-	mark uint8 // what else the backend has to remember
+	key           *SelectorKey
+	fileID        uint64  // sys.FileID of the file, where the backend needs it to tell files apart
+	generation    uint32  // number of the change that made or last modified the registration; see core
+	slot          int32   // index of the descriptor in an array of the backend's or the core's; -1: in none
+	events        Event   // key.Events, kept here to save the hot path a cache miss
+	state         state   // 0 for a plain registration that is working
+	reportedHints hintSet // reported without an event of the interest
+	//lint:ignore U1000 used where there is a kqueue
+	filters uint8 // for kqueue: the filters that are set and the kind of file
 }
 
+// state is a set of what can be unusual about an entry.
 type state uint8
 
 const (
-	emulated state = 1 << iota // the kernel refused to watch it because it is always ready
-	silent                     // reports nothing until it is modified: it has fired, or its descriptor is closed
-	invalid                    // silent because its descriptor was closed
-	muted                      // only hints are left to report, and they were reported
-	hinted                     // told is not empty
-	once                       // events has OneShot
+	alwaysReady   state = 1 << iota // the kernel refused to watch it because it is always ready
+	disabled                        // reports nothing until it is modified: a one-shot that fired, or a closed descriptor
+	invalid                         // disabled because its descriptor was closed
+	muted                           // has only hints to report, and they have been reported
+	hintsReported                   // reportedHints is not empty
+	oneShot                         // events has OneShot
 )
 
-// initial is the state of an entry that was just armed.
-func initial(events Event) state {
+// initialState returns the state of an entry that was just armed.
+func initialState(events Event) state {
 	if events&OneShot != 0 {
-		return once
+		return oneShot
 	}
 	return 0
 }
 
-type hints uint8 // an Event, cut to the bits of the hints
+// A hintSet is an Event cut to the bits of the hints.
+type hintSet uint8
 
 const pageSize = 128
 
-// table finds entries by descriptor. Descriptors are small and dense, so it is
-// an array; it is paged, so that one high number does not cost megabytes, and
-// so that entries never move.
+// A table finds entries by descriptor. Descriptors are small and dense, so it is
+// an array. The array has pages, so that one high number does not cost
+// megabytes, and so that entries never move.
 type table struct {
 	pages []*[pageSize]entry
 	len   int // entries in use
@@ -54,7 +56,7 @@ func (t *table) find(fd int) *entry {
 	return nil
 }
 
-// put stores the entry of a descriptor and returns where it stands.
+// put stores the entry of a descriptor and returns its address.
 func (t *table) put(fd int, e entry) *entry {
 	n := fd / pageSize
 	for n >= len(t.pages) {
@@ -71,7 +73,7 @@ func (t *table) put(fd int, e entry) *entry {
 	return at
 }
 
-// free forgets an entry.
+// free removes an entry.
 func (t *table) free(e *entry) {
 	*e = entry{}
 	t.len--

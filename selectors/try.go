@@ -5,106 +5,111 @@ import (
 	"io"
 	"net"
 	"sync"
+
+	"goselectors/selectors/internal/sys"
 )
 
-// TryRead reads once without waiting, from a descriptor, a connection of
-// package net, an *os.File or any other file object. Where there is nothing it
-// is [ErrWouldBlock]; at end of file it is io.EOF, also where the file is a
-// number. An empty datagram is 0 bytes and no error.
+// TryRead reads once from a file object without waiting and returns the number
+// of bytes. If there is nothing to read the error is [ErrWouldBlock]. At the end
+// of the file it is io.EOF, also for a bare descriptor. An empty datagram is 0
+// bytes and no error.
 //
-// It is what a loop should use instead of Read: readiness is a hint, and
-// net.Conn.Read parks the goroutine, and the loop with it, if the data is gone
-// by the time it asks.
+// A loop should call it instead of net.Conn.Read. Readiness is a hint: if the
+// data is gone, Read parks the goroutine, and with it the loop.
 //
-// The descriptor should be in non-blocking mode, as all of package net's are
-// and all that os opened as pipes or sockets. In either mode Linux is told to
-// read without waiting, which it does with sockets and, newer kernels, with
-// pipes and some more. Of other files, on other systems and under the race
-// detector TryRead asks the mode, and on one in blocking mode also poll(2); then
-// a read by somebody else in between, or an error in a socket's queue, can make
-// it block. A regular file is read from the disk if need be.
+// Descriptors should be in non-blocking mode. All of package net's are, and all
+// files that package os opened as pipes or sockets. For a descriptor in blocking
+// mode:
+//   - On Linux, sockets are read without waiting, and so are pipes and some other
+//     files on newer kernels.
+//   - Otherwise, and in builds with the race detector, TryRead asks poll(2) first.
+//     It can then block if another reader takes the data in between, or if the
+//     socket has only an error in its queue.
+//
+// A read of a regular file waits for the disk.
 func TryRead(fileobj any, p []byte) (n int, err error) {
-	if fd, number := asNumber(fileobj); number && fd >= 0 { // without a closure, so without allocating
-		n, err = tryRead(fd, p, false)
+	if fd, number := asNumber(fileobj); number && fd >= 0 { // no closure, so no allocation
+		n, err = sys.Read(fd, p, false)
 	} else {
-		n, err = tryObject(fileobj, p, tryRead)
+		n, err = tryObject(fileobj, p, sys.Read)
 	}
-	return n, tried("read", err)
+	return n, tryError("read", err)
 }
 
-// TryWrite writes once without waiting; it is TryRead's counterpart. It
-// returns how much the kernel took, which may be less than all of p without an
-// error. Where there is no room at all it is [ErrWouldBlock]. Where a descriptor
-// in blocking mode is written after asking poll(2), as TryRead's documentation
-// says, there is room, but perhaps not for all of p: then it waits.
+// TryWrite writes once to a file object without waiting. It returns the number
+// of bytes that the kernel took, which may be less than len(p) without an error.
+// If there is no room the error is [ErrWouldBlock].
+//
+// What TryRead's documentation says of descriptors in blocking mode applies. If
+// TryWrite has asked poll(2), there is room, but perhaps not for all of p: then
+// it waits.
 func TryWrite(fileobj any, p []byte) (n int, err error) {
 	if fd, number := asNumber(fileobj); number && fd >= 0 {
-		n, err = tryWrite(fd, p, false)
+		n, err = sys.Write(fd, p, false)
 	} else {
-		n, err = tryObject(fileobj, p, tryWrite)
+		n, err = tryObject(fileobj, p, sys.Write)
 	}
-	return n, tried("write", err)
+	return n, tryError("write", err)
 }
 
-func tryObject(fileobj any, p []byte, try func(fd int, p []byte, nonblock bool) (int, error)) (int, error) {
-	a := attempts.Get().(*attempt)
-	_, a.nonblock = fileobj.(net.Conn) // package net sees to that
-	a.p, a.try, a.n = p, try, 0
-	err := withFD(fileobj, a.f)
-	n := a.n
-	a.p = nil
-	attempts.Put(a)
+func tryObject(fileobj any, p []byte, try func(fd int, p []byte, nonblocking bool) (int, error)) (int, error) {
+	call := tryCalls.Get().(*tryCall)
+	_, call.nonblocking = fileobj.(net.Conn) // package net's descriptors are
+	call.p, call.try, call.n = p, try, 0
+	err := withFD(fileobj, call.withFD)
+	n := call.n
+	call.p = nil
+	tryCalls.Put(call)
 	return n, err
 }
 
-// An attempt is what withFD calls. They are kept, as loans are.
-type attempt struct {
-	try      func(fd int, p []byte, nonblock bool) (int, error)
-	p        []byte
-	nonblock bool
-	n        int
-	f        func(fd int) error
+// A tryCall is one call of withFD. They are pooled, as controlCalls are.
+type tryCall struct {
+	try         func(fd int, p []byte, nonblocking bool) (int, error)
+	p           []byte
+	nonblocking bool
+	n           int
+	withFD      func(fd int) error
 }
 
-var attempts = sync.Pool{New: func() any {
-	a := &attempt{}
-	a.f = func(fd int) (err error) {
-		a.n, err = a.try(fd, a.p, a.nonblock)
+var tryCalls = sync.Pool{New: func() any {
+	call := &tryCall{}
+	call.withFD = func(fd int) (err error) {
+		call.n, err = call.try(fd, call.p, call.nonblocking)
 		return err
 	}
-	return a
+	return call
 }}
 
-// TryAccept accepts one connection without waiting, from a net.Listener that
-// is a syscall.Conn or a listening descriptor. Where none is queued it is
-// [ErrWouldBlock]. A connection that was reset while it queued is passed over.
+// TryAccept accepts one connection without waiting. The listener is a
+// net.Listener that is a [syscall.Conn], or a listening descriptor. If no
+// connection is queued the error is [ErrWouldBlock]. A connection that was reset
+// in the queue is skipped.
 //
-// At the limit of open files it is EMFILE, and the connection stays in the
-// queue. A net.Conn needs two descriptors while it is made. On Windows it takes
-// a net.Listener, which is asked for readiness and then told to accept; should
-// the connection vanish in between, it waits for the next.
+// At the limit of open files the error is EMFILE, and the connection stays in
+// the queue: the listener stays ready, so a loop has to pause accepting. Making a
+// net.Conn needs two descriptors for a moment.
+//
+// On Windows the listener has to be a net.Listener. It is asked for readiness and
+// then told to accept; if the connection disappears in between, TryAccept waits
+// for the next one.
 func TryAccept(listener any) (net.Conn, error) {
-	conn, err := tryAcceptConn(listener)
-	return conn, tried("accept", err)
+	conn, err := sys.AcceptConn(listener, func(f func(fd int) error) error { return withFD(listener, f) })
+	return conn, tryError("accept", err)
 }
 
-// TryAcceptFD is TryAccept for those who keep descriptors: the new one is
-// non-blocking and closed on exec, and the caller's to close.
+// TryAcceptFD is TryAccept that returns a descriptor. It is non-blocking and
+// closed on exec; the caller has to close it.
 func TryAcceptFD(listener any) (int, error) {
-	conn, err := acceptWith(listener, tryAccept)
-	return conn, tried("accept", err)
-}
-
-func acceptWith(listener any, try func(fd int) (int, error)) (int, error) {
 	conn := -1
 	err := withFD(listener, func(fd int) (err error) {
-		conn, err = try(fd)
+		conn, err = sys.Accept(fd)
 		return err
 	})
-	return conn, err
+	return conn, tryError("accept", err)
 }
 
-func tried(op string, err error) error {
+func tryError(op string, err error) error {
 	switch err {
 	case nil, io.EOF, ErrWouldBlock:
 		return err

@@ -1,0 +1,257 @@
+package park
+
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"goselectors/selectors/internal/sys"
+	"goselectors/selectors/internal/wake"
+)
+
+// A Waiter sleeps until a Set has something to report or Wake is called.
+//
+// One goroutine at a time may call Sleep, Disarm and SetReplaced. Wake and Detach may
+// be called from any goroutine.
+type Waiter struct {
+	set      Set
+	strategy Strategy
+	wakes    *atomic.Uint32 // pending wakes: not zero means, do not sleep
+	waker    wake.Waker     // ends a wait that blocks
+
+	gate            gate
+	parkingDisabled atomic.Bool // parking turned out to be impossible
+	parked          atomic.Bool // the goroutine is parked, or about to be
+
+	timer         int           // a timerfd in the set; -1 until it is needed
+	timerDeadline time.Duration // when it goes off, by sys.Now
+
+	policy policy
+}
+
+// Open prepares a Waiter for the epoll set with descriptor fd. It does not sleep
+// while wakes is not zero; a caller of Wake has to set it first. Open falls back
+// to Blocking if the runtime poller cannot be used or no descriptor is left for
+// the gate.
+func (w *Waiter) Open(fd int, set Set, strategy Strategy, wakes *atomic.Uint32) (err error) {
+	w.set, w.strategy, w.wakes, w.timer = set, strategy, wakes, -1
+	if err = w.waker.Open(); err != nil {
+		return err
+	}
+	if err = set.Watch(w.waker.FD()); err != nil {
+		w.waker.Close()
+		return err
+	}
+	if w.strategy != Blocking && w.gate.open(fd) != nil {
+		w.strategy = Blocking
+	}
+	return nil
+}
+
+// Close releases the Waiter's descriptors. It must not sleep.
+func (w *Waiter) Close() {
+	w.waker.Close()
+	if w.timer >= 0 {
+		unix.Close(w.timer)
+	}
+	if w.strategy != Blocking {
+		w.gate.file.Close()
+	}
+}
+
+// Strategy returns how the Waiter sleeps.
+func (w *Waiter) Strategy() Strategy { return w.strategy }
+
+// SetReplaced is called after the set's descriptor was given to a new set. It
+// adds the Waiter's own descriptors to that.
+func (w *Waiter) SetReplaced() error {
+	if err := w.set.Watch(w.waker.FD()); err != nil {
+		return err
+	}
+	if w.timer >= 0 {
+		if err := w.set.Watch(w.timer); err != nil {
+			return err
+		}
+	}
+	w.gate.replaced()
+	return nil
+}
+
+// Detach takes the set out of the gate for good, so that later sleeps block. It
+// reports false if the set never was in a gate. A sleep that is parked does not
+// end by it: the caller has to wake it.
+func (w *Waiter) Detach() bool {
+	if w.strategy == Blocking {
+		return false
+	}
+	w.parkingDisabled.Store(true)
+	w.gate.detach()
+	return true
+}
+
+// Disarm is called when a poll has found events without a sleep. It keeps the
+// events of a busy set away from the runtime's poller.
+func (w *Waiter) Disarm() {
+	if w.gate.armed {
+		w.gate.disarm()
+	}
+}
+
+// Wake ends the current sleep.
+func (w *Waiter) Wake() error {
+	if w.parked.Load() {
+		return w.gate.wake()
+	}
+	return w.waker.Wake()
+}
+
+// Sleep waits for events, for at most timeout, or without a limit if that is
+// negative. It returns how many events the set has harvested. It may return
+// early with none.
+func (w *Waiter) Sleep(timeout time.Duration) (int, error) {
+	if w.parkingDisabled.Load() {
+		return w.set.Block(timeout)
+	}
+	switch w.strategy {
+	case Blocking:
+		return w.set.Block(timeout)
+	case Parking:
+		n, _, err := w.park(timeout, 0)
+		return n, err
+	}
+	return w.adapt(timeout)
+}
+
+// park waits without a thread. With a limit it gives up after that time, sets
+// timedOut, and polls the set.
+func (w *Waiter) park(timeout, limit time.Duration) (n int, timedOut bool, err error) {
+	if timeout > 0 {
+		if err := w.setTimer(timeout); err != nil {
+			n, err = w.set.Block(timeout)
+			return n, false, err
+		}
+	}
+	w.parked.Store(true)
+	timedOut, err = w.gate.park(w.wakes, limit)
+	w.parked.Store(false)
+	if err != nil {
+		// The gate does not take the set; see EpollSelector's Register about the
+		// kernel's limit. The caller checks for wakes that went to the gate and
+		// sleeps again.
+		w.parkingDisabled.Store(true)
+		return 0, false, nil
+	}
+	n, err = w.set.Poll()
+	return n, timedOut, err
+}
+
+// setTimer makes the set ready after timeout. A kernel timer is exact to some
+// 50 µs; the runtime poller, when idle, to a millisecond or two. If the timer is
+// set already and goes off earlier it is left alone: that costs one sleep that
+// ends without events later, but no system call now.
+func (w *Waiter) setTimer(timeout time.Duration) error {
+	if w.timer < 0 {
+		fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+		if err != nil {
+			return err
+		}
+		if err := w.set.Watch(fd); err != nil {
+			unix.Close(fd)
+			return err
+		}
+		w.timer = fd
+	}
+	at := sys.Now()
+	if w.timerDeadline > at && w.timerDeadline <= at+timeout {
+		return nil
+	}
+	w.timerDeadline = at + timeout
+	return unix.TimerfdSettime(w.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(timeout))}, nil)
+}
+
+// blockedThreads counts the threads that adaptive sleeps block at this moment, in
+// the whole process. The runtime never ends a thread that it had to start, so
+// there are only a few, however many selectors there are.
+var (
+	blockedThreads    atomic.Int32
+	maxBlockedThreads = int32(max(4, runtime.NumCPU()))
+)
+
+// adapt sleeps as the policy chooses.
+func (w *Waiter) adapt(timeout time.Duration) (n int, err error) {
+	begin := sys.Now()
+	chosen := w.policy.choose(begin)
+	if chosen == block && blockedThreads.Add(1) > maxBlockedThreads {
+		blockedThreads.Add(-1)
+		chosen = w.policy.parkInstead()
+	}
+	starved := false
+	switch {
+	case chosen == block:
+		limit := blockLimit
+		if timeout >= 0 && timeout < limit {
+			limit = timeout
+		}
+		n, err = w.blockFor(limit)
+		blockedThreads.Add(-1)
+		if n > 0 && !w.set.HasUserEvents() && sys.Now()-begin >= blockLimit/2 {
+			n = 0 // only the timer: it has blocked long enough
+		}
+	case w.policy.trial:
+		n, starved, err = w.parkChecked(timeout)
+	}
+	if n == 0 && err == nil && w.wakes.Load() == 0 {
+		left := timeout
+		if timeout > 0 {
+			left -= sys.Now() - begin
+		}
+		if left > 0 || timeout < 0 {
+			n, _, err = w.park(left, 0)
+		}
+	}
+	end := sys.Now()
+	w.policy.record(sleep{
+		method:  chosen,
+		length:  end - begin,
+		timeout: timeout,
+		ours:    n == 0 || !w.set.HasUserEvents(),
+		starved: starved,
+	}, end)
+	return n, err
+}
+
+// parkChecked is a park whose first 63 ms find out whether parked sleeps last
+// longer than they have to. The runtime serves its timers more promptly than its
+// poller. So an event that is there when a timer ends the park has been waiting;
+// and if even the timer is late, events are too. An event may come late by itself,
+// so there are several checks, each after twice the time of the one before.
+func (w *Waiter) parkChecked(timeout time.Duration) (n int, starved bool, err error) {
+	end := sys.Now() + timeout
+	for limit := firstCheck; limit <= lastCheck; limit *= 2 {
+		begin := sys.Now()
+		if timeout >= 0 {
+			if timeout = end - begin; timeout <= 0 {
+				break
+			}
+		}
+		var timedOut bool
+		n, timedOut, err = w.park(timeout, limit)
+		starved = timedOut && w.set.HasUserEvents() || sys.Now()-begin > limit+firstCheck
+		if n != 0 || starved || !timedOut || err != nil {
+			break
+		}
+	}
+	return n, starved, err
+}
+
+// blockFor blocks for about limit at most. It uses the timer, which stays set
+// from one sleep to the next: setting a time limit for each sleep, as
+// epoll_pwait2 does, costs more than many a sleep lasts.
+func (w *Waiter) blockFor(limit time.Duration) (int, error) {
+	if w.setTimer(limit) != nil {
+		return w.set.Block(limit)
+	}
+	return w.set.Block(-1)
+}

@@ -1,0 +1,221 @@
+//go:build unix
+
+package sys
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// HasPoll and HasSelect tell whether the platform has the call.
+	HasPoll   = true
+	HasSelect = true
+
+	// AnyFile tells whether Poll and Select take descriptors of every kind, not
+	// of sockets only.
+	AnyFile = true
+
+	// HupIsReadClosed tells whether PollHup already means that the peer has shut
+	// down its writing half.
+	HupIsReadClosed = false
+)
+
+// ErrBadFD is the system's error for a descriptor that is not open.
+var ErrBadFD error = unix.EBADF
+
+// PollFD is one entry of the list that Poll takes.
+type PollFD = unix.PollFd
+
+// Events that Poll is asked for and reports.
+const (
+	PollIn   = unix.POLLIN
+	PollOut  = unix.POLLOUT
+	PollPri  = unix.POLLPRI
+	PollHup  = unix.POLLHUP
+	PollErr  = unix.POLLERR
+	PollNval = unix.POLLNVAL
+)
+
+// NewPollFD returns an entry that asks for the events of mask.
+func NewPollFD(fd int, mask uint32) (p PollFD) {
+	p.Fd = int32(fd)
+	SetEvents(&p, mask)
+	return p
+}
+
+// SetEvents replaces the events that an entry asks for.
+func SetEvents(p *PollFD, mask uint32) { setMask(&p.Events, mask) }
+
+// setMask exists because the field is unsigned on AIX.
+func setMask[T int16 | uint16](field *T, mask uint32) { *field = T(mask) }
+
+// An FDSet is a bitmap of descriptors in the kernel's layout: an array of
+// unsigned long.
+type FDSet = []uintptr
+
+// FileID returns a number that tells open files apart: device and inode number,
+// mixed. It is never 0. All anonymous files of the Linux kernel (eventfd,
+// timerfd, inotify, epoll …) have the same one.
+func FileID(fd int) (uint64, error) {
+	var st unix.Stat_t
+	if err := Fstat(fd, &st); err != nil {
+		return 0, err
+	}
+	return StatID(&st), nil
+}
+
+// StatID is FileID for a descriptor whose Stat_t is known.
+func StatID(st *unix.Stat_t) uint64 {
+	id := uint64(st.Ino)*0x9e3779b97f4a7c15 ^ uint64(st.Dev)
+	if id == 0 {
+		id = 1
+	}
+	return id
+}
+
+// Identify returns the FileID of a descriptor, and whether it may be the file
+// whose FileID is known; known is 0 if there was none.
+func Identify(fd int, known uint64) (id uint64, same bool, err error) {
+	id, err = FileID(fd)
+	return id, err == nil && id == known, err
+}
+
+// Fstat is fstat(2), repeated after EINTR.
+func Fstat(fd int, st *unix.Stat_t) error {
+	for {
+		if err := unix.Fstat(fd, st); err != unix.EINTR {
+			if err == unix.EBADF {
+				return err
+			}
+			return os.NewSyscallError("fstat", err)
+		}
+	}
+}
+
+// IsOpen reports whether a number is that of an open descriptor.
+func IsOpen(fd int) bool {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	return err != unix.EBADF
+}
+
+// Read reads once without waiting. An empty read is io.EOF, but for a datagram
+// socket it is an empty message. The caller sets nonblocking if it knows the
+// descriptor to be in non-blocking mode; otherwise Read may have to ask.
+func Read(fd int, p []byte, nonblocking bool) (int, error) {
+	n, err := readOnce(fd, p, nonblocking)
+	if n == 0 && err == nil && len(p) > 0 && !hasMessages(fd) {
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+func readOnce(fd int, p []byte, nonblocking bool) (int, error) {
+	if n, done, err := readNonblock(fd, p); done {
+		return n, err
+	}
+	if !nonblocking && wouldBlock(fd, PollIn) {
+		return 0, ErrWouldBlock
+	}
+	return retry(func() (int, error) { return plainRead(fd, p) })
+}
+
+// hasMessages reports whether a descriptor is a socket that keeps message
+// boundaries without a connection, where reading nothing is an empty message.
+func hasMessages(fd int) bool {
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	return err == nil && kind != unix.SOCK_STREAM && kind != unix.SOCK_SEQPACKET
+}
+
+// Write writes once without waiting and returns how much the kernel took.
+func Write(fd int, p []byte, nonblocking bool) (int, error) {
+	if n, done, err := writeNonblock(fd, p); done {
+		return n, err
+	}
+	if !nonblocking && wouldBlock(fd, PollOut) {
+		return 0, ErrWouldBlock
+	}
+	return retry(func() (int, error) { return plainWrite(fd, p) })
+}
+
+// Accept accepts once without waiting. The new descriptor is non-blocking and
+// closed on exec.
+func Accept(fd int) (int, error) {
+	if wouldBlock(fd, PollIn) {
+		return -1, ErrWouldBlock
+	}
+	conn, err := retry(func() (int, error) {
+		conn, err := accept(fd)
+		if err == unix.ECONNABORTED {
+			err = unix.EINTR // this connection was reset in the queue; try the next
+		}
+		return conn, err
+	})
+	if err != nil {
+		return -1, err
+	}
+	return conn, nil
+}
+
+// AcceptConn is Accept that makes a net.Conn. withFD calls a function with the
+// listener's descriptor.
+func AcceptConn(_ any, withFD func(func(fd int) error) error) (net.Conn, error) {
+	conn := -1
+	err := withFD(func(fd int) (err error) {
+		conn, err = acceptWithSpare(fd)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(conn), "accepted")
+	defer f.Close() // FileConn makes a duplicate
+	return net.FileConn(f)
+}
+
+// acceptWithSpare is Accept that makes sure that one more descriptor is free
+// afterwards, so that net.FileConn can make its duplicate. Without that check
+// a connection would be accepted and lost.
+func acceptWithSpare(fd int) (int, error) {
+	syscall.ForkLock.RLock()
+	spare, err := unix.Dup(fd)
+	if err == nil {
+		unix.CloseOnExec(spare)
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(spare)
+	return Accept(fd)
+}
+
+// wouldBlock reports whether a descriptor is in blocking mode and a system call
+// on it would have to wait.
+func wouldBlock(fd int, mask uint32) bool {
+	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK != 0 {
+		return false
+	}
+	n, err := Poll([]PollFD{NewPollFD(fd, mask)}, 0)
+	return n == 0 && err == nil
+}
+
+// retry repeats a non-blocking call while signals interrupt it.
+func retry(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		switch err {
+		case nil:
+			return n, nil
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			return 0, ErrWouldBlock
+		}
+		return 0, err
+	}
+}

@@ -1,3 +1,0 @@
-package selectors
-
-type pollMask = uint16 // of a pollFD

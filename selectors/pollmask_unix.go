@@ -1,5 +1,0 @@
-//go:build unix && !aix
-
-package selectors
-
-type pollMask = int16 // of a pollFD

@@ -1,8 +1,0 @@
-//go:build unix && !race
-
-package selectors
-
-import "golang.org/x/sys/unix"
-
-func plainRead(fd int, p []byte) (int, error)  { return unix.Read(fd, p) }
-func plainWrite(fd int, p []byte) (int, error) { return unix.Write(fd, p) }

@@ -1,0 +1,313 @@
+package selectors
+
+import (
+	"time"
+
+	"goselectors/selectors/internal/sys"
+)
+
+const (
+	// maxSleep is the longest single wait asked of a kernel. Longer ones are
+	// made of several, so that no backend has to know how its clock overflows.
+	maxSleep = 24 * time.Hour
+
+	// recheckInterval is how often entries are asked again that had to leave
+	// the set to be muted.
+	recheckInterval = 100 * time.Millisecond
+)
+
+// Select implements [Selector].
+func (c *core) Select(timeout time.Duration) ([]Ready, error) {
+	return c.SelectInto(nil, timeout)
+}
+
+// SelectInto implements [Selector].
+func (c *core) SelectInto(dst []Ready, timeout time.Duration) ([]Ready, error) {
+	return c.selectUntil(nil, dst, timeout)
+}
+
+// selectUntil is what all forms of Select call. If ended is not nil it is asked
+// whether to end with an error; interrupt has it asked again.
+func (c *core) selectUntil(ended func() error, dst []Ready, timeout time.Duration) ([]Ready, error) {
+	if !c.selecting.TryLock() {
+		return dst, c.fail("select", -1, ErrConcurrentSelect)
+	}
+	dst, err := c.selectLocked(ended, dst, timeout)
+	c.selecting.Unlock() // not deferred, for speed: no code of the user's has run
+	return dst, err
+}
+
+func (c *core) selectLocked(ended func() error, dst []Ready, timeout time.Duration) ([]Ready, error) {
+	given := len(dst)
+	limit := timeLimit{timeout: timeout}
+	for {
+		// Take the wakes before looking at what they may announce.
+		woken := c.takeWakes()
+		if c.dirty.Load() {
+			if err := c.prepare(); err != nil {
+				return dst, err
+			}
+		}
+		if c.mutedCount.Load() != 0 {
+			c.recheckMuted()
+		}
+		if ended != nil {
+			if err := ended(); err != nil {
+				return dst, err
+			}
+		}
+
+		mayWait := timeout != 0 && !woken && c.alwaysReadyCount.Load() == 0
+		var n int
+		var err error
+		switch {
+		case c.pollIsCheap || !mayWait:
+			n, err = c.backend.poll()
+		case c.scansAll && c.pollFirst.should():
+			n, err = c.backend.poll()
+			c.pollFirst.record(n > 0)
+		}
+		timeIsUp := timeout == 0
+		if n == 0 && err == nil && mayWait {
+			left := limit.remaining()
+			if timeIsUp = left == 0; !timeIsUp {
+				n, err = c.sleep(left)
+				woken = c.takeWakes()
+			}
+		}
+		if err != nil {
+			return dst, c.fail("select", -1, err)
+		}
+		if n > 0 || c.alwaysReadyCount.Load() != 0 {
+			if dst, err = c.collect(dst, n); err != nil {
+				return dst[:given], err
+			}
+		}
+		if len(dst) > given || woken || timeIsUp || n > 0 && limit.remaining() == 0 {
+			if c.closed.Load() {
+				return dst[:given], c.fail("select", -1, ErrClosed)
+			}
+			return dst, nil
+		}
+	}
+}
+
+// A timeLimit computes how much of a timeout is left. It reads the clock when
+// it is first asked.
+type timeLimit struct {
+	timeout  time.Duration
+	deadline time.Duration // 0: not set yet
+}
+
+// remaining returns a negative duration for no limit.
+func (l *timeLimit) remaining() time.Duration {
+	if l.timeout <= 0 {
+		return l.timeout
+	}
+	at := sys.Now()
+	if l.deadline == 0 {
+		l.deadline = at + l.timeout
+		if l.deadline < at { // overflow: in 292 years, so there is no limit
+			l.timeout = -1
+			return l.timeout
+		}
+	}
+	return max(l.deadline-at, 0)
+}
+
+// pollFirst decides whether to poll before sleeping, on backends whose kernel
+// asks every descriptor. If nothing is ready, the sleep asks all of them again.
+// If something is ready, the poll saves much: a wait enters itself into the wait
+// queue of every file up to the first one that is ready. So a Select polls first
+// as long as something is ready each time. After a poll that found nothing it
+// skips the poll for some Selects, and for more of them each time that happens.
+type pollFirst struct{ skip, backoff uint8 }
+
+func (p *pollFirst) should() bool {
+	if p.skip > 0 {
+		p.skip--
+		return false
+	}
+	return true
+}
+
+func (p *pollFirst) record(foundSome bool) {
+	if foundSome {
+		p.backoff /= 2
+	} else {
+		p.backoff = min(2*p.backoff+1, 63)
+		p.skip = p.backoff
+	}
+}
+
+// takeWakes clears the pending wakes and reports whether Wake was among them.
+func (c *core) takeWakes() bool {
+	return c.wakes.Load() != 0 && c.wakes.Swap(0)&wakeByUser != 0
+}
+
+// prepare brings the backend up to date with the set.
+func (c *core) prepare() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed.Load() { // dirty stays set then
+		return c.fail("select", -1, ErrClosed)
+	}
+	c.dirty.Store(false)
+	c.waitGeneration = c.generation
+	c.backend.prepare(c)
+	return nil
+}
+
+func (c *core) sleep(left time.Duration) (int, error) {
+	if left > maxSleep {
+		left = maxSleep
+	}
+	if c.mutedCount.Load() != 0 && (left < 0 || left > recheckInterval) {
+		left = recheckInterval
+	}
+	c.asleep.Store(true)
+	defer c.asleep.Store(false)
+	if c.wakes.Load() != 0 {
+		return 0, nil
+	}
+	return c.backend.sleep(left)
+}
+
+// collect makes Ready entries of what the kernel reported.
+func (c *core) collect(dst []Ready, n int) ([]Ready, error) {
+	c.mu.Lock()
+	dst, err := c.collectLocked(dst, n)
+	c.mu.Unlock()
+	return dst, err
+}
+
+func (c *core) collectLocked(dst []Ready, n int) ([]Ready, error) {
+	if c.closed.Load() {
+		return dst, c.fail("select", -1, ErrClosed)
+	}
+	if n > 0 {
+		given := len(dst)
+		c.staleEvents = 0
+		dst = c.backend.collect(c, dst)
+		// Stale events are normal if the set has changed since the wait began.
+		// If not, the kernel would repeat them for ever.
+		if c.staleEvents > 0 && c.generation == c.waitGeneration {
+			if err := c.backend.repair(c); err != nil && len(dst) == given {
+				return dst, c.fail("select", -1, err)
+			}
+		}
+		c.waitGeneration = c.generation
+	}
+	if len(c.alwaysReady) > 0 {
+		dst = c.collectAlwaysReady(dst)
+	}
+	return dst, nil
+}
+
+// collectAlwaysReady reports the files that are always ready. It stops reporting
+// those whose descriptor was closed.
+func (c *core) collectAlwaysReady(dst []Ready) []Ready {
+	for _, fd := range c.alwaysReady {
+		e := c.table.find(fd)
+		ready := e.events & (EventRead | EventWrite)
+		if ready == 0 || e.state&disabled != 0 {
+			continue
+		}
+		id, err := sys.FileID(fd)
+		if stillOpen := err == nil && id == e.fileID; stillOpen {
+			dst = append(dst, Ready{e.key, ready})
+			if e.events&(OneShot|EdgeTriggered) == 0 {
+				continue
+			}
+		}
+		e.state |= disabled
+		c.alwaysReadyCount.Add(-1)
+	}
+	return dst
+}
+
+// predatesWait reports whether an entry was registered before the last poll or
+// sleep began. Backends whose kernel knows descriptors only by number use it, so
+// that an event is not taken for one of a later registration of the same number.
+func (c *core) predatesWait(e *entry) bool { return int32(e.generation-c.waitGeneration) <= 0 }
+
+// report appends what is ready of a descriptor: the events of the interest, and
+// the hints.
+func (c *core) report(dst []Ready, e *entry, events Event) []Ready {
+	events &= e.events | hintBits
+	if e.state == 0 && events&e.events != 0 {
+		return append(dst, Ready{e.key, events})
+	}
+	return c.reportUnusual(dst, e, events)
+}
+
+// reportUnusual is report for keys that are one-shot, muted, to be muted or
+// closed.
+func (c *core) reportUnusual(dst []Ready, e *entry, events Event) []Ready {
+	fd := e.key.FD
+	switch {
+	case e.state&disabled != 0 || events == 0:
+		return dst
+	case events&EventInvalid != 0:
+		c.backend.remove(fd, e)
+		c.markDirty()
+		e.state |= disabled | invalid
+	case e.events&OneShot != 0:
+		if !c.kernelOneShot {
+			c.backend.remove(fd, e)
+			c.markDirty()
+		}
+		e.state |= disabled
+	case events&e.events != 0:
+		if e.state&muted != 0 {
+			c.backend.unmute(fd, e)
+			c.markDirty()
+		}
+		e.state &^= muted | hintsReported
+		e.reportedHints = 0
+	case e.events&EdgeTriggered == 0:
+		// Only hints, and the kernel would repeat them for ever: poll(2) and
+		// epoll_ctl(2) report hang-ups and errors even if not asked to. Report
+		// them once and wait for changes.
+		if e.state&muted == 0 {
+			c.mute(fd, e)
+		}
+		hints := hintSet(events)
+		if hints&^e.reportedHints == 0 {
+			return dst
+		}
+		e.reportedHints |= hints
+		e.state |= hintsReported
+	}
+	return append(dst, Ready{e.key, events})
+}
+
+func (c *core) mute(fd int, e *entry) {
+	e.state |= muted
+	if !c.backend.mute(fd, e) {
+		c.muted = append(c.muted, fd)
+		c.mutedCount.Store(int32(len(c.muted)))
+	}
+	c.markDirty()
+}
+
+// recheckMuted puts entries back into the set, from time to time, that had to
+// leave it to be muted.
+func (c *core) recheckMuted() {
+	at := sys.Now()
+	if at-c.lastRecheck < recheckInterval {
+		return
+	}
+	c.lastRecheck = at
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, fd := range c.muted {
+		if e := c.table.find(fd); e != nil && e.state&muted != 0 {
+			e.state &^= muted
+			c.backend.unmute(fd, e)
+		}
+	}
+	c.muted = c.muted[:0]
+	c.mutedCount.Store(0)
+	c.backend.prepare(c)
+}
