@@ -7,8 +7,8 @@ import (
 	"goselectors/selectors/selectortest"
 )
 
-// TestConformance holds every backend, and every way in which one can wait,
-// against the contract.
+// TestConformance runs the conformance suite over every backend and every strategy
+// of waiting.
 func TestConformance(t *testing.T) {
 	backends := selectors.Backends()
 	if len(backends) == 0 {
@@ -22,20 +22,20 @@ func TestConformance(t *testing.T) {
 		}
 		run(b.Name)
 		if b.Features&selectors.FeatureParked == 0 {
-			continue // it waits in one way only
+			continue // it has one strategy only
 		}
 		run(b.Name+"-WithBlockingWait", selectors.WithBlockingWait())
 		for _, s := range selectors.Strategies {
-			if s.Name != "adaptive" && s.Name != "blocking" { // these were the two above
+			if s.Name != "adaptive" && s.Name != "blocking" { // which the two above have
 				run(b.Name+"-"+s.Name, s.Option)
 			}
 		}
 	}
 }
 
-// TestConformanceForeign does the same with a selector as others may write
-// them: not of this package, and for sockets only.
-func TestConformanceForeign(t *testing.T) {
+// TestConformanceOtherType runs the suite over a Selector that is not a type of
+// this package, and for sockets only, as a third party's may be.
+func TestConformanceOtherType(t *testing.T) {
 	backends := selectors.Backends()
 	if len(backends) == 0 {
 		t.Skip("no backend on this platform")

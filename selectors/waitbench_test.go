@@ -3,14 +3,11 @@
 package selectors_test
 
 import (
-	"context"
 	"encoding/binary"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"math"
 	"os"
-	"os/exec"
 	"regexp"
 	"runtime"
 	"slices"
@@ -20,42 +17,41 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
-	"unsafe"
 
 	"goselectors/selectors"
 
 	"golang.org/x/sys/unix"
 )
 
-// The ways to wait, side by side: every row below with every strategy.
+// The strategies of waiting, side by side: every row below with every strategy.
 //
 //	go test -run TestWaitTable -wait.table ./selectors
 //
-// Each figure is taken in a process of its own, with its own GOMAXPROCS, so
+// Each figure is measured in a process of its own, with its own GOMAXPROCS, so
 // that no strategy inherits the threads and timers of another. The strategies
-// take turns, and the table shows the median of the rounds.
+// alternate, and the table shows the median of the rounds.
 var (
 	waitTable      = flag.Bool("wait.table", false, "measure every row of the wait table with every strategy")
 	waitRows       = flag.String("wait.rows", "", "rows of the wait table to measure, a `regexp`")
 	waitStrategies = flag.String("wait.strategies", "", "strategies to measure, a `regexp`")
 	waitRounds     = flag.Int("wait.rounds", 3, "rounds of the wait table")
-	waitTime       = flag.Duration("wait.time", 400*time.Millisecond, "how long one figure is measured; rows that starve take it longer")
+	waitTime       = flag.Duration("wait.time", 400*time.Millisecond, "how long one figure is measured; some rows take a multiple of it")
 )
 
 // A waitRow is one situation in which a selector waits.
 type waitRow struct {
 	name    string
 	procs   int // GOMAXPROCS
-	stretch int // measures so many times longer than others
+	factor  int // the multiple of -wait.time that it is measured
 	metrics []metric
 	run     func(r *waitRun)
 }
 
-// A metric is one figure of a row. How a strategy compares is marked where
-// better says which way, and where it differs by more than floor.
+// A metric is one figure of a row. The table marks a strategy that is worse than
+// the best one, if better is not 0 and the difference is more than floor.
 type metric struct {
 	name   string
-	better int // -1: less is better, +1: more is better, 0: for information
+	better int // -1: less is better, +1: more is better, 0: not compared
 	floor  float64
 }
 
@@ -66,14 +62,14 @@ var (
 	perSecond = metric{"rounds/s", +1, 0}
 	wakeP50   = metric{"wake-up p50 µs", -1, 3}
 	wakeMean  = metric{"wake-up mean µs", -1, 20}
-	wakeP99   = metric{"wake-up p99 µs", 0, 0} // too few, or too rarely of interest, to judge by
+	wakeP99   = metric{"wake-up p99 µs", 0, 0} // too few events to compare
 )
 
-// waitTableRows lists the rows. The hogs never yield; the pairs of goroutines
+// waitTableRows lists the rows. CPU hogs never yield; the pairs of goroutines
 // exchange over unbuffered channels.
 func waitTableRows() (rows []waitRow) {
 	add := func(name string, procs int, run func(r *waitRun), metrics ...metric) *waitRow {
-		rows = append(rows, waitRow{name: fmt.Sprintf("%s P=%d", name, procs), procs: procs, stretch: 1, metrics: metrics, run: run})
+		rows = append(rows, waitRow{name: fmt.Sprintf("%s P=%d", name, procs), procs: procs, factor: 1, metrics: metrics, run: run})
 		return &rows[len(rows)-1]
 	}
 	both := []int{1, 2}
@@ -88,7 +84,7 @@ func waitTableRows() (rows []waitRow) {
 		for _, p := range both {
 			row := add(fmt.Sprintf("client pauses %v", pause), p, func(r *waitRun) { r.pingPong(1, pause) }, cpuRound, csRound, wakeP50, wakeMean)
 			if pause < 50*time.Microsecond {
-				row.stretch = 5 // a wait has two speeds here, and which it is changes every so many 100 ms
+				row.factor = 5 // there are two states, slow and fast, which last some 100 ms each
 			}
 		}
 	}
@@ -98,11 +94,11 @@ func waitTableRows() (rows []waitRow) {
 			for range 4 {
 				startPair(&work, 0, 0)
 			}
-			launched := time.Now()
+			begin := time.Now()
 			r.pingPong(1, 0)
-			r.figures["exchanges/ms"] = float64(work.Load()) / float64(time.Since(launched).Milliseconds())
+			r.figures["exchanges/ms"] = float64(work.Load()) / float64(time.Since(begin).Milliseconds())
 		}, perSecond, wakeP99, metric{"exchanges/ms", +1, 0})
-		row.stretch = 6 // a matter of chance, else: its first sleeps last 40 ms each
+		row.factor = 6 // its first sleeps last 40 ms each, so a short measurement shows chance
 	}
 	for _, beside := range []struct{ procs, hogs int }{{1, 1}, {1, 2}, {2, 1}, {2, 2}, {2, 4}} {
 		run := func(pause time.Duration) func(*waitRun) {
@@ -113,8 +109,8 @@ func waitTableRows() (rows []waitRow) {
 				r.pingPong(1, pause)
 			}
 		}
-		add(fmt.Sprintf("beside %d hogs", beside.hogs), beside.procs, run(0), perSecond, wakeP99).stretch = 3
-		add(fmt.Sprintf("beside %d hogs, every 2ms", beside.hogs), beside.procs, run(2*time.Millisecond), wakeP50, wakeMean, wakeP99).stretch = 3
+		add(fmt.Sprintf("beside %d hogs", beside.hogs), beside.procs, run(0), perSecond, wakeP99).factor = 3
+		add(fmt.Sprintf("beside %d hogs, every 2ms", beside.hogs), beside.procs, run(2*time.Millisecond), wakeP50, wakeMean, wakeP99).factor = 3
 	}
 	for _, conns := range []int{1, 50} {
 		for _, p := range both {
@@ -156,13 +152,13 @@ func (r *waitRun) selector() selectors.Selector {
 	return s
 }
 
-// begin starts the clocks, after the warm-up.
-func (r *waitRun) begin() {
+// startClocks is called after the warm-up.
+func (r *waitRun) startClocks() {
 	check(unix.Getrusage(unix.RUSAGE_SELF, &r.usage))
 	r.start = time.Now()
 }
 
-// cost is what has passed since begin.
+// cost returns what has been used since startClocks.
 func (r *waitRun) cost() (wall, cpu time.Duration, switches float64) {
 	wall = time.Since(r.start)
 	var u unix.Rusage
@@ -171,7 +167,7 @@ func (r *waitRun) cost() (wall, cpu time.Duration, switches float64) {
 	return wall, cpu, float64(u.Nvcsw - r.usage.Nvcsw)
 }
 
-// rounds reports the figures per round.
+// rounds stores the figures for each of n rounds.
 func (r *waitRun) rounds(n int) {
 	wall, cpu, switches := r.cost()
 	each := float64(max(n, 1))
@@ -181,8 +177,8 @@ func (r *waitRun) rounds(n int) {
 	r.figures[perSecond.name] = float64(n) / wall.Seconds()
 }
 
-// ring sends a byte round a hundred pipes: the selector's own thread makes
-// every event, so that there always is one.
+// ring sends a byte around a hundred pipes. The selector's own thread makes every
+// event, so one is always ready.
 func (r *waitRun) ring() {
 	const pipes = 100
 	s := r.selector()
@@ -216,7 +212,7 @@ func (r *waitRun) ring() {
 		turn()
 	}
 	events = 0
-	r.begin()
+	r.startClocks()
 	for time.Since(r.start) < r.time {
 		for range 64 {
 			turn()
@@ -229,21 +225,21 @@ func (r *waitRun) ring() {
 	r.figures["switches/event"] = switches / each
 }
 
-// pingPong answers a client in another process, which pauses between the
-// answer and the next request. Each request carries the time of its sending.
+// pingPong answers a client in another process, which pauses between the answer
+// and the next request. Each request carries the time when it was sent.
 func (r *waitRun) pingPong(conns int, pause time.Duration) {
 	s := r.selector()
 	for _, fd := range startPeer(conns, pause) {
 		_, err := s.Register(fd, selectors.EventRead, nil)
 		check(err)
 	}
-	const most = 1 << 20
+	const maxSamples = 1 << 20
 	var total int64
-	late := make([]int32, 0, most)
+	late := make([]int32, 0, maxSamples)
 	var batch []selectors.Ready
 	request := make([]byte, 8)
 	served := 0
-	warm := time.Time{}
+	warmUp := time.Time{}
 	for {
 		var err error
 		batch, err = s.SelectInto(batch[:0], -1)
@@ -252,18 +248,18 @@ func (r *waitRun) pingPong(conns int, pause time.Duration) {
 			if n := rawRead(ready.Key.FD, request); n != len(request) {
 				panic(fmt.Sprintf("a request of %d bytes", n))
 			}
-			if served++; len(late) < most {
+			if served++; len(late) < maxSamples {
 				late = append(late, int32(min(monotonic()-int64(binary.NativeEndian.Uint64(request)), 1<<31-1)))
 			}
 			rawWrite(ready.Key.FD, request)
 		}
 		at := time.Now()
 		switch {
-		case warm.IsZero():
-			warm = at
-		case r.start.IsZero() && at.Sub(warm) > r.time/8:
+		case warmUp.IsZero():
+			warmUp = at
+		case r.start.IsZero() && at.Sub(warmUp) > r.time/8:
 			served, late = 0, late[:0]
-			r.begin()
+			r.startClocks()
 		case !r.start.IsZero() && at.Sub(r.start) > r.time:
 			r.rounds(served)
 			slices.Sort(late)
@@ -337,7 +333,7 @@ func (r *waitRun) count(answer func(batch []selectors.Ready), s selectors.Select
 		turn()
 	}
 	n := 0
-	for r.begin(); time.Since(r.start) < r.time; {
+	for r.startClocks(); time.Since(r.start) < r.time; {
 		for range 16 {
 			turn()
 			n++
@@ -346,13 +342,13 @@ func (r *waitRun) count(answer func(batch []selectors.Ready), s selectors.Select
 	r.rounds(n)
 }
 
-// timeouts sleeps and nothing else.
+// timeouts only sleeps.
 func (r *waitRun) timeouts(timeout time.Duration) {
 	s := r.selector()
 	var late time.Duration
 	n := 0
 	s.Select(timeout)
-	for r.begin(); time.Since(r.start) < r.time; n++ {
+	for r.startClocks(); time.Since(r.start) < r.time; n++ {
 		before := time.Now()
 		_, err := s.SelectInto(nil, timeout)
 		check(err)
@@ -364,13 +360,12 @@ func (r *waitRun) timeouts(timeout time.Duration) {
 	r.figures["late, mean µs"] = float64(late) / 1e3 / float64(n)
 }
 
-// idle counts the threads that selectors cost which had an event each and now
-// wait for the next.
+// idle counts the threads of idle selectors that have had a few events each.
 func (r *waitRun) idle() {
-	const idlers = 100
+	const selectorCount = 100
 	before := threads()
-	var seen atomic.Int32
-	var pipes [idlers][2]int
+	var received atomic.Int32
+	var pipes [selectorCount][2]int
 	for i := range pipes {
 		check(unix.Pipe2(pipes[i][:], unix.O_NONBLOCK|unix.O_CLOEXEC))
 		s := r.selector()
@@ -383,7 +378,7 @@ func (r *waitRun) idle() {
 				check(err)
 				for _, ready := range batch {
 					rawRead(ready.Key.FD, b)
-					seen.Add(1)
+					received.Add(1)
 				}
 			}
 		}()
@@ -395,7 +390,7 @@ func (r *waitRun) idle() {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	for seen.Load() < 3*idlers {
+	for received.Load() < 3*selectorCount {
 		time.Sleep(10 * time.Millisecond)
 	}
 	time.Sleep(r.time / 2)
@@ -412,9 +407,9 @@ func threads() int {
 	return n
 }
 
-// startPair has two goroutines exchange for ever over unbuffered channels: all
-// the time, or in bursts with rests between them.
-func startPair(work *atomic.Int64, burst int, rest time.Duration) {
+// startPair starts two goroutines that exchange messages over unbuffered channels:
+// all the time, or in bursts with pauses between them.
+func startPair(work *atomic.Int64, burst int, pause time.Duration) {
 	there, back := make(chan int), make(chan int)
 	go func() {
 		for v := range there {
@@ -427,197 +422,20 @@ func startPair(work *atomic.Int64, burst int, rest time.Duration) {
 			<-back
 			work.Add(1)
 			if burst > 0 && n%burst == 0 {
-				time.Sleep(rest)
+				time.Sleep(pause)
 			}
 		}
 	}()
 }
 
-var hogged atomic.Int64 // keeps the loop below from being empty
+var hogCount atomic.Int64 // keeps the compiler from removing the loop below
 
 func hog() {
 	for x := int64(1); ; x = x*3 + 1 {
 		if x == 0 {
-			hogged.Add(1)
+			hogCount.Add(1)
 		}
 	}
-}
-
-// noLinger is for processes built with -race, which else take a second to end.
-const noLinger = "GORACE=atexit_sleep_ms=0"
-
-// The client process: plain blocking system calls, as cheap as a process gets.
-
-const peerEnv = "SELECTORS_WAIT_PEER" // "pause in ns", its connections are descriptors 3, 4 …
-
-// startPeer starts the client and returns our ends of its connections. It ends
-// after we do, since it then reads the end of the file; so it must not have our
-// standard error, for whose end the test waits.
-func startPeer(conns int, pause time.Duration) (ours []int) {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d", peerEnv, conns, pause),
-		"GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1", noLinger)
-	for range conns {
-		p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		check(err)
-		check(unix.SetNonblock(p[0], true))
-		ours = append(ours, p[0])
-		cmd.ExtraFiles = append(cmd.ExtraFiles, os.NewFile(uintptr(p[1]), "client"))
-	}
-	check(cmd.Start())
-	for _, f := range cmd.ExtraFiles {
-		f.Close()
-	}
-	return ours
-}
-
-func peer(conns int, pause time.Duration) {
-	// A nanosleep is exact to 50 µs by default.
-	check(unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0))
-	request := make([]byte, 8)
-	send := func(fd int) {
-		binary.NativeEndian.PutUint64(request, uint64(monotonic()))
-		if n := rawWrite(fd, request); n != len(request) {
-			os.Exit(0)
-		}
-	}
-	receive := func(fd int) {
-		if n := rawRead(fd, request); n != len(request) {
-			os.Exit(0)
-		}
-	}
-	if conns == 1 {
-		ts := unix.NsecToTimespec(int64(pause))
-		for {
-			send(3)
-			receive(3)
-			if pause > 0 {
-				unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
-			}
-		}
-	}
-	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	check(err)
-	for fd := 3; fd < 3+conns; fd++ {
-		check(unix.EpollCtl(set, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}))
-		send(fd)
-	}
-	events := make([]unix.EpollEvent, conns)
-	for {
-		n, _, _ := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(set), uintptr(unsafe.Pointer(&events[0])), uintptr(conns), ^uintptr(0), 0, 0)
-		for _, ev := range events[:max(int(n), 0)] {
-			receive(int(ev.Fd))
-			send(int(ev.Fd))
-		}
-	}
-}
-
-// Raw system calls cost the least, and they do not block here, or may.
-
-func rawRead(fd int, p []byte) int {
-	n, _, _ := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
-	return int(n)
-}
-
-func rawWrite(fd int, p []byte) int {
-	n, _, _ := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
-	return int(n)
-}
-
-// monotonic is CLOCK_MONOTONIC, the same in every process, by way of the
-// runtime's clock, which needs no system call.
-func monotonic() int64 { return clockBase + int64(time.Since(clockStart)) }
-
-var (
-	clockStart = time.Now()
-	clockBase  = func() (base int64) {
-		// The best of several tries: one may be interrupted in the middle.
-		narrowest := time.Duration(math.MaxInt64)
-		for range 100 {
-			var ts unix.Timespec
-			before := time.Since(clockStart)
-			check(unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts))
-			if width := time.Since(clockStart) - before; width < narrowest {
-				narrowest, base = width, ts.Nano()-int64(before+width/2)
-			}
-		}
-		return base
-	}()
-)
-
-func check(err error) {
-	if err != nil {
-		panic(err)
-	}
-}
-
-const childEnv = "SELECTORS_WAIT_ROW" // row, strategy and time, by newlines
-
-// The test binary is the measuring process and the client as well.
-func init() {
-	if arg, ok := os.LookupEnv(peerEnv); ok {
-		var conns int
-		var pause time.Duration
-		_, err := fmt.Sscan(arg, &conns, (*int64)(&pause))
-		check(err)
-		peer(conns, pause)
-	}
-	if arg, ok := os.LookupEnv(childEnv); ok {
-		os.Unsetenv(childEnv)
-		done := make(chan struct{})
-		go func() { // init's own goroutine is locked to its thread
-			defer close(done)
-			child(strings.Split(arg, "\n"))
-		}()
-		<-done
-		os.Exit(0)
-	}
-}
-
-func child(args []string) {
-	d, err := time.ParseDuration(args[2])
-	check(err)
-	r := &waitRun{time: d, figures: make(map[string]float64)}
-	for _, strategy := range selectors.Strategies {
-		if strategy.Name == args[1] {
-			r.option = strategy.Option
-		}
-	}
-	for _, row := range waitTableRows() {
-		if row.name == args[0] {
-			row.run(r)
-		}
-	}
-	check(json.NewEncoder(os.Stdout).Encode(r.figures))
-}
-
-// measure runs one row with one strategy in a process of its own.
-func (row *waitRow) measure(t *testing.T, strategy string, d time.Duration) map[string]float64 {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second+10*d)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+row.name+"\n"+strategy+"\n"+d.String(), fmt.Sprintf("GOMAXPROCS=%d", row.procs), noLinger)
-	var errors strings.Builder
-	cmd.Stderr = &errors
-	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGQUIT) } // with a trace of its goroutines
-	cmd.WaitDelay = 5 * time.Second
-	out, err := cmd.Output()
-	if err != nil {
-		t.Errorf("%s, %s: %v\n%s", row.name, strategy, err, ours(errors.String()))
-		return nil
-	}
-	figures := make(map[string]float64)
-	if err := json.Unmarshal(out, &figures); err != nil {
-		t.Errorf("%s, %s: %v in %q", row.name, strategy, err, out)
-	}
-	return figures
-}
-
-// ours cuts a trace of goroutines to those that run our code.
-func ours(trace string) string {
-	parts := strings.Split(trace, "\n\n")
-	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return !strings.Contains(part, "goselectors/") }), "\n\n")
 }
 
 func TestWaitTable(t *testing.T) {
@@ -625,7 +443,7 @@ func TestWaitTable(t *testing.T) {
 	if *waitTable {
 		rows = slices.DeleteFunc(rows, func(row waitRow) bool { return !regexp.MustCompile(*waitRows).MatchString(row.name) })
 	} else {
-		// Enough to see that the measuring works.
+		// Enough to see that the measurement works.
 		rows = slices.DeleteFunc(rows, func(row waitRow) bool { return row.name != "ping-pong P=1" })
 		rounds, d = 1, 10*time.Millisecond
 	}
@@ -644,15 +462,15 @@ func TestWaitTable(t *testing.T) {
 	fmt.Fprintf(w, "%s\t\t%s\t\n", pad("row"), strings.Join(names, "\t"))
 	var worse []string
 	for _, row := range rows {
-		taken := make(map[string]map[string][]float64) // strategy → metric → rounds
+		samples := make(map[string]map[string][]float64) // strategy → metric → rounds
 		for i := range rounds {
 			for j := range names {
 				strategy := names[(i+j)%len(names)]
-				if taken[strategy] == nil {
-					taken[strategy] = make(map[string][]float64)
+				if samples[strategy] == nil {
+					samples[strategy] = make(map[string][]float64)
 				}
-				for name, v := range row.measure(t, strategy, d*time.Duration(row.stretch)) {
-					taken[strategy][name] = append(taken[strategy][name], v)
+				for name, v := range row.measure(t, strategy, d*time.Duration(row.factor)) {
+					samples[strategy][name] = append(samples[strategy][name], v)
 				}
 			}
 		}
@@ -660,14 +478,14 @@ func TestWaitTable(t *testing.T) {
 		for _, m := range row.metrics {
 			best := math.NaN()
 			for _, strategy := range names {
-				v := median(taken[strategy][m.name])
+				v := median(samples[strategy][m.name])
 				if strategy != "adaptive" && (math.IsNaN(best) || m.worseThan(best, v, 1)) {
 					best = v
 				}
 			}
 			fmt.Fprintf(w, "%s\t%s\t", pad(label), m.name)
 			for _, strategy := range names {
-				v := median(taken[strategy][m.name])
+				v := median(samples[strategy][m.name])
 				mark := " "
 				if m.worseThan(v, best, 1.25) {
 					mark = "!"
@@ -691,16 +509,16 @@ func TestWaitTable(t *testing.T) {
 	}
 }
 
-// pad makes the first column flush left in a table that is flush right.
+// pad aligns the first column to the left in a table that is aligned to the right.
 func pad(s string) string { return fmt.Sprintf("%-40s", s) }
 
-// worseThan reports whether v is more than so many times worse than best.
-func (m metric) worseThan(v, best, times float64) bool {
+// worseThan reports whether v is worse than best by more than a factor.
+func (m metric) worseThan(v, best, factor float64) bool {
 	switch {
 	case m.better < 0:
-		return v > best*times && (times == 1 || v-best > m.floor)
+		return v > best*factor && (factor == 1 || v-best > m.floor)
 	case m.better > 0:
-		return v*times < best
+		return v*factor < best
 	}
 	return false
 }
@@ -713,7 +531,7 @@ func median(v []float64) float64 {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
-// figure has three digits, or all before the point.
+// figure formats a number with three digits, or with all digits before the point.
 func figure(v float64) string {
 	switch {
 	case math.IsNaN(v):

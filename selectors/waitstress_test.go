@@ -18,15 +18,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A lost wake-up shows as a stall, and only if nothing else comes along to end
-// the sleep. So the first half of each stress is strict: one thing happens,
-// and nothing more until the selector has answered. The second half is a
-// crowd, where nothing that was written may go missing.
+// A lost wake-up shows as a stall, but only if nothing else ends the sleep. So the
+// first half of each stress is strict: one thing happens, and then nothing until
+// the selector has answered. In the second half many goroutines act at once, and
+// everything that was written has to be received.
 //
 //	go test -run TestNoWakeUpIsLost -wait.events 10000000 -timeout 30m ./selectors
-var waitEvents = flag.Int("wait.events", 0, "events of the lost wake-up stress on each selector, a tenth of them on poll and select (default: for a fifth of a second)")
+var waitEvents = flag.Int("wait.events", 0, "events of the lost wake-up stress on each selector, a tenth of them on poll and select (0: a fifth of a second)")
 
-// stallAfter is how long nothing may happen before that counts as a stall.
+// stallAfter is the time without progress that counts as a stall.
 const stallAfter = 10 * time.Second
 
 func TestNoWakeUpIsLost(t *testing.T) {
@@ -69,7 +69,7 @@ func stressSelector(t *testing.T, s selectors.Selector, err error, procs, events
 
 	st := &stress{t: t, s: s, quit: make(chan struct{})}
 	if st.limit = int64(events / 2); events == 0 {
-		st.limit, st.until = 1<<62, 100*time.Millisecond
+		st.limit, st.maxTime = 1<<62, 100*time.Millisecond
 	}
 	for i := range 32 {
 		st.sources = append(st.sources, newStressSource(t, i%3))
@@ -79,18 +79,18 @@ func stressSelector(t *testing.T, s selectors.Selector, err error, procs, events
 			t.Fatal(err)
 		}
 	}
-	st.during(st.strict)
-	st.during(st.crowd)
+	st.run(st.strict)
+	st.run(st.concurrent)
 	t.Logf("%d events, %d selects", st.events.Load(), st.selects.Load())
 }
 
-// A stressSource is something to read from: a pipe, an eventfd or a socket.
+// A stressSource is a pipe, an eventfd or a socket.
 type stressSource struct {
 	fd, writeFD int
 	counter     bool   // an eventfd
-	sent        uint64 // the writer's
+	sent        uint64 // by the writer
 	received    atomic.Uint64
-	answered    chan struct{} // something was received; holds one
+	answered    chan struct{} // has an element after something was received
 
 	interest selectors.Event // of the strict part
 }
@@ -137,8 +137,8 @@ func (src *stressSource) write(n int) error {
 	return nil
 }
 
-// read takes less than there may be: the rest has to be reported again, or, if
-// edge-triggered, was never more.
+// read reads 16 bytes at most. A level-triggered source that has more is reported
+// again; an edge-triggered one never has more.
 func (src *stressSource) read(b *[16]byte) {
 	n := rawRead(src.fd, b[:])
 	switch {
@@ -160,13 +160,13 @@ type stress struct {
 	t       *testing.T
 	s       selectors.Selector
 	sources []*stressSource
-	limit   int64         // events of a part
-	until   time.Duration // of a part, instead
-	began   time.Time
+	limit   int64         // events of each half
+	maxTime time.Duration // of each half, if limit is not reached before
+	begin   time.Time
 
-	events  atomic.Int64 // things that happened and were answered
+	events  atomic.Int64 // that happened and were answered
 	selects atomic.Int64
-	woken   chan struct{} // a Select returned with nothing; holds one
+	woken   chan struct{} // has an element after a Select returned without events
 	quit    chan struct{} // closed on failure
 	once    sync.Once
 }
@@ -179,19 +179,20 @@ func (st *stress) fail(format string, args ...any) {
 	})
 }
 
-func (st *stress) over(n int64) bool {
+// done reports whether a half is over after n events.
+func (st *stress) done(n int64) bool {
 	select {
 	case <-st.quit:
 		return true
 	default:
 	}
-	return n >= st.limit || st.until > 0 && time.Since(st.began) > st.until
+	return n >= st.limit || st.maxTime > 0 && time.Since(st.begin) > st.maxTime
 }
 
-// during runs one part beside the selecting goroutine, under the eyes of a
-// watchdog.
-func (st *stress) during(part func()) {
-	st.began = time.Now()
+// run runs one half beside the selecting goroutine, and fails if there is no
+// progress.
+func (st *stress) run(half func()) {
+	st.begin = time.Now()
 	st.woken = make(chan struct{}, 1)
 	var stop atomic.Bool
 	selected, finished := make(chan struct{}), make(chan struct{})
@@ -201,12 +202,12 @@ func (st *stress) during(part func()) {
 	}()
 	go func() {
 		defer close(finished)
-		part()
+		half()
 		stop.Store(true)
 		st.s.Wake()
 		<-selected
 	}()
-	seen, at := int64(-1), time.Now()
+	lastCount, at := int64(-1), time.Now()
 	tick := time.NewTicker(stallAfter / 20)
 	defer tick.Stop()
 	for {
@@ -220,16 +221,16 @@ func (st *stress) during(part func()) {
 			select {
 			case <-finished:
 			case <-time.After(stallAfter):
-				st.t.Fatal("and it does not end")
+				st.t.Fatal("the stress does not end after a failure")
 			}
 		default:
 		}
-		if n := st.events.Load(); n != seen {
-			seen, at = n, time.Now()
+		if n := st.events.Load(); n != lastCount {
+			lastCount, at = n, time.Now()
 		} else if time.Since(at) > stallAfter {
 			trace := make([]byte, 1<<20)
 			trace = trace[:runtime.Stack(trace, true)]
-			st.fail("no progress for %v after %d events\n%s", stallAfter, seen, trace)
+			st.fail("no progress for %v after %d events\n%s", stallAfter, lastCount, trace)
 		}
 	}
 }
@@ -238,8 +239,8 @@ func (st *stress) selectUntil(stop *atomic.Bool) {
 	var batch []selectors.Ready
 	var buf [16]byte
 	for i := 0; !stop.Load(); i++ {
-		// A time limit that is never reached hides no lost wake-up, but goes
-		// another way through the code.
+		// A timeout that never ends takes another path through the code, and hides
+		// no lost wake-up.
 		timeout := time.Duration(-1)
 		if i%16 == 0 {
 			timeout = time.Minute
@@ -253,7 +254,7 @@ func (st *stress) selectUntil(stop *atomic.Bool) {
 		st.selects.Add(1)
 		for _, ready := range batch {
 			if extra := ready.Events &^ ready.Key.Events; extra != 0 {
-				st.fail("%v reported of a key with %v", ready.Events, ready.Key.Events)
+				st.fail("%v reported for a key with %v", ready.Events, ready.Key.Events)
 			}
 			ready.Key.Data.(*stressSource).read(&buf)
 		}
@@ -273,53 +274,52 @@ func (st *stress) modify(src *stressSource, events selectors.Event) {
 	src.interest = events
 }
 
-// Interests that a source is switched between. What is muted is watched for
-// what never happens.
+// Interests that a source is switched between. A source never has urgent data.
 const (
-	listening = selectors.EventRead
-	muted     = selectors.EventPriority
+	reading = selectors.EventRead
+	silent  = selectors.EventPriority
 )
 
 // strict makes one thing happen at a time and waits for the answer.
 func (st *stress) strict() {
 	random := rand.New(rand.NewPCG(1, 2))
-	edge := listening
+	edge := reading
 	if st.s.Features()&selectors.FeatureEdgeTriggered != 0 {
 		edge |= selectors.EdgeTriggered
 	}
-	for n := int64(0); !st.over(n); n++ {
+	for n := int64(0); !st.done(n); n++ {
 		src := st.sources[random.IntN(len(st.sources))]
 		units := 1 + random.IntN(8)
-		if n/64%64 == 1 { // long sleeps too: they are slept in another way
+		if n/64%64 == 1 { // so that some sleeps are long, for which the wait strategy differs
 			time.Sleep(time.Duration(random.IntN(200)) * time.Microsecond)
 		}
 		var err error
 		switch random.IntN(16) {
-		case 0: // there is data when the interest comes
-			st.modify(src, muted)
+		case 0: // the data is there before the interest
+			st.modify(src, silent)
 			err = src.write(units)
-			st.modify(src, listening)
-		case 1: // the interest is there when the data comes
-			st.modify(src, muted)
-			st.modify(src, listening)
+			st.modify(src, reading)
+		case 1: // the interest is there before the data
+			st.modify(src, silent)
+			st.modify(src, reading)
 			err = src.write(units)
 		case 2:
-			st.modify(src, listening|selectors.OneShot)
+			st.modify(src, reading|selectors.OneShot)
 			err = src.write(units)
 		case 3:
-			st.modify(src, muted)
+			st.modify(src, silent)
 			err = src.write(units)
-			st.modify(src, listening|selectors.OneShot)
+			st.modify(src, reading|selectors.OneShot)
 		case 4:
 			st.modify(src, edge)
 			err = src.write(units)
 		case 5:
-			st.modify(src, muted)
+			st.modify(src, silent)
 			err = src.write(units)
 			st.modify(src, edge)
-		case 6: // a wake that stands for itself
+		case 6: // a wake alone
 			select {
-			case <-st.woken: // of an earlier wake, told late
+			case <-st.woken: // left from an earlier wake
 			default:
 			}
 			if err = st.s.Wake(); err == nil {
@@ -328,17 +328,17 @@ func (st *stress) strict() {
 				case <-st.quit:
 				}
 			}
-		case 7: // registered when there is data already
+		case 7: // registered after the data came
 			if _, err = st.s.Unregister(src.fd); err == nil {
 				err = src.write(units)
-				if _, failed := st.s.Register(src.fd, listening, src); failed != nil {
-					err = failed
+				if _, registerErr := st.s.Register(src.fd, reading, src); registerErr != nil {
+					err = registerErr
 				}
-				src.interest = listening
+				src.interest = reading
 			}
-		case 8: // data beside a wake, and more about when the next sleep begins
-			if src.interest != listening {
-				st.modify(src, listening)
+		case 8: // data together with a wake, and more data at about the time when the next sleep begins
+			if src.interest != reading {
+				st.modify(src, reading)
 			}
 			if err = st.s.Wake(); err == nil {
 				err = src.write(units)
@@ -350,9 +350,9 @@ func (st *stress) strict() {
 			if err == nil {
 				err = src.write(units)
 			}
-		default: // mostly, nothing but a write
+		default: // mostly a write alone
 			if src.interest&selectors.OneShot != 0 {
-				st.modify(src, listening)
+				st.modify(src, reading)
 			}
 			err = src.write(units)
 		}
@@ -363,13 +363,13 @@ func (st *stress) strict() {
 		st.events.Add(1)
 	}
 	for _, src := range st.sources {
-		st.modify(src, listening)
+		st.modify(src, reading)
 	}
 }
 
-// crowd lets four goroutines write while one changes the interests and one
-// wakes for no reason.
-func (st *stress) crowd() {
+// concurrent runs four goroutines that write, one that changes the interests, and
+// one that calls Wake.
+func (st *stress) concurrent() {
 	var writers, others sync.WaitGroup
 	start := func(group *sync.WaitGroup, f func()) {
 		group.Add(1)
@@ -391,10 +391,10 @@ func (st *stress) crowd() {
 				var err error
 				if random.IntN(8) == 0 {
 					if _, err = st.s.Unregister(src.fd); err == nil {
-						_, err = st.s.Register(src.fd, listening, src)
+						_, err = st.s.Register(src.fd, reading, src)
 					}
-				} else if _, err = st.s.Modify(src.fd, muted, src); err == nil {
-					_, err = st.s.Modify(src.fd, listening, src)
+				} else if _, err = st.s.Modify(src.fd, silent, src); err == nil {
+					_, err = st.s.Modify(src.fd, reading, src)
 				}
 				if err != nil {
 					st.fail("change of the interest: %v", err)
@@ -423,14 +423,14 @@ func (st *stress) crowd() {
 	}
 }
 
-// produce writes here and there, and now and then lets everything be read.
+// produce writes bursts to several sources and waits until each burst was read.
 func (st *stress) produce(sources []*stressSource, random *rand.Rand, total *atomic.Int64) {
-	const most = 256 // in flight in one source
-	for !st.over(total.Load()) {
+	const maxInFlight = 256 // bytes in one source
+	for !st.done(total.Load()) {
 		burst := 1 + random.IntN(64)
 		for range burst {
 			src := sources[random.IntN(len(sources))]
-			st.await(src, most-8)
+			st.await(src, maxInFlight-8)
 			if err := src.write(1 + random.IntN(8)); err != nil {
 				st.fail("%v", err)
 				return
@@ -444,9 +444,9 @@ func (st *stress) produce(sources []*stressSource, random *rand.Rand, total *ato
 	}
 }
 
-// await waits until no more than so much is in flight.
-func (st *stress) await(src *stressSource, most uint64) {
-	for src.pending() > most {
+// await waits until no more than limit is in flight.
+func (st *stress) await(src *stressSource, limit uint64) {
+	for src.pending() > limit {
 		select {
 		case <-src.answered:
 		case <-st.quit:
