@@ -1,25 +1,40 @@
-// Package selectors waits for readiness of any file descriptor, over
-// interchangeable kernel facilities: Python's selectors, for Go.
+// Package selectors waits until file descriptors are ready. It is Python's
+// selectors for Go: one interface over epoll, kqueue, event ports, poll and
+// select.
 //
-// Register the files to wait for, each with data of your own, and call Select in
-// a loop:
+// It is for programs that watch descriptors that package net does not handle, for
+// those that keep very many idle connections, and for event loops. A program for
+// which a goroutine for each connection works well does not need it. Package
+// eventloop, on top of this one, has a complete loop with timers and signals.
 //
 //	sel, err := selectors.NewDefaultSelector()
-//	…
-//	sel.Register(conn, selectors.EventRead, Callback(onRead))
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	defer sel.Close()
+//	if _, err := sel.Register(conn, selectors.EventRead, onRead); err != nil {
+//		log.Fatal(err)
+//	}
 //	for {
-//		events, err := sel.Select(-1)
-//		…
-//		for _, ready := range events {
-//			ready.Key.Data.(Callback)(ready.Key.FileObj, ready.Events)
+//		batch, err := sel.Select(-1)
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//		for _, ready := range batch {
+//			ready.Key.Data.(func(selectors.Ready))(ready)
 //		}
 //	}
 //
-// [NewDefaultSelector] takes the best backend of the platform, [Backends] lists
-// them, and each has a constructor of its own. All behave as the [Selector]
-// interface says. What only some backends can do is a [Feature], and an error
-// elsewhere. Package selectortest is the conformance suite for backends.
-// Package eventloop has a complete loop with timers.
+// Here onRead is a func(selectors.Ready). It reads with [TryRead], because a file
+// may no longer be ready when the program reads it, and unregisters the file
+// before it closes it.
+//
+// [NewDefaultSelector] returns a selector on the best backend of the platform,
+// [Backends] lists all of them, and each has a constructor of its own. All follow
+// the contract in the documentation of [Selector]. [Selector.Features] tells what
+// a backend can do beyond that; to use what it cannot do is an error that wraps
+// [errors.ErrUnsupported]. Package selectortest is the conformance suite for
+// backends.
 //
 // # From Python
 //
@@ -48,12 +63,13 @@
 //
 // # Guarantees and hints
 //
-// Guaranteed: a batch holds every key that is ready, each once. A Select with a
-// timeout returns early only with events or because of Wake. A level-triggered
-// key is reported as long as it is ready.
+// Guaranteed: a batch holds every key that is ready, each once. A Select returns
+// before its timeout only with events or because of Wake or Close. A
+// level-triggered key is reported by every Select as long as it is ready.
 //
-// Readiness is about the past: another reader may have taken the data meanwhile.
-// So use non-blocking calls: [TryRead], [TryWrite], [TryAccept].
+// A file can stop being ready between the report and the read, because another
+// process or goroutine has read the data. So use non-blocking calls: [TryRead],
+// [TryWrite], [TryAccept].
 //
 // EventRead is reported if a read would return at once: because of data, the end
 // of the file, a hang-up or an error. EventWrite is reported for room or an
@@ -75,9 +91,8 @@
 // # Closed and duplicated descriptors
 //
 // Unregister a file before you close it. If that is forgotten:
-//   - Poll and select report the key once, with EventError|EventInvalid. The
-//     kernels of epoll, kqueue and event ports forget the descriptor and report
-//     nothing.
+//   - Poll and select report the key once, with EventError|EventInvalid. Epoll,
+//     kqueue and event ports drop the descriptor without a report.
 //   - If the number comes back with another file, Register replaces the stale
 //     key, and Unregister by the old object still finds the right one.
 //   - If a duplicate (dup, or a child process) keeps the closed file open, epoll
@@ -86,7 +101,7 @@
 //     generation number and dropped, and the epoll set is replaced by a new one.
 //
 // After fork without exec, child and parent share an epoll set; what one removes
-// is removed for both. A kqueue is not inherited at all. Do not use a selector in
+// is removed for both. A child does not inherit a kqueue. Do not use a selector in
 // a forked child.
 //
 // # Waiting
@@ -97,30 +112,8 @@
 // where that is cheaper; it measures which. [WithBlockingWait] makes it always
 // block. docs/waiting.md explains this and has the figures.
 //
-// # kqueue
+// # Platforms
 //
-// kqueue watches the two directions of a file separately, and reports the end and
-// the error of a direction only with that direction. So hints come only together
-// with an event of the interest, an EdgeTriggered key reports only the direction
-// that has changed (epoll reports both), and the end of a pipe is EventHangup, or
-// EventError for the writer, as elsewhere.
-//
-// A key is changed in one kevent call for both directions; if one fails the other
-// is restored. EventPriority needs EVFILT_EXCEPT, and works for sockets. macOS
-// refuses /dev/tty, and does not report to readers of a named pipe that its last
-// writer has gone; Register of these is an error that wraps
-// [errors.ErrUnsupported]. Select takes them.
-//
-// # Windows
-//
-// A descriptor is a SOCKET, as a number or in an object of package net. Files,
-// pipes, consoles and closed sockets are refused with WSAENOTSOCK. Poll is
-// WSAPoll, select is Winsock's; neither has a limit of 64. The end of what the
-// peer sends is EventReadClosed; an aborted connection is EventHangup too.
-//
-// The system has no number for an open socket but its handle. To tell whether a
-// handle that has a key belongs to another socket now, the selector compares the
-// local port and the peer; if those are equal or not known yet it takes the
-// socket for the old one. So register connections by object: their Close is
-// noticed.
+// docs/platforms.md lists what each backend can do, how kqueue and Windows differ,
+// and how each platform was tested.
 package selectors
