@@ -71,8 +71,9 @@ const (
 	// Every backend has it.
 	OneShot
 
-	// Exclusive wakes one of the selectors that watch the same file instead
-	// of all of them (EPOLLEXCLUSIVE, Linux 4.5). It can be combined with
+	// Exclusive wakes at least one of the selectors that watch the same file
+	// exclusively, instead of all (EPOLLEXCLUSIVE, Linux 4.5; epoll_ctl(2)
+	// promises one or more). It can be combined with
 	// EventRead, EventWrite and EdgeTriggered only. It needs
 	// [FeatureExclusive].
 	Exclusive

@@ -53,7 +53,7 @@ type Selector interface {
 	// if the number went from one to the other and back.
 	//
 	// Regular files, directories and files like /dev/null are always ready, on
-	// every backend.
+	// every backend that has FeatureAnyFile.
 	Register(fileobj any, events Event, data any) (*SelectorKey, error)
 
 	// Modify replaces the interest and the data of a key and returns the new
@@ -76,8 +76,8 @@ type Selector interface {
 	//
 	// A negative timeout waits without a limit. Zero asks the kernel without
 	// waiting. A positive one waits that long: never shorter, unless there are
-	// events or a Wake, and longer only by what the kernel and the scheduler
-	// add. Every duration up to math.MaxInt64 is valid. With nothing registered
+	// events, a Wake or a Close, and longer only by what the kernel and the
+	// scheduler add. Every duration up to math.MaxInt64 is valid. With nothing registered
 	// SelectInto just waits.
 	//
 	// An empty batch without an error means that the time is up or that Wake

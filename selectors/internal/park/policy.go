@@ -66,8 +66,7 @@ const (
 	firstCheck = time.Millisecond      // when a park that is a trial is first checked for starvation,
 	lastCheck  = 32 * time.Millisecond // and when last; also taken as the length of a starved sleep
 
-	longSeries  = 255 // sleeps of a trial of blocking, counted again from each short one
-	shortSeries = 7   // the same where parked sleeps are longer than 3 * blockBelow
+	seriesLength = 255 // sleeps of a trial of blocking, counted again from each short one
 
 	meanCap = time.Millisecond
 
@@ -132,11 +131,8 @@ func (p *policy) best() method {
 // tryBlocking begins a trial of blocking.
 func (p *policy) tryBlocking() method {
 	p.trial, p.blockTrial.hadShort = true, false
-	switch parked := p.stats[park].typical; {
-	case parked < log2Of(3*blockBelow):
-		p.blockTrial.left = longSeries
-	case parked < log2Of(parkAbove):
-		p.blockTrial.left = shortSeries
+	if p.stats[park].typical < log2Of(parkAbove) {
+		p.blockTrial.left = seriesLength
 	}
 	return block
 }
@@ -186,14 +182,10 @@ func (p *policy) learn(m method, length time.Duration) {
 		*s = sleepStats{true, x, min(length, meanCap)}
 	}
 	if m == block && length < blockBelow {
-		p.blockTrial.left, p.blockTrial.hadShort = max(p.blockTrial.left, longSeries), true
+		p.blockTrial.left, p.blockTrial.hadShort = seriesLength, true
 	}
-	weight := 4
-	if p.trial && m == park { // there are only a few trials
-		weight = 2
-	}
-	s.typical += (x - s.typical) / log2(weight)
-	s.mean += (min(length, meanCap) - s.mean) / time.Duration(2*weight)
+	s.typical += (x - s.typical) / 4
+	s.mean += (min(length, meanCap) - s.mean) / 8
 }
 
 // planTrial sets the time of the next trial, after a sleep that was one.
