@@ -1,6 +1,6 @@
 //go:build unix
 
-package selectors_test
+package comparetest_test
 
 import (
 	"errors"

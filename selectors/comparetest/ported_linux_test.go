@@ -1,4 +1,4 @@
-package selectors_test
+package comparetest_test
 
 import (
 	"os"

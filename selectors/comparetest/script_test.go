@@ -1,6 +1,6 @@
 //go:build linux
 
-package selectors_test
+package comparetest_test
 
 import (
 	"flag"
