@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"goselectors/selectors"
+	"goselectors/selectors/internal/backendtest"
+	"goselectors/selectors/internal/fdtest"
 )
 
 // A foreign selector is somebody else's, built around one of ours. It counts
@@ -33,22 +35,22 @@ func (f *foreign) Wake() error {
 // eachOwnAndForeign runs a test with selectors of ours and of others.
 func eachOwnAndForeign(t *testing.T, test func(t *testing.T, s selectors.Selector)) {
 	t.Helper()
-	eachBackend(t, func(t *testing.T, b selectors.Backend) {
-		t.Run("own", func(t *testing.T) { test(t, newSelector(t, b)) })
-		t.Run("foreign", func(t *testing.T) { test(t, &foreign{Selector: newSelector(t, b)}) })
+	backendtest.EachBackend(t, func(t *testing.T, b selectors.Backend) {
+		t.Run("own", func(t *testing.T) { test(t, backendtest.New(t, b)) })
+		t.Run("foreign", func(t *testing.T) { test(t, &foreign{Selector: backendtest.New(t, b)}) })
 	})
 }
 
 // selectContext is SelectContext in another goroutine, which has gone to sleep
 // by the time it returns.
-func selectContext(ctx context.Context, s selectors.Selector) <-chan answer {
-	c := make(chan answer, 1)
+func selectContext(ctx context.Context, s selectors.Selector) <-chan backendtest.Result {
+	c := make(chan backendtest.Result, 1)
 	go func() {
-		begun := time.Now()
+		start := time.Now()
 		ready, err := selectors.SelectContext(ctx, s, nil)
-		c <- answer{ready, err, time.Since(begun)}
+		c <- backendtest.Result{Ready: ready, Err: err, Took: time.Since(start)}
 	}()
-	time.Sleep(moment)
+	time.Sleep(fdtest.QuietTime)
 	return c
 }
 
@@ -57,13 +59,13 @@ func TestSelectContextReady(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		for _, ctx := range []context.Context{ctx, context.Background()} {
-			r, w := pipe(t)
-			register(t, s, r, read)
+			r, w := fdtest.Pipe(t)
+			backendtest.Register(t, s, r, read)
 			c := selectContext(ctx, s)
-			put(t, w, "x")
-			a := await(t, c)
-			if got := asBatch(t, a.ready); a.err != nil || !maps.Equal(got, batch{r: read}) {
-				t.Errorf("SelectContext returned %v, %v", got, a.err)
+			fdtest.Write(t, w, "x")
+			a := backendtest.Await(t, c)
+			if got := backendtest.NewBatch(t, a.Ready); a.Err != nil || !maps.Equal(got, batch{r: read}) {
+				t.Errorf("SelectContext returned %v, %v", got, a.Err)
 			}
 
 			// It appends.
@@ -72,43 +74,43 @@ func TestSelectContextReady(t *testing.T) {
 			if err != nil || len(got) != 2 || got[0] != given[0] || got[1].Key.FD != r {
 				t.Errorf("SelectContext returned %v, %v", got, err)
 			}
-			unregister(t, s, r)
+			backendtest.Unregister(t, s, r)
 		}
 	})
 }
 
 func TestSelectContextCancelled(t *testing.T) {
 	eachOwnAndForeign(t, func(t *testing.T, s selectors.Selector) {
-		r, w := pipe(t)
-		register(t, s, r, read)
+		r, w := fdtest.Pipe(t)
+		backendtest.Register(t, s, r, read)
 		ctx, cancel := context.WithCancel(context.Background())
 		c := selectContext(ctx, s)
 		cancel()
-		if a := await(t, c); a.err != context.Canceled || len(a.ready) != 0 {
-			t.Fatalf("SelectContext returned %v, %v", a.ready, a.err)
+		if a := backendtest.Await(t, c); a.Err != context.Canceled || len(a.Ready) != 0 {
+			t.Fatalf("SelectContext returned %v, %v", a.Ready, a.Err)
 		}
 
 		// From now on it does not even look, not at what is ready either.
-		put(t, w, "x")
+		fdtest.Write(t, w, "x")
 		given := []selectors.Ready{{Events: write}}
 		got, err := selectors.SelectContext(ctx, s, given)
 		if err != context.Canceled || len(got) != 1 || got[0] != given[0] {
 			t.Errorf("SelectContext returned %v, %v", got, err)
 		}
-		expect(t, s, batch{r: read})
+		backendtest.Expect(t, s, batch{r: read})
 	})
 }
 
 func TestSelectContextDeadline(t *testing.T) {
 	eachOwnAndForeign(t, func(t *testing.T, s selectors.Selector) {
-		begun := time.Now()
-		ctx, cancel := context.WithTimeout(context.Background(), 3*moment)
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), 3*fdtest.QuietTime)
 		defer cancel()
 		got, err := selectors.SelectContext(ctx, s, nil)
 		if !errors.Is(err, context.DeadlineExceeded) || len(got) != 0 {
 			t.Errorf("SelectContext returned %v, %v", got, err)
 		}
-		if took := time.Since(begun); took < 3*moment {
+		if took := time.Since(start); took < 3*fdtest.QuietTime {
 			t.Errorf("SelectContext ended after %v, before its deadline", took)
 		}
 	})
@@ -120,8 +122,8 @@ func TestSelectContextWoken(t *testing.T) {
 		defer cancel()
 		c := selectContext(ctx, s)
 		s.Wake()
-		if a := await(t, c); a.err != nil || len(a.ready) != 0 {
-			t.Errorf("SelectContext returned %v, %v", a.ready, a.err)
+		if a := backendtest.Await(t, c); a.Err != nil || len(a.Ready) != 0 {
+			t.Errorf("SelectContext returned %v, %v", a.Ready, a.Err)
 		}
 		s.Wake() // before
 		if got, err := selectors.SelectContext(ctx, s, nil); err != nil || len(got) != 0 {
@@ -136,11 +138,11 @@ func TestSelectContextErrors(t *testing.T) {
 		defer cancel()
 		c := selectContext(ctx, s)
 		_, err := selectors.SelectContext(ctx, s, nil)
-		expectError(t, err, selectors.ErrConcurrentSelect)
+		backendtest.ExpectError(t, err, selectors.ErrConcurrentSelect)
 		s.Close()
-		expectError(t, await(t, c).err, selectors.ErrClosed)
+		backendtest.ExpectError(t, backendtest.Await(t, c).Err, selectors.ErrClosed)
 		_, err = selectors.SelectContext(ctx, s, nil)
-		expectError(t, err, selectors.ErrClosed)
+		backendtest.ExpectError(t, err, selectors.ErrClosed)
 	})
 }
 
@@ -148,26 +150,26 @@ func TestSelectContextErrors(t *testing.T) {
 // to the end of the call, does not end the next Select early. A foreign
 // selector's may: the documentation says so.
 func TestSelectContextLeavesNoWake(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		r, w := pipe(t)
-		register(t, s, r, read)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		r, w := fdtest.Pipe(t)
+		backendtest.Register(t, s, r, read)
 		for range 50 {
 			ctx, cancel := context.WithCancel(context.Background())
-			c := make(chan answer, 1)
+			c := make(chan backendtest.Result, 1)
 			go func() {
 				ready, err := selectors.SelectContext(ctx, s, nil)
-				c <- answer{ready: ready, err: err}
+				c <- backendtest.Result{Ready: ready, Err: err}
 			}()
 			go cancel()
-			put(t, w, "x")
-			if a := await(t, c); (len(a.ready) == 0) != (a.err == context.Canceled) {
-				t.Fatalf("SelectContext returned %v, %v", a.ready, a.err)
+			fdtest.Write(t, w, "x")
+			if a := backendtest.Await(t, c); (len(a.Ready) == 0) != (a.Err == context.Canceled) {
+				t.Fatalf("SelectContext returned %v, %v", a.Ready, a.Err)
 			}
 			cancel()
-			drain(t, r)
-			begun := time.Now()
-			if got := collect(t, s, time.Millisecond); len(got) != 0 || time.Since(begun) < time.Millisecond {
-				t.Fatalf("the next Select reported %v after %v", got, time.Since(begun))
+			fdtest.Drain(t, r)
+			start := time.Now()
+			if got := backendtest.Select(t, s, time.Millisecond); len(got) != 0 || time.Since(start) < time.Millisecond {
+				t.Fatalf("the next Select reported %v after %v", got, time.Since(start))
 			}
 		}
 	})
@@ -176,15 +178,15 @@ func TestSelectContextLeavesNoWake(t *testing.T) {
 // TestSelectContextAsksForeigners: a foreign selector's own methods are
 // called, also if it embeds one of our types and so has all that they have.
 func TestSelectContextAsksForeigners(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b selectors.Backend) {
-		inner := newSelector(t, b)
+	backendtest.EachBackend(t, func(t *testing.T, b selectors.Backend) {
+		inner := backendtest.New(t, b)
 		for _, f := range []interface {
 			selectors.Selector
 			asked() int32
 		}{&embedsInterface{foreign{Selector: inner}}, embedding(inner)} {
-			r, w := pipe(t)
-			put(t, w, "x")
-			register(t, f, r, read)
+			r, w := fdtest.Pipe(t)
+			fdtest.Write(t, w, "x")
+			backendtest.Register(t, f, r, read)
 			ctx, cancel := context.WithCancel(context.Background())
 			got, err := selectors.SelectContext(ctx, f, nil)
 			cancel()
@@ -194,7 +196,7 @@ func TestSelectContextAsksForeigners(t *testing.T) {
 			if f.asked() == 0 {
 				t.Errorf("%T: its SelectInto was passed over", f)
 			}
-			unregister(t, f, r)
+			backendtest.Unregister(t, f, r)
 		}
 	})
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"goselectors/selectors"
+	"goselectors/selectors/internal/backendtest"
+	"goselectors/selectors/internal/fdtest"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,167 +29,167 @@ var idlers = []struct {
 		return batch{}
 	}},
 	{"quiet", 0, func(t *testing.T, s selectors.Selector) batch {
-		r, _ := pipe(t)
-		register(t, s, r, read)
+		r, _ := fdtest.Pipe(t)
+		backendtest.Register(t, s, r, read)
 		return batch{}
 	}},
 	{"woken before", 0, func(t *testing.T, s selectors.Selector) batch {
-		c := selecting(s, patience)
+		c := backendtest.StartSelect(s, fdtest.Timeout)
 		s.Wake()
-		await(t, c)
+		backendtest.Await(t, c)
 		return batch{}
 	}},
 	{"full pipe", 0, func(t *testing.T, s selectors.Selector) batch {
-		_, w := pipe(t)
-		fill(t, w)
-		register(t, s, w, write)
+		_, w := fdtest.Pipe(t)
+		fdtest.Fill(t, w)
+		backendtest.Register(t, s, w, write)
 		return batch{}
 	}},
 	{"orphan, readable", 0, func(t *testing.T, s selectors.Selector) batch {
-		r, w := pipe(t)
-		put(t, w, "x")
-		dupHigh(t, r)
-		register(t, s, r, read)
-		shut(t, r)
-		unregister(t, s, r)
+		r, w := fdtest.Pipe(t)
+		fdtest.Write(t, w, "x")
+		fdtest.Dup(t, r)
+		backendtest.Register(t, s, r, read)
+		fdtest.Close(t, r)
+		backendtest.Unregister(t, s, r)
 		return batch{}
 	}},
 	{"orphan, hung up", 0, func(t *testing.T, s selectors.Selector) batch {
-		r, w := pipe(t)
-		dupHigh(t, r)
-		register(t, s, r, read)
-		shut(t, r, w)
-		unregister(t, s, r)
+		r, w := fdtest.Pipe(t)
+		fdtest.Dup(t, r)
+		backendtest.Register(t, s, r, read)
+		fdtest.Close(t, r, w)
+		backendtest.Unregister(t, s, r)
 		return batch{}
 	}},
 	{"orphan beside a hung-up key", 0, func(t *testing.T, s selectors.Selector) batch {
-		r, w := pipe(t)
-		put(t, w, "x")
-		dupHigh(t, r)
-		register(t, s, r, read)
-		shut(t, r)
-		unregister(t, s, r)
-		other, peer := pipe(t)
-		register(t, s, other, priority)
-		shut(t, peer)
+		r, w := fdtest.Pipe(t)
+		fdtest.Write(t, w, "x")
+		fdtest.Dup(t, r)
+		backendtest.Register(t, s, r, read)
+		fdtest.Close(t, r)
+		backendtest.Unregister(t, s, r)
+		other, peer := fdtest.Pipe(t)
+		backendtest.Register(t, s, other, priority)
+		fdtest.Close(t, peer)
 		return batch{other: selectors.EventHangup}
 	}},
 	{"hung up and read, one-shot", 0, func(t *testing.T, s selectors.Selector) batch {
-		r, w := pipe(t)
-		put(t, w, "x")
-		shut(t, w)
-		register(t, s, r, read|oneShot)
-		drain(t, r)
+		r, w := fdtest.Pipe(t)
+		fdtest.Write(t, w, "x")
+		fdtest.Close(t, w)
+		backendtest.Register(t, s, r, read|oneShot)
+		fdtest.Drain(t, r)
 		return batch{r: read | selectors.EventHangup}
 	}},
 	{"hung up and read, edge-triggered", selectors.FeatureEdgeTriggered, func(t *testing.T, s selectors.Selector) batch {
-		r, w := pipe(t)
-		put(t, w, "x")
-		shut(t, w)
-		register(t, s, r, read|edge)
-		drain(t, r)
+		r, w := fdtest.Pipe(t)
+		fdtest.Write(t, w, "x")
+		fdtest.Close(t, w)
+		backendtest.Register(t, s, r, read|edge)
+		fdtest.Drain(t, r)
 		return batch{r: read | selectors.EventHangup}
 	}},
 	{"hung up, waiting for priority", 0, func(t *testing.T, s selectors.Selector) batch {
-		r, w := pipe(t)
-		shut(t, w)
-		register(t, s, r, priority)
+		r, w := fdtest.Pipe(t)
+		fdtest.Close(t, w)
+		backendtest.Register(t, s, r, priority)
 		return batch{r: selectors.EventHangup}
 	}},
 	{"hung up, waiting for write", 0, func(t *testing.T, s selectors.Selector) batch {
-		r, w := pipe(t)
-		shut(t, w)
-		register(t, s, r, write)
+		r, w := fdtest.Pipe(t)
+		fdtest.Close(t, w)
+		backendtest.Register(t, s, r, write)
 		return batch{r: selectors.EventHangup}
 	}},
 	{"hung up, one-shot, waiting for write", 0, func(t *testing.T, s selectors.Selector) batch {
-		r, w := pipe(t)
-		shut(t, w)
-		register(t, s, r, write|oneShot)
+		r, w := fdtest.Pipe(t)
+		fdtest.Close(t, w)
+		backendtest.Register(t, s, r, write|oneShot)
 		return batch{r: selectors.EventHangup}
 	}},
 	{"hung up, exclusive, waiting for write", selectors.FeatureExclusive, func(t *testing.T, s selectors.Selector) batch {
-		r, w := pipe(t)
-		shut(t, w)
-		register(t, s, r, write|exclusive)
+		r, w := fdtest.Pipe(t)
+		fdtest.Close(t, w)
+		backendtest.Register(t, s, r, write|exclusive)
 		return batch{r: selectors.EventHangup}
 	}},
 	{"hung up later", 0, func(t *testing.T, s selectors.Selector) batch {
-		r, w := pipe(t)
-		register(t, s, r, priority)
-		collect(t, s, 0)
-		shut(t, w)
+		r, w := fdtest.Pipe(t)
+		backendtest.Register(t, s, r, priority)
+		backendtest.Select(t, s, 0)
+		fdtest.Close(t, w)
 		return batch{r: selectors.EventHangup}
 	}},
 	{"no reader, waiting for priority", 0, func(t *testing.T, s selectors.Selector) batch {
-		r, w := pipe(t)
-		shut(t, r)
-		register(t, s, w, priority)
+		r, w := fdtest.Pipe(t)
+		fdtest.Close(t, r)
+		backendtest.Register(t, s, w, priority)
 		return batch{w: selectors.EventError}
 	}},
 	{"connected, peer gone with unread data, waiting for priority", 0, func(t *testing.T, s selectors.Selector) batch {
-		a, b := pair(t)
-		put(t, a, "x")
-		shut(t, b)
-		register(t, s, a, priority)
+		a, b := fdtest.UnixPair(t)
+		fdtest.Write(t, a, "x")
+		fdtest.Close(t, b)
+		backendtest.Register(t, s, a, priority)
 		return batch{a: selectors.EventHangup | selectors.EventError}
 	}},
 	{"never connected, waiting for priority", 0, func(t *testing.T, s selectors.Selector) batch {
-		fd := socket(t)
-		register(t, s, fd, priority)
+		fd := fdtest.TCPSocket(t)
+		backendtest.Register(t, s, fd, priority)
 		return batch{fd: selectors.EventHangup}
 	}},
 	{"closed", 0, func(t *testing.T, s selectors.Selector) batch {
-		r, _ := pipe(t)
-		register(t, s, r, read)
-		shut(t, r)
+		r, _ := fdtest.Pipe(t)
+		backendtest.Register(t, s, r, read)
+		fdtest.Close(t, r)
 		return batch{r: selectors.EventError | selectors.EventInvalid}
 	}},
 	{"closed, several", 0, func(t *testing.T, s selectors.Selector) batch {
 		want := batch{}
 		for range 5 {
-			r, w := pipe(t)
-			register(t, s, r, read)
-			register(t, s, w, read|write)
-			shut(t, r, w)
+			r, w := fdtest.Pipe(t)
+			backendtest.Register(t, s, r, read)
+			backendtest.Register(t, s, w, read|write)
+			fdtest.Close(t, r, w)
 			want[r] = selectors.EventError | selectors.EventInvalid
 			want[w] = want[r]
 		}
 		return want
 	}},
 	{"closed, one-shot", 0, func(t *testing.T, s selectors.Selector) batch {
-		r, _ := pipe(t)
-		register(t, s, r, read|oneShot)
-		shut(t, r)
+		r, _ := fdtest.Pipe(t)
+		backendtest.Register(t, s, r, read|oneShot)
+		fdtest.Close(t, r)
 		return batch{r: selectors.EventError | selectors.EventInvalid}
 	}},
 	{"closed after it had fallen silent", 0, func(t *testing.T, s selectors.Selector) batch {
-		r, w := pipe(t)
-		put(t, w, "x")
-		register(t, s, r, read|oneShot)
-		collect(t, s, 0) // it fires
-		shut(t, r)
+		r, w := fdtest.Pipe(t)
+		fdtest.Write(t, w, "x")
+		backendtest.Register(t, s, r, read|oneShot)
+		backendtest.Select(t, s, 0) // it fires
+		fdtest.Close(t, r)
 		return batch{}
 	}},
 	{"closed after it was hung up", 0, func(t *testing.T, s selectors.Selector) batch {
-		r, w := pipe(t)
-		shut(t, w)
-		register(t, s, r, priority)
-		collect(t, s, 0) // the hang-up is told
-		shut(t, r)
+		r, w := fdtest.Pipe(t)
+		fdtest.Close(t, w)
+		backendtest.Register(t, s, r, priority)
+		backendtest.Select(t, s, 0) // the hang-up is told
+		fdtest.Close(t, r)
 		return batch{r: selectors.EventError | selectors.EventInvalid}
 	}},
 	{"closed object", 0, func(t *testing.T, s selectors.Selector) batch {
-		a, _ := netPair(t)
-		key := register(t, s, a, read)
+		a, _ := fdtest.NetPair(t)
+		key := backendtest.Register(t, s, a, read)
 		a.Close()
 		return batch{key.FD: selectors.EventError | selectors.EventInvalid}
 	}},
 	{"closed, kept by a duplicate, hung up", 0, func(t *testing.T, s selectors.Selector) batch {
-		r, w := pipe(t)
-		dupHigh(t, r)
-		register(t, s, r, priority)
-		shut(t, r, w)
+		r, w := fdtest.Pipe(t)
+		fdtest.Dup(t, r)
+		backendtest.Register(t, s, r, priority)
+		fdtest.Close(t, r, w)
 		if s.Features()&selectors.FeatureInvalid == 0 {
 			return batch{r: selectors.EventHangup} // of the file, which lives on
 		}
@@ -199,10 +201,10 @@ var idlers = []struct {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		fd := dupHigh(t, fdOf(t, f))
-		register(t, s, fd, read)
-		collect(t, s, 0)
-		shut(t, fd)
+		fd := fdtest.Dup(t, fdtest.Number(t, f))
+		backendtest.Register(t, s, fd, read)
+		backendtest.Select(t, s, 0)
+		fdtest.Close(t, fd)
 		return batch{fd: selectors.EventError | selectors.EventInvalid}
 	}},
 	{"was always ready, but its number has another file", selectors.FeatureAnyFile, func(t *testing.T, s selectors.Selector) batch {
@@ -211,11 +213,11 @@ var idlers = []struct {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		fd := dupHigh(t, fdOf(t, f))
-		register(t, s, fd, read)
-		collect(t, s, 0)
-		r, _ := pipe(t)
-		replace(t, fd, r)
+		fd := fdtest.Dup(t, fdtest.Number(t, f))
+		backendtest.Register(t, s, fd, read)
+		backendtest.Select(t, s, 0)
+		r, _ := fdtest.Pipe(t)
+		fdtest.Replace(t, fd, r)
 		return batch{}
 	}},
 	{"always ready, waiting for priority", selectors.FeatureAnyFile, func(t *testing.T, s selectors.Selector) batch {
@@ -224,7 +226,7 @@ var idlers = []struct {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { f.Close() })
-		register(t, s, f, priority)
+		backendtest.Register(t, s, f, priority)
 		return batch{}
 	}},
 	{"always ready, one-shot", selectors.FeatureAnyFile, func(t *testing.T, s selectors.Selector) batch {
@@ -233,7 +235,7 @@ var idlers = []struct {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { f.Close() })
-		return batch{register(t, s, f, read|oneShot).FD: read}
+		return batch{backendtest.Register(t, s, f, read|oneShot).FD: read}
 	}},
 	{"always ready, edge-triggered", selectors.FeatureEdgeTriggered, func(t *testing.T, s selectors.Selector) batch {
 		f, err := os.Open(os.DevNull)
@@ -241,7 +243,7 @@ var idlers = []struct {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { f.Close() })
-		return batch{register(t, s, f, read|write|edge).FD: read | write}
+		return batch{backendtest.Register(t, s, f, read|write|edge).FD: read | write}
 	}},
 }
 
@@ -249,23 +251,23 @@ var idlers = []struct {
 func TestIdleUsesNoCPU(t *testing.T) {
 	for _, idler := range idlers {
 		t.Run(idler.name, func(t *testing.T) {
-			eachSelector(t, func(t *testing.T, s selectors.Selector) {
+			backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 				if s.Features()&idler.needs != idler.needs {
 					t.Skipf("this backend has no %v", idler.needs)
 				}
 				// Somebody who must not suffer.
-				bystander, peer := pair(t)
-				register(t, s, bystander, read)
+				bystander, peer := fdtest.UnixPair(t)
+				backendtest.Register(t, s, bystander, read)
 
 				expectHints(t, s, idler.make(t, s))
-				expectRest(t, s, 50*time.Millisecond)
-				put(t, peer, "x")
-				expect(t, s, batch{bystander: read})
+				backendtest.ExpectIdle(t, s, 50*time.Millisecond)
+				fdtest.Write(t, peer, "x")
+				backendtest.Expect(t, s, batch{bystander: read})
 			})
 		})
 	}
 	t.Run("all of them", func(t *testing.T) {
-		eachSelector(t, func(t *testing.T, s selectors.Selector) {
+		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 			for _, idler := range idlers {
 				if s.Features()&idler.needs == idler.needs {
 					idler.make(t, s)
@@ -273,15 +275,15 @@ func TestIdleUsesNoCPU(t *testing.T) {
 			}
 			// Some are looked at now and then only, so several Selects in a
 			// row have to be silent, however slowly the machine runs.
-			for silent, begun := 0, time.Now(); silent < 12; silent++ {
-				if len(collect(t, s, moment)) > 0 {
+			for silent, start := 0, time.Now(); silent < 12; silent++ {
+				if len(backendtest.Select(t, s, fdtest.QuietTime)) > 0 {
 					silent = 0
 				}
-				if time.Since(begun) > patience {
+				if time.Since(start) > fdtest.Timeout {
 					t.Fatal("Select never ceases to report")
 				}
 			}
-			expectRest(t, s, 300*time.Millisecond)
+			backendtest.ExpectIdle(t, s, 300*time.Millisecond)
 		})
 	})
 }
@@ -295,7 +297,7 @@ func expectHints(t *testing.T, s selectors.Selector, want batch) {
 		if events&selectors.EventInvalid != 0 && s.Features()&selectors.FeatureInvalid == 0 {
 			continue // closed, and this backend does not know
 		} else if events&selectors.EventInvalid == 0 {
-			events = hints(s, events)
+			events = backendtest.SupportedHints(s, events)
 		}
 		if events != 0 {
 			able[fd] = events
@@ -303,12 +305,12 @@ func expectHints(t *testing.T, s selectors.Selector, want batch) {
 	}
 	got := batch{}
 	timeout := time.Duration(0)
-	for i, begun := 0, time.Now(); i < 5 || len(got) < len(able) && time.Since(begun) < patience; i++ {
-		for fd, events := range promised(s, collect(t, s, timeout)) {
+	for i, start := 0, time.Now(); i < 5 || len(got) < len(able) && time.Since(start) < fdtest.Timeout; i++ {
+		for fd, events := range backendtest.Select(t, s, timeout).Guaranteed(s) {
 			got[fd] |= events
 		}
 		if i >= 3 && len(got) < len(able) {
-			timeout = moment // some are looked at now and then only
+			timeout = fdtest.QuietTime // some are looked at now and then only
 		}
 	}
 	if !maps.Equal(got, able) {
@@ -320,7 +322,7 @@ func expectHints(t *testing.T, s selectors.Selector, want batch) {
 // hints to tell reports again when something of its interest gets ready.
 func TestMutedKeyComesBack(t *testing.T) {
 	t.Run("FIFO gets a writer again", func(t *testing.T) {
-		eachSelector(t, func(t *testing.T, s selectors.Selector) {
+		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 			name := t.TempDir() + "/fifo"
 			if err := unix.Mkfifo(name, 0o600); err != nil {
 				t.Fatal(err)
@@ -330,59 +332,59 @@ func TestMutedKeyComesBack(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				return own(t, fd)
+				return fdtest.Own(t, fd)
 			}
 			r := open(unix.O_RDONLY)
 			w := open(unix.O_WRONLY)
-			register(t, s, w, priority)
-			shut(t, r)
+			backendtest.Register(t, s, w, priority)
+			fdtest.Close(t, r)
 			expectHints(t, s, batch{w: selectors.EventError})
-			expectSilence(t, s)
-			modify(t, s, w, write)
+			backendtest.ExpectNothing(t, s)
+			backendtest.Modify(t, s, w, write)
 			fill2 := open(unix.O_RDONLY)
-			expect(t, s, batch{w: write})
-			shut(t, fill2)
-			expect(t, s, batch{w: write})
+			backendtest.Expect(t, s, batch{w: write})
+			fdtest.Close(t, fill2)
+			backendtest.Expect(t, s, batch{w: write})
 		})
 	})
 	t.Run("socket connects", func(t *testing.T) {
-		eachSelector(t, func(t *testing.T, s selectors.Selector) {
-			l, addr := listen(t)
-			fd := socket(t)
-			register(t, s, fd, priority)
+		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+			l, addr := fdtest.Listen(t)
+			fd := fdtest.TCPSocket(t)
+			backendtest.Register(t, s, fd, priority)
 			expectHints(t, s, batch{fd: selectors.EventHangup})
-			expectSilence(t, s)
+			backendtest.ExpectNothing(t, s)
 			if err := unix.Connect(fd, addr); err != nil && err != unix.EINPROGRESS {
 				t.Fatal(err)
 			}
 			_ = l
-			expectSilence(t, s)
-			modify(t, s, fd, write)
-			expect(t, s, batch{fd: write})
+			backendtest.ExpectNothing(t, s)
+			backendtest.Modify(t, s, fd, write)
+			backendtest.Expect(t, s, batch{fd: write})
 		})
 	})
 	t.Run("urgent byte to a socket that was not connected", func(t *testing.T) {
-		eachSelector(t, func(t *testing.T, s selectors.Selector) {
-			l, addr := listen(t)
-			fd := socket(t)
-			register(t, s, fd, priority)
+		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+			l, addr := fdtest.Listen(t)
+			fd := fdtest.TCPSocket(t)
+			backendtest.Register(t, s, fd, priority)
 			expectHints(t, s, batch{fd: selectors.EventHangup})
 			if err := unix.Connect(fd, addr); err != nil && err != unix.EINPROGRESS {
 				t.Fatal(err)
 			}
-			register(t, s, l, read)
-			expect(t, s, batch{l: read})
+			backendtest.Register(t, s, l, read)
+			backendtest.Expect(t, s, batch{l: read})
 			peer, _, err := unix.Accept(l)
 			if err != nil {
 				t.Fatal(err)
 			}
-			peer = own(t, peer)
-			unregister(t, s, l)
-			expectSilence(t, s)
+			peer = fdtest.Own(t, peer)
+			backendtest.Unregister(t, s, l)
+			backendtest.ExpectNothing(t, s)
 			if err := unix.Sendto(peer, []byte("!"), unix.MSG_OOB, nil); err != nil {
 				t.Fatal(err)
 			}
-			expect(t, s, batch{fd: priority})
+			backendtest.Expect(t, s, batch{fd: priority})
 		})
 	})
 }

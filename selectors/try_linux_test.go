@@ -6,11 +6,11 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"goselectors/selectors"
+	"goselectors/selectors/internal/fdtest"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,25 +29,25 @@ type channel struct {
 }
 
 var channels = []channel{
-	{"pipe", pipe, true, false, io.EOF},
+	{"pipe", fdtest.Pipe, true, false, io.EOF},
 	{"spliced pipe", splicedPipe, true, false, io.EOF},
-	{"fifo", fifo, true, false, io.EOF},
-	{"unix", pair, true, false, io.EOF},
-	{"unix datagrams", func(t testing.TB) (r, w int) { return socketPair(t, unix.SOCK_DGRAM) }, true, true, nil},
-	{"unix packets", func(t testing.TB) (r, w int) { return socketPair(t, unix.SOCK_SEQPACKET) }, true, true, io.EOF},
-	{"tcp", tcpPair, true, false, io.EOF},
-	{"udp", udpPair, false, true, nil},
-	{"terminal", func(t testing.TB) (r, w int) { master, slave := pty(t); return slave, master }, false, false, nil},
-	{"terminal's master", pty, false, false, unix.EIO},
+	{"fifo", fdtest.FIFO, true, false, io.EOF},
+	{"unix", fdtest.UnixPair, true, false, io.EOF},
+	{"unix datagrams", func(t testing.TB) (r, w int) { return fdtest.SocketPair(t, unix.SOCK_DGRAM) }, true, true, nil},
+	{"unix packets", func(t testing.TB) (r, w int) { return fdtest.SocketPair(t, unix.SOCK_SEQPACKET) }, true, true, io.EOF},
+	{"tcp", fdtest.TCPPair, true, false, io.EOF},
+	{"udp", fdtest.UDPPair, false, true, nil},
+	{"terminal", func(t testing.TB) (r, w int) { master, slave := cookedPty(t); return slave, master }, false, false, nil},
+	{"terminal's master", cookedPty, false, false, unix.EIO},
 }
 
 // splicedPipe is a pipe whose ends were in splice(2), which the kernel
 // remembers.
 func splicedPipe(t testing.TB) (r, w int) {
 	t.Helper()
-	r, w = pipe(t)
-	from, to := pipe(t)
-	put(t, to, "x")
+	r, w = fdtest.Pipe(t)
+	from, to := fdtest.Pipe(t)
+	fdtest.Write(t, to, "x")
 	if _, err := unix.Splice(from, nil, w, nil, 1, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -57,71 +57,12 @@ func splicedPipe(t testing.TB) (r, w int) {
 	return r, w
 }
 
-func fifo(t testing.TB) (r, w int) {
+// cookedPty returns a pseudo-terminal that hands out whole lines and does not
+// echo.
+func cookedPty(t testing.TB) (master, slave int) {
 	t.Helper()
-	name := t.TempDir() + "/fifo"
-	if err := unix.Mkfifo(name, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return open(t, name, unix.O_RDONLY|unix.O_NONBLOCK), open(t, name, unix.O_WRONLY|unix.O_NONBLOCK)
-}
-
-func open(t testing.TB, name string, flags int) int {
-	t.Helper()
-	fd, err := unix.Open(name, flags|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return own(t, fd)
-}
-
-func udpPair(t testing.TB) (a, b int) {
-	t.Helper()
-	var fds [2]int
-	var addrs [2]unix.Sockaddr
-	for i := range fds {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		fds[i] = own(t, fd)
-		if err = unix.Bind(fds[i], &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err == nil {
-			addrs[i], err = unix.Getsockname(fds[i])
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i, fd := range fds {
-		if err := unix.Connect(fd, addrs[1-i]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return fds[0], fds[1]
-}
-
-// pty makes a pseudo-terminal that does not echo.
-func pty(t testing.TB) (master, slave int) {
-	t.Helper()
-	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Skip("needs pseudo-terminals: ", err)
-	}
-	master = own(t, fd)
-	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetUint32(master, unix.TIOCGPTN) // 32 bits, in the machine's order
-	if err != nil {
-		t.Fatal(err)
-	}
-	slave = open(t, "/dev/pts/"+strconv.Itoa(int(n)), unix.O_RDWR)
-	mode, err := unix.IoctlGetTermios(slave, unix.TCGETS)
-	if err == nil {
-		mode.Iflag, mode.Oflag, mode.Lflag = 0, 0, unix.ICANON
-		err = unix.IoctlSetTermios(slave, unix.TCSETS, mode)
-	}
-	if err != nil {
+	master, slave = fdtest.Pty(t)
+	if err := fdtest.SetTermios(slave, 0, 0, unix.ICANON); err != nil {
 		t.Fatal(err)
 	}
 	return master, slave
@@ -133,7 +74,7 @@ func eachMode(t *testing.T, name string, test func(t *testing.T, set func(fds ..
 	t.Helper()
 	t.Run(name+"/non-blocking", func(t *testing.T) { test(t, func(...int) {}) })
 	t.Run(name+"/blocking", func(t *testing.T) {
-		test(t, func(fds ...int) { setBlocking(t, fds...) })
+		test(t, func(fds ...int) { fdtest.SetBlocking(t, fds...) })
 	})
 }
 
@@ -160,15 +101,15 @@ func TestTryChannels(t *testing.T) {
 		eachMode(t, kind.name, func(t *testing.T, set func(...int)) {
 			r, w := kind.make(t)
 			set(r, w)
-			bounded(t, func() {
+			fdtest.Nonblocking(t, func() {
 				tryReadWants(t, r, 8, "", selectors.ErrWouldBlock)
 				tryWriteWants(t, w, "one\n", 4, nil)
-				awaitReadable(t, r)
+				fdtest.AwaitReadable(t, r)
 				tryReadWants(t, r, 8, "one\n", nil)
 				tryReadWants(t, r, 8, "", selectors.ErrWouldBlock)
 
 				tryWriteWants(t, w, "three\n", 6, nil)
-				awaitReadable(t, r)
+				fdtest.AwaitReadable(t, r)
 				tryReadWants(t, r, 2, "th", nil)
 				if kind.message {
 					tryReadWants(t, r, 8, "", selectors.ErrWouldBlock)
@@ -178,12 +119,12 @@ func TestTryChannels(t *testing.T) {
 				tryReadWants(t, r, 100<<10, "", selectors.ErrWouldBlock)
 			})
 			if kind.end != nil && !t.Failed() {
-				put(t, w, "end\n")
-				shut(t, w)
-				bounded(t, func() {
-					awaitReadable(t, r)
+				fdtest.Write(t, w, "end\n")
+				fdtest.Close(t, w)
+				fdtest.Nonblocking(t, func() {
+					fdtest.AwaitReadable(t, r)
 					tryReadWants(t, r, 8, "end\n", nil)
-					awaitReadable(t, r)
+					fdtest.AwaitReadable(t, r)
 					tryReadWants(t, r, 8, "", kind.end)
 					tryReadWants(t, r, 8, "", kind.end)
 				})
@@ -199,10 +140,10 @@ func TestTryEmpty(t *testing.T) {
 		eachMode(t, kind.name, func(t *testing.T, set func(...int)) {
 			r, w := kind.make(t)
 			set(r, w)
-			bounded(t, func() {
+			fdtest.Nonblocking(t, func() {
 				tryWriteWants(t, w, "", 0, nil)
 				if kind.message {
-					awaitReadable(t, r)
+					fdtest.AwaitReadable(t, r)
 					var want error
 					if kind.end == io.EOF { // packets: it looks like the end
 						want = io.EOF
@@ -211,7 +152,7 @@ func TestTryEmpty(t *testing.T) {
 				}
 				tryReadWants(t, r, 8, "", selectors.ErrWouldBlock)
 				tryWriteWants(t, w, "text\n", 5, nil)
-				awaitReadable(t, r)
+				fdtest.AwaitReadable(t, r)
 				tryReadWants(t, r, 0, "", nil)
 				tryReadWants(t, r, 8, "text\n", nil)
 			})
@@ -228,9 +169,9 @@ func TestTryFull(t *testing.T) {
 		}
 		eachMode(t, kind.name, func(t *testing.T, set func(...int)) {
 			r, w := kind.make(t)
-			fill(t, w)
+			fdtest.Fill(t, w)
 			set(r, w)
-			bounded(t, func() {
+			fdtest.Nonblocking(t, func() {
 				for _, size := range []int{1, 100, 100 << 10} {
 					n, err := selectors.TryWrite(w, make([]byte, size))
 					for kind.name == "tcp" && n > 0 && err == nil {
@@ -279,13 +220,13 @@ func TestTryCounters(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			fd = own(t, fd)
+			fd = fdtest.Own(t, fd)
 			set(fd)
-			bounded(t, func() {
+			fdtest.Nonblocking(t, func() {
 				for range 2 {
 					tryReadWants(t, fd, kind.size, "", selectors.ErrWouldBlock)
 					kind.tell(t, fd)
-					awaitReadable(t, fd)
+					fdtest.AwaitReadable(t, fd)
 					tryReadWants(t, fd, 4, "", unix.EINVAL) // it does not fit
 					if n, err := selectors.TryRead(fd, make([]byte, kind.size)); n < 8 || err != nil {
 						t.Errorf("read: %d, %v", n, err)
@@ -316,9 +257,9 @@ func TestTryFiles(t *testing.T) {
 			if _, err := f.WriteString(content); err != nil {
 				t.Fatal(err)
 			}
-			fd := open(t, f.Name(), unix.O_RDWR)
+			fd := fdtest.Open(t, f.Name(), unix.O_RDWR)
 			set(fd)
-			bounded(t, func() {
+			fdtest.Nonblocking(t, func() {
 				tryReadWants(t, fd, 10, content[:10], nil)
 				tryReadWants(t, fd, 10, content[10:20], nil)
 				for _, at := range []int64{0, 8192, 16380} {
@@ -360,9 +301,9 @@ func TestTryFiles(t *testing.T) {
 		{os.TempDir(), unix.O_RDONLY, "", unix.EISDIR, 0, unix.EBADF},
 	} {
 		eachMode(t, file.name, func(t *testing.T, set func(...int)) {
-			fd := open(t, file.name, file.flags)
+			fd := fdtest.Open(t, file.name, file.flags)
 			set(fd)
-			bounded(t, func() {
+			fdtest.Nonblocking(t, func() {
 				tryReadWants(t, fd, 4, file.want, file.readErr)
 				tryWriteWants(t, fd, "text", file.written, file.writeErr)
 			})
@@ -378,9 +319,9 @@ func TestTryErrorsOnce(t *testing.T) {
 				continue
 			}
 			r, w := kind.make(t)
-			shut(t, r)
+			fdtest.Close(t, r)
 			set(w)
-			bounded(t, func() {
+			fdtest.Nonblocking(t, func() {
 				tryWriteWants(t, w, "x", 0, unix.EPIPE) // and no signal ends the process
 				tryWriteWants(t, w, "x", 0, unix.EPIPE)
 			})
@@ -388,14 +329,11 @@ func TestTryErrorsOnce(t *testing.T) {
 	})
 	eachMode(t, "reset", func(t *testing.T, set func(...int)) {
 		for _, write := range []bool{false, true} {
-			a, b := tcpPair(t)
-			if err := unix.SetsockoptLinger(b, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
-				t.Fatal(err)
-			}
-			shut(t, b)
-			awaitReadable(t, a)
+			a, b := fdtest.TCPPair(t)
+			fdtest.Reset(t, b)
+			fdtest.AwaitReadable(t, a)
 			set(a)
-			bounded(t, func() {
+			fdtest.Nonblocking(t, func() {
 				if write {
 					tryWriteWants(t, a, "x", 0, unix.ECONNRESET)
 					tryWriteWants(t, a, "x", 0, unix.EPIPE)
@@ -407,18 +345,18 @@ func TestTryErrorsOnce(t *testing.T) {
 		}
 	})
 	eachMode(t, "refused", func(t *testing.T, set func(...int)) {
-		a, b := udpPair(t)
-		shut(t, b)
+		a, b := fdtest.UDPPair(t)
+		fdtest.Close(t, b)
 		set(a)
-		bounded(t, func() {
+		fdtest.Nonblocking(t, func() {
 			tryWriteWants(t, a, "x", 1, nil)
-			awaitReady(t, unix.PollFd{Fd: int32(a), Events: unix.POLLIN}) // POLLERR
+			fdtest.Await(t, unix.PollFd{Fd: int32(a), Events: unix.POLLIN}) // POLLERR
 			tryReadWants(t, a, 1, "", unix.ECONNREFUSED)
 			tryReadWants(t, a, 1, "", selectors.ErrWouldBlock)
 		})
 	})
 	t.Run("wrong end", func(t *testing.T) {
-		r, w := pipe(t)
+		r, w := fdtest.Pipe(t)
 		tryReadWants(t, w, 1, "", unix.EBADF)
 		tryWriteWants(t, r, "x", 0, unix.EBADF)
 	})

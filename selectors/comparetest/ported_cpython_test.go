@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"goselectors/selectors"
+	"goselectors/selectors/internal/backendtest"
+	"goselectors/selectors/internal/fdtest"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,8 +57,8 @@ import (
 //	test_unix_events: test_write_pipe_disconnect_*   TestAsyncioWritePipeDisconnect
 //	all others                                       belong to the event loop
 func TestCPythonRegister(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		rd, _ := pair(t)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		rd, _ := fdtest.UnixPair(t)
 		key, err := s.Register(rd, read, "data")
 		if err != nil {
 			t.Fatal(err)
@@ -65,61 +67,61 @@ func TestCPythonRegister(t *testing.T) {
 			t.Errorf("the key is %+v, want %+v", *key, want)
 		}
 		_, err = s.Register(0, 999999, nil)
-		expectError(t, err, selectors.ErrInvalidEvents)
+		backendtest.ExpectError(t, err, selectors.ErrInvalidEvents)
 		_, err = s.Register(-10, read, nil)
-		expectError(t, err, selectors.ErrInvalidFileObj)
+		backendtest.ExpectError(t, err, selectors.ErrInvalidFileObj)
 		_, err = s.Register(rd, read, nil)
-		expectError(t, err, selectors.ErrRegistered)
+		backendtest.ExpectError(t, err, selectors.ErrRegistered)
 		_, err = s.Register(uintptr(rd), read, nil)
-		expectError(t, err, selectors.ErrRegistered)
+		backendtest.ExpectError(t, err, selectors.ErrRegistered)
 
-		conn, _ := netPair(t)
-		register(t, s, conn, read)
+		conn, _ := fdtest.NetPair(t)
+		backendtest.Register(t, s, conn, read)
 		_, err = s.Register(conn, read, nil)
-		expectError(t, err, selectors.ErrRegistered)
-		_, err = s.Register(fdOf(t, conn), read, nil)
-		expectError(t, err, selectors.ErrRegistered)
+		backendtest.ExpectError(t, err, selectors.ErrRegistered)
+		_, err = s.Register(fdtest.Number(t, conn), read, nil)
+		backendtest.ExpectError(t, err, selectors.ErrRegistered)
 	})
 }
 
 func TestCPythonUnregister(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		rd, _ := pair(t)
-		key := register(t, s, rd, read)
-		if got := unregister(t, s, rd); got != key {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		rd, _ := fdtest.UnixPair(t)
+		key := backendtest.Register(t, s, rd, read)
+		if got := backendtest.Unregister(t, s, rd); got != key {
 			t.Errorf("Unregister returned %v, want the key %v", got, key)
 		}
 		_, err := s.Unregister(999999)
-		expectError(t, err, selectors.ErrNotRegistered)
+		backendtest.ExpectError(t, err, selectors.ErrNotRegistered)
 		_, err = s.Unregister(rd)
-		expectError(t, err, selectors.ErrNotRegistered)
+		backendtest.ExpectError(t, err, selectors.ErrNotRegistered)
 	})
 }
 
 func TestCPythonUnregisterAfterFDClose(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		rd, wr := pair(t)
-		register(t, s, rd, read)
-		register(t, s, wr, write)
-		shut(t, rd, wr)
-		unregister(t, s, rd)
-		unregister(t, s, wr)
-		expectSilence(t, s)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		rd, wr := fdtest.UnixPair(t)
+		backendtest.Register(t, s, rd, read)
+		backendtest.Register(t, s, wr, write)
+		fdtest.Close(t, rd, wr)
+		backendtest.Unregister(t, s, rd)
+		backendtest.Unregister(t, s, wr)
+		backendtest.ExpectNothing(t, s)
 	})
 }
 
 func TestCPythonUnregisterAfterFDCloseAndReuse(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		rd, wr := pair(t)
-		register(t, s, rd, read)
-		register(t, s, wr, write)
-		rd2, wr2 := pair(t)
-		shut(t, rd, wr)
-		replace(t, rd, rd2)
-		replace(t, wr, wr2)
-		unregister(t, s, rd)
-		unregister(t, s, wr)
-		expectSilence(t, s)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		rd, wr := fdtest.UnixPair(t)
+		backendtest.Register(t, s, rd, read)
+		backendtest.Register(t, s, wr, write)
+		rd2, wr2 := fdtest.UnixPair(t)
+		fdtest.Close(t, rd, wr)
+		fdtest.Replace(t, rd, rd2)
+		fdtest.Replace(t, wr, wr2)
+		backendtest.Unregister(t, s, rd)
+		backendtest.Unregister(t, s, wr)
+		backendtest.ExpectNothing(t, s)
 		if s.Len() != 0 {
 			t.Errorf("Len is %d", s.Len())
 		}
@@ -127,32 +129,32 @@ func TestCPythonUnregisterAfterFDCloseAndReuse(t *testing.T) {
 }
 
 func TestCPythonUnregisterAfterSocketClose(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		a, b := netPair(t)
-		register(t, s, a, read)
-		register(t, s, b, write)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		a, b := fdtest.NetPair(t)
+		backendtest.Register(t, s, a, read)
+		backendtest.Register(t, s, b, write)
 		a.Close()
 		b.Close()
-		unregister(t, s, a)
-		unregister(t, s, b)
-		expectSilence(t, s)
+		backendtest.Unregister(t, s, a)
+		backendtest.Unregister(t, s, b)
+		backendtest.ExpectNothing(t, s)
 	})
 }
 
 func TestCPythonModify(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		rd, _ := pair(t)
-		key := register(t, s, rd, read)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		rd, _ := fdtest.UnixPair(t)
+		key := backendtest.Register(t, s, rd, read)
 
 		// The events change: a new key, and the one that Key gives.
-		key2 := modify(t, s, rd, write)
+		key2 := backendtest.Modify(t, s, rd, write)
 		if key2.Events != write || *key2 == *key {
 			t.Errorf("Modify returned %+v", *key2)
 		}
 		if got, err := s.Key(rd); got != key2 || err != nil {
 			t.Errorf("Key is %v, %v, want %v", got, err, key2)
 		}
-		expect(t, s, batch{rd: write})
+		backendtest.Expect(t, s, batch{rd: write})
 
 		// Only the data changes: the events stay, and the old keys are as
 		// they were.
@@ -163,44 +165,44 @@ func TestCPythonModify(t *testing.T) {
 		if key3.Events != write || key3.Data != "data" || key2.Data != nil || key.Events != read {
 			t.Errorf("the keys are %+v, %+v and %+v", *key, *key2, *key3)
 		}
-		expect(t, s, batch{rd: write})
+		backendtest.Expect(t, s, batch{rd: write})
 
 		_, err = s.Modify(999999, read, nil)
-		expectError(t, err, selectors.ErrNotRegistered)
+		backendtest.ExpectError(t, err, selectors.ErrNotRegistered)
 	})
 }
 
 // TestCPythonModifyFails: Python drops a key whose modification the kernel
 // refuses. Here it stands.
 func TestCPythonModifyFails(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		rd, _ := pair(t)
-		other, peer := pair(t)
-		key := register(t, s, rd, read)
-		register(t, s, other, read)
-		shut(t, rd)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		rd, _ := fdtest.UnixPair(t)
+		other, peer := fdtest.UnixPair(t)
+		key := backendtest.Register(t, s, rd, read)
+		backendtest.Register(t, s, other, read)
+		fdtest.Close(t, rd)
 		_, err := s.Modify(rd, write, nil)
-		expectError(t, err, unix.EBADF)
+		backendtest.ExpectError(t, err, unix.EBADF)
 		if got, err := s.Key(rd); got != key || err != nil {
 			t.Errorf("Key is %v, %v, want %v", got, err, key)
 		}
-		unregister(t, s, rd)
-		put(t, peer, "x")
-		expect(t, s, batch{other: read})
+		backendtest.Unregister(t, s, rd)
+		fdtest.Write(t, peer, "x")
+		backendtest.Expect(t, s, batch{other: read})
 	})
 }
 
 func TestCPythonClose(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		rd, wr := pair(t)
-		register(t, s, rd, read)
-		register(t, s, wr, write)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		rd, wr := fdtest.UnixPair(t)
+		backendtest.Register(t, s, rd, read)
+		backendtest.Register(t, s, wr, write)
 		keys := s.Keys()
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
 		_, err := s.Key(rd)
-		expectError(t, err, selectors.ErrClosed, os.ErrClosed)
+		backendtest.ExpectError(t, err, selectors.ErrClosed, os.ErrClosed)
 		if n := len(slices.Collect(keys)); n != 2 {
 			t.Errorf("a snapshot taken before has %d keys, want 2", n)
 		}
@@ -211,19 +213,19 @@ func TestCPythonClose(t *testing.T) {
 }
 
 func TestCPythonGetKey(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		rd, _ := pair(t)
-		key := register(t, s, rd, read)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		rd, _ := fdtest.UnixPair(t)
+		key := backendtest.Register(t, s, rd, read)
 		if got, err := s.Key(rd); got != key || err != nil {
 			t.Errorf("Key is %v, %v, want %v", got, err, key)
 		}
 		_, err := s.Key(999999)
-		expectError(t, err, selectors.ErrNotRegistered)
+		backendtest.ExpectError(t, err, selectors.ErrNotRegistered)
 
 		// Any name of the descriptor will do.
-		conn, _ := netPair(t)
-		key = register(t, s, conn, read)
-		for _, name := range []any{conn, key.FD, uintptr(key.FD), numbered{key.FD}} {
+		conn, _ := fdtest.NetPair(t)
+		key = backendtest.Register(t, s, conn, read)
+		for _, name := range []any{conn, key.FD, uintptr(key.FD), fdtest.FdOnly(key.FD)} {
 			if got, err := s.Key(name); got != key || err != nil {
 				t.Errorf("Key of a %T is %v, %v, want %v", name, got, err, key)
 			}
@@ -235,18 +237,18 @@ func TestCPythonGetKey(t *testing.T) {
 				t.Errorf("closed, Key of a %T is %v, %v, want %v", name, got, err, key)
 			}
 		}
-		_, err = s.Key(numbered{key.FD})
-		expectError(t, err, selectors.ErrNotRegistered)
+		_, err = s.Key(fdtest.FdOnly(key.FD))
+		backendtest.ExpectError(t, err, selectors.ErrNotRegistered)
 	})
 }
 
 func TestCPythonGetMap(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		if n := len(slices.Collect(s.Keys())); n != 0 || s.Len() != 0 {
 			t.Errorf("a new selector has %d keys and Len %d", n, s.Len())
 		}
-		rd, wr := pair(t)
-		one, two := register(t, s, wr, read), register(t, s, rd, read)
+		rd, wr := fdtest.UnixPair(t)
+		one, two := backendtest.Register(t, s, wr, read), backendtest.Register(t, s, rd, read)
 		want := []*selectors.SelectorKey{two, one} // by descriptor
 		if got := slices.Collect(s.Keys()); !slices.Equal(got, want) || s.Len() != 2 {
 			t.Errorf("Keys is %v, want %v; Len is %d", got, want, s.Len())
@@ -258,11 +260,11 @@ func TestCPythonGetMap(t *testing.T) {
 }
 
 func TestCPythonSelect(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		rd, wr := pair(t)
-		register(t, s, rd, read)
-		key := register(t, s, wr, write)
-		ready, err := s.Select(patience)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		rd, wr := fdtest.UnixPair(t)
+		backendtest.Register(t, s, rd, read)
+		key := backendtest.Register(t, s, wr, write)
+		ready, err := s.Select(fdtest.Timeout)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -275,101 +277,101 @@ func TestCPythonSelect(t *testing.T) {
 // TestCPythonSelectReadWrite: both events come in one entry
 // (https://github.com/python/cpython/issues/110038).
 func TestCPythonSelectReadWrite(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		a, b := pair(t)
-		register(t, s, a, read|write)
-		put(t, b, "foo")
-		expect(t, s, batch{a: read | write})
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		a, b := fdtest.UnixPair(t)
+		backendtest.Register(t, s, a, read|write)
+		fdtest.Write(t, b, "foo")
+		backendtest.Expect(t, s, batch{a: read | write})
 	})
 }
 
 func TestCPythonContextManager(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b selectors.Backend) {
-		rd, wr := pair(t)
-		s := newSelector(t, b)
+	backendtest.EachBackend(t, func(t *testing.T, b selectors.Backend) {
+		rd, wr := fdtest.UnixPair(t)
+		s := backendtest.New(t, b)
 		func() {
 			defer s.Close()
-			register(t, s, rd, read)
-			register(t, s, wr, write)
+			backendtest.Register(t, s, rd, read)
+			backendtest.Register(t, s, wr, write)
 		}()
 		_, err := s.Key(rd)
-		expectError(t, err, selectors.ErrClosed)
+		backendtest.ExpectError(t, err, selectors.ErrClosed)
 		_, err = s.Select(0)
-		expectError(t, err, selectors.ErrClosed)
+		backendtest.ExpectError(t, err, selectors.ErrClosed)
 	})
 }
 
 // TestCPythonSelector: of twelve pairs only the one that is written to becomes
 // readable, and they leave one after the other.
 func TestCPythonSelector(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		const message = "This is a test."
 		peers := map[int]int{} // by the end that writes
 		writers := batch{}
 		for range 12 {
-			rd, wr := pair(t)
-			register(t, s, rd, read)
-			register(t, s, wr, write)
+			rd, wr := fdtest.UnixPair(t)
+			backendtest.Register(t, s, rd, read)
+			backendtest.Register(t, s, wr, write)
 			peers[wr] = rd
 			writers[wr] = write
 		}
 		for len(peers) > 0 {
-			expect(t, s, writers)
+			backendtest.Expect(t, s, writers)
 			for wr, rd := range peers {
-				put(t, wr, message)
+				fdtest.Write(t, wr, message)
 				writers[rd] = read
-				expect(t, s, writers)
-				if got := take(t, rd, len(message)); got != message {
+				backendtest.Expect(t, s, writers)
+				if got := fdtest.Read(t, rd, len(message)); got != message {
 					t.Fatalf("read %q", got)
 				}
 				delete(writers, rd)
 				delete(writers, wr)
 				delete(peers, wr)
-				unregister(t, s, rd)
-				unregister(t, s, wr)
+				backendtest.Unregister(t, s, rd)
+				backendtest.Unregister(t, s, wr)
 				break
 			}
 		}
-		expectSilence(t, s)
+		backendtest.ExpectNothing(t, s)
 	})
 }
 
 func TestCPythonEmptySelect(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		if got := collect(t, s, 0); len(got) != 0 {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		if got := backendtest.Select(t, s, 0); len(got) != 0 {
 			t.Errorf("Select reported %v of nothing", got)
 		}
 	})
 }
 
 func TestCPythonTimeout(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		rd, wr := pair(t)
-		register(t, s, wr, write)
-		begun := time.Now()
-		expect(t, s, batch{wr: write})
-		if got := masked(t, s, collect(t, s, 0)); got[wr] != write {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		rd, wr := fdtest.UnixPair(t)
+		backendtest.Register(t, s, wr, write)
+		start := time.Now()
+		backendtest.Expect(t, s, batch{wr: write})
+		if got := backendtest.Select(t, s, 0).Interests(t, s); got[wr] != write {
 			t.Errorf("Select(0) reported %v", got)
 		}
-		if got := masked(t, s, collect(t, s, -1)); got[wr] != write {
+		if got := backendtest.Select(t, s, -1).Interests(t, s); got[wr] != write {
 			t.Errorf("Select(-1) reported %v", got)
 		}
-		if took := time.Since(begun); took > patience/2 {
+		if took := time.Since(start); took > fdtest.Timeout/2 {
 			t.Errorf("waited %v with something ready", took)
 		}
-		unregister(t, s, wr)
+		backendtest.Unregister(t, s, wr)
 
-		register(t, s, rd, read)
-		begun = time.Now()
-		collect(t, s, 0)
-		if took := time.Since(begun); took > patience/2 {
+		backendtest.Register(t, s, rd, read)
+		start = time.Now()
+		backendtest.Select(t, s, 0)
+		if took := time.Since(start); took > fdtest.Timeout/2 {
 			t.Errorf("Select(0) took %v", took)
 		}
-		begun = time.Now()
-		if got := collect(t, s, 300*time.Millisecond); len(got) != 0 {
+		start = time.Now()
+		if got := backendtest.Select(t, s, 300*time.Millisecond); len(got) != 0 {
 			t.Errorf("reported %v", got)
 		}
-		if took := time.Since(begun); took < 300*time.Millisecond || took > patience {
+		if took := time.Since(start); took < 300*time.Millisecond || took > fdtest.Timeout {
 			t.Errorf("Select(300ms) took %v", took)
 		}
 	})
@@ -381,21 +383,21 @@ func TestCPythonSelectInterruptNoRaise(t *testing.T) {
 	seen := make(chan os.Signal, 1)
 	signal.Notify(seen, syscall.SIGALRM)
 	defer signal.Stop(seen)
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		rd, _ := pair(t)
-		register(t, s, rd, read)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		rd, _ := fdtest.UnixPair(t)
+		backendtest.Register(t, s, rd, read)
 		sending := time.AfterFunc(30*time.Millisecond, func() { unix.Kill(os.Getpid(), unix.SIGALRM) })
 		defer sending.Stop()
-		begun := time.Now()
-		if got := collect(t, s, 150*time.Millisecond); len(got) != 0 {
+		start := time.Now()
+		if got := backendtest.Select(t, s, 150*time.Millisecond); len(got) != 0 {
 			t.Errorf("reported %v", got)
 		}
-		if took := time.Since(begun); took < 150*time.Millisecond {
+		if took := time.Since(start); took < 150*time.Millisecond {
 			t.Errorf("Select(150ms) returned after %v", took)
 		}
 		select {
 		case <-seen:
-		case <-time.After(patience):
+		case <-time.After(fdtest.Timeout):
 			t.Error("the signal did not come")
 		}
 	})
@@ -408,14 +410,14 @@ func TestCPythonAboveFDSetsize(t *testing.T) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	n := int(min(uint64(limit.Cur), 4096)) - highFD - 64
+	n := int(min(uint64(limit.Cur), 4096)) - fdtest.FirstFD - 64
 	if n < 400 {
 		t.Skipf("RLIMIT_NOFILE is %d: too low for descriptors above FD_SETSIZE", limit.Cur)
 	}
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		want := batch{}
 		for len(want) < n {
-			a, b := pair(t)
+			a, b := fdtest.UnixPair(t)
 			want[a], want[b] = write, write
 		}
 		for fd := range want {
@@ -425,48 +427,48 @@ func TestCPythonAboveFDSetsize(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		expect(t, s, want)
+		backendtest.Expect(t, s, want)
 		for fd := range want {
-			unregister(t, s, fd)
+			backendtest.Unregister(t, s, fd)
 		}
-		expectSilence(t, s)
+		backendtest.ExpectNothing(t, s)
 	})
 }
 
 // TestCPythonRegisterFile: Python's epoll refuses regular files. Here they are
 // always ready, as poll and select have them.
 func TestCPythonRegisterFile(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		f, err := os.CreateTemp(t.TempDir(), "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { f.Close() })
-		key := register(t, s, f, read)
-		expect(t, s, batch{key.FD: read})
-		unregister(t, s, f)
-		expectSilence(t, s)
+		key := backendtest.Register(t, s, f, read)
+		backendtest.Expect(t, s, batch{key.FD: read})
+		backendtest.Unregister(t, s, f)
+		backendtest.ExpectNothing(t, s)
 	})
 }
 
 func TestCPythonRegisterBadFD(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		rd, _ := pair(t)
-		shut(t, rd)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		rd, _ := fdtest.UnixPair(t)
+		fdtest.Close(t, rd)
 		_, err := s.Register(rd, read, nil)
-		expectError(t, err, unix.EBADF)
+		backendtest.ExpectError(t, err, unix.EBADF)
 		_, err = s.Key(rd)
-		expectError(t, err, selectors.ErrNotRegistered)
+		backendtest.ExpectError(t, err, selectors.ErrNotRegistered)
 	})
 }
 
 func TestCPythonEmptySelectTimeout(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		begun := time.Now()
-		if got := collect(t, s, 100*time.Millisecond); len(got) != 0 {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		start := time.Now()
+		if got := backendtest.Select(t, s, 100*time.Millisecond); len(got) != 0 {
 			t.Errorf("Select reported %v of nothing", got)
 		}
-		if took := time.Since(begun); took < 100*time.Millisecond || took > patience {
+		if took := time.Since(start); took < 100*time.Millisecond || took > fdtest.Timeout {
 			t.Errorf("Select(100ms) took %v", took)
 		}
 	})
@@ -475,13 +477,13 @@ func TestCPythonEmptySelectTimeout(t *testing.T) {
 // TestAsyncioTimeoutRounding: timeouts are rounded up. One that is rounded
 // down to zero makes a loop turn and turn until the deadline has passed.
 func TestAsyncioTimeoutRounding(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		for _, timeout := range []time.Duration{10 * time.Millisecond, 100 * time.Microsecond, time.Microsecond, 10, 1} {
-			begun := time.Now()
-			if got := collect(t, s, timeout); len(got) != 0 {
+			start := time.Now()
+			if got := backendtest.Select(t, s, timeout); len(got) != 0 {
 				t.Errorf("reported %v", got)
 			}
-			if took := time.Since(begun); took < timeout {
+			if took := time.Since(start); took < timeout {
 				t.Errorf("Select(%v) returned after %v", timeout, took)
 			}
 		}
@@ -489,13 +491,13 @@ func TestAsyncioTimeoutRounding(t *testing.T) {
 }
 
 func TestAsyncioWakeFromThread(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		c := selecting(s, -1)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		c := backendtest.StartSelect(s, -1)
 		if err := s.Wake(); err != nil {
 			t.Fatal(err)
 		}
-		if a := await(t, c); a.err != nil || len(a.ready) != 0 {
-			t.Errorf("a woken Select returned %v, %v", a.ready, a.err)
+		if a := backendtest.Await(t, c); a.Err != nil || len(a.Ready) != 0 {
+			t.Errorf("a woken Select returned %v, %v", a.Ready, a.Err)
 		}
 	})
 }
@@ -503,19 +505,19 @@ func TestAsyncioWakeFromThread(t *testing.T) {
 // TestAsyncioWriteToSelfTryAgain: wakes that nobody takes are no error, and
 // are one.
 func TestAsyncioWriteToSelfTryAgain(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		for range 100_000 {
 			if err := s.Wake(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		begun := time.Now()
-		if got := collect(t, s, patience); len(got) != 0 || time.Since(begun) >= patience {
-			t.Errorf("reported %v, after %v", got, time.Since(begun))
+		start := time.Now()
+		if got := backendtest.Select(t, s, fdtest.Timeout); len(got) != 0 || time.Since(start) >= fdtest.Timeout {
+			t.Errorf("reported %v, after %v", got, time.Since(start))
 		}
-		begun = time.Now()
-		if got := collect(t, s, moment); len(got) != 0 || time.Since(begun) < moment {
-			t.Errorf("reported %v, after %v, when all wakes were taken", got, time.Since(begun))
+		start = time.Now()
+		if got := backendtest.Select(t, s, fdtest.QuietTime); len(got) != 0 || time.Since(start) < fdtest.QuietTime {
+			t.Errorf("reported %v, after %v, when all wakes were taken", got, time.Since(start))
 		}
 	})
 }
@@ -523,11 +525,11 @@ func TestAsyncioWriteToSelfTryAgain(t *testing.T) {
 // TestAsyncioWritePipeDisconnect: who watches only whether the reader of his
 // pipe is still there registers the writing end for reading.
 func TestAsyncioWritePipeDisconnect(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		rd, wr := pipe(t)
-		register(t, s, wr, read)
-		expectSilence(t, s)
-		shut(t, rd)
-		expect(t, s, batch{wr: read})
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		rd, wr := fdtest.Pipe(t)
+		backendtest.Register(t, s, wr, read)
+		backendtest.ExpectNothing(t, s)
+		fdtest.Close(t, rd)
+		backendtest.Expect(t, s, batch{wr: read})
 	})
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"goselectors/selectors"
+	"goselectors/selectors/internal/backendtest"
+	"goselectors/selectors/internal/fdtest"
 
 	"golang.org/x/sys/unix"
 )
@@ -70,31 +72,31 @@ import (
 //	single delivery                                 TestLibkqueueSingleDelivery
 //	fd-reuse stress                                 TestLibkqueueFDReuse
 func TestLibeventPersistence(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		once, w1 := pair(t)
-		always, w2 := pair(t)
-		register(t, s, once, read|oneShot)
-		register(t, s, always, read)
-		put(t, w1, "x")
-		put(t, w2, "x")
-		expect(t, s, batch{once: read, always: read})
-		expect(t, s, batch{always: read})
-		expect(t, s, batch{always: read})
-		modify(t, s, once, read|write|oneShot) // simpleread_multiple: for both at once
-		expect(t, s, batch{once: read | write, always: read})
-		expect(t, s, batch{always: read})
-		unregister(t, s, always)
-		expectSilence(t, s)
-		modify(t, s, once, write)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		once, w1 := fdtest.UnixPair(t)
+		always, w2 := fdtest.UnixPair(t)
+		backendtest.Register(t, s, once, read|oneShot)
+		backendtest.Register(t, s, always, read)
+		fdtest.Write(t, w1, "x")
+		fdtest.Write(t, w2, "x")
+		backendtest.Expect(t, s, batch{once: read, always: read})
+		backendtest.Expect(t, s, batch{always: read})
+		backendtest.Expect(t, s, batch{always: read})
+		backendtest.Modify(t, s, once, read|write|oneShot) // simpleread_multiple: for both at once
+		backendtest.Expect(t, s, batch{once: read | write, always: read})
+		backendtest.Expect(t, s, batch{always: read})
+		backendtest.Unregister(t, s, always)
+		backendtest.ExpectNothing(t, s)
+		backendtest.Modify(t, s, once, write)
 		for range 3 {
-			expect(t, s, batch{once: write})
+			backendtest.Expect(t, s, batch{once: write})
 		}
 	})
 }
 
 // TestLibeventCombined: much data both ways at once, as the selector says.
 func TestLibeventCombined(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		const size = 2 << 20
 		source := make([]byte, size)
 		for i := range source {
@@ -105,7 +107,7 @@ func TestLibeventCombined(t *testing.T) {
 			sent     int
 			received []byte
 		}
-		a, b := pair(t)
+		a, b := fdtest.UnixPair(t)
 		sides := []*side{{fd: a}, {fd: b}}
 		for _, me := range sides {
 			if _, err := s.Register(me.fd, read|write, me); err != nil {
@@ -114,7 +116,7 @@ func TestLibeventCombined(t *testing.T) {
 		}
 		buf := make([]byte, 1<<16)
 		for s.Len() > 0 {
-			ready, err := s.Select(patience)
+			ready, err := s.Select(fdtest.Timeout)
 			if err != nil || len(ready) == 0 {
 				t.Fatalf("nothing to do before the end: %v", err)
 			}
@@ -139,7 +141,7 @@ func TestLibeventCombined(t *testing.T) {
 					me.received = append(me.received, buf[:n]...)
 				}
 				if me.sent == size && len(me.received) == size {
-					unregister(t, s, me.fd)
+					backendtest.Unregister(t, s, me.fd)
 				}
 			}
 		}
@@ -157,33 +159,33 @@ func TestLibeventSimpleClose(t *testing.T) {
 	for _, how := range []string{"close", "shutdown"} {
 		for _, mode := range []selectors.Event{0, oneShot, edge, edge | oneShot} {
 			t.Run(how+" "+mode.String(), func(t *testing.T) {
-				eachSelector(t, func(t *testing.T, s selectors.Selector) {
-					a, b := pair(t)
+				backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+					a, b := fdtest.UnixPair(t)
 					if s.Features()&selectors.FeatureReadClosed == 0 {
 						_, err := s.Register(a, readClosed, nil)
-						expectError(t, err, errors.ErrUnsupported)
+						backendtest.ExpectError(t, err, errors.ErrUnsupported)
 						return
 					}
 					if mode&edge != 0 && s.Features()&selectors.FeatureEdgeTriggered == 0 {
 						t.Skip("this backend has no EdgeTriggered")
 					}
-					put(t, b, "unread")
-					register(t, s, a, readClosed|mode)
-					expectSilence(t, s)
+					fdtest.Write(t, b, "unread")
+					backendtest.Register(t, s, a, readClosed|mode)
+					backendtest.ExpectNothing(t, s)
 					if how == "close" {
-						shut(t, b)
+						fdtest.Close(t, b)
 					} else if err := unix.Shutdown(b, unix.SHUT_WR); err != nil {
 						t.Fatal(err)
 					}
-					expect(t, s, batch{a: readClosed})
+					backendtest.Expect(t, s, batch{a: readClosed})
 					if mode == 0 {
-						expect(t, s, batch{a: readClosed})
+						backendtest.Expect(t, s, batch{a: readClosed})
 					} else {
-						expectSilence(t, s)
+						backendtest.ExpectNothing(t, s)
 					}
-					modify(t, s, a, read|write|readClosed) // simpleclose_rw
-					expect(t, s, batch{a: read | write | readClosed})
-					if got := take(t, a, 16); got != "unread" {
+					backendtest.Modify(t, s, a, read|write|readClosed) // simpleclose_rw
+					backendtest.Expect(t, s, batch{a: read | write | readClosed})
+					if got := fdtest.Read(t, a, 16); got != "unread" {
 						t.Errorf("read %q", got)
 					}
 				})
@@ -195,82 +197,82 @@ func TestLibeventSimpleClose(t *testing.T) {
 // TestLibeventDupFD: both numbers of one file, and one of them closed and made
 // again.
 func TestLibeventDupFD(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		r, w := pair(t)
-		dup := dupHigh(t, r)
-		register(t, s, r, read)
-		register(t, s, dup, read)
-		expectSilence(t, s)
-		put(t, w, "x")
-		expect(t, s, batch{r: read, dup: read})
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		r, w := fdtest.UnixPair(t)
+		dup := fdtest.Dup(t, r)
+		backendtest.Register(t, s, r, read)
+		backendtest.Register(t, s, dup, read)
+		backendtest.ExpectNothing(t, s)
+		fdtest.Write(t, w, "x")
+		backendtest.Expect(t, s, batch{r: read, dup: read})
 
-		shut(t, dup)
-		unregister(t, s, dup)
-		replace(t, dup, r)
-		register(t, s, dup, read) // the kernel says EEXIST
-		expect(t, s, batch{r: read, dup: read})
-		drain(t, r)
-		expectSilence(t, s)
+		fdtest.Close(t, dup)
+		backendtest.Unregister(t, s, dup)
+		fdtest.Replace(t, dup, r)
+		backendtest.Register(t, s, dup, read) // the kernel says EEXIST
+		backendtest.Expect(t, s, batch{r: read, dup: read})
+		fdtest.Drain(t, r)
+		backendtest.ExpectNothing(t, s)
 
-		shut(t, dup) // not unregistered this time
-		replace(t, dup, r)
-		put(t, w, "x")
-		expect(t, s, batch{r: read, dup: read})
-		unregister(t, s, r)
-		expect(t, s, batch{dup: read})
+		fdtest.Close(t, dup) // not unregistered this time
+		fdtest.Replace(t, dup, r)
+		fdtest.Write(t, w, "x")
+		backendtest.Expect(t, s, batch{r: read, dup: read})
+		backendtest.Unregister(t, s, r)
+		backendtest.Expect(t, s, batch{dup: read})
 	})
 }
 
 // TestLibeventManyDups: however many numbers one file has.
 func TestLibeventManyDups(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		r, w := pipe(t)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		r, w := fdtest.Pipe(t)
 		want := batch{}
 		for range 300 {
-			fd := dupHigh(t, r)
-			register(t, s, fd, read)
+			fd := fdtest.Dup(t, r)
+			backendtest.Register(t, s, fd, read)
 			want[fd] = read
 		}
-		expectSilence(t, s)
-		put(t, w, "x")
-		expect(t, s, want)
-		drain(t, r)
-		expectSilence(t, s)
+		backendtest.ExpectNothing(t, s)
+		fdtest.Write(t, w, "x")
+		backendtest.Expect(t, s, want)
+		fdtest.Drain(t, r)
+		backendtest.ExpectNothing(t, s)
 	})
 }
 
 // TestLibeventManyDupsDuringSelect: the same while another goroutine sleeps in
 // the selector: it hears of the last one as of the first.
 func TestLibeventManyDupsDuringSelect(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		r, w := pipe(t)
-		other, peer := pipe(t)
-		register(t, s, other, read)
-		c := selecting(s, patience)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		r, w := fdtest.Pipe(t)
+		other, peer := fdtest.Pipe(t)
+		backendtest.Register(t, s, other, read)
+		c := backendtest.StartSelect(s, fdtest.Timeout)
 		want := batch{}
 		for range 150 {
-			fd := dupHigh(t, r)
-			register(t, s, fd, read)
+			fd := fdtest.Dup(t, r)
+			backendtest.Register(t, s, fd, read)
 			want[fd] = read
 		}
-		put(t, peer, "x")
-		a := await(t, c)
-		if got := asBatch(t, a.ready); a.err != nil || !maps.Equal(got, batch{other: read}) {
-			t.Fatalf("Select returned %v, %v", got, a.err)
+		fdtest.Write(t, peer, "x")
+		a := backendtest.Await(t, c)
+		if got := backendtest.NewBatch(t, a.Ready); a.Err != nil || !maps.Equal(got, batch{other: read}) {
+			t.Fatalf("Select returned %v, %v", got, a.Err)
 		}
-		drain(t, other)
-		c = selecting(s, patience)
-		put(t, w, "x")
-		a = await(t, c)
-		if a.err != nil || len(a.ready) == 0 {
-			t.Fatalf("Select returned %v, %v", a.ready, a.err)
+		fdtest.Drain(t, other)
+		c = backendtest.StartSelect(s, fdtest.Timeout)
+		fdtest.Write(t, w, "x")
+		a = backendtest.Await(t, c)
+		if a.Err != nil || len(a.Ready) == 0 {
+			t.Fatalf("Select returned %v, %v", a.Ready, a.Err)
 		}
-		expect(t, s, want)
-		drain(t, r)
-		c = selecting(s, patience)
+		backendtest.Expect(t, s, want)
+		fdtest.Drain(t, r)
+		c = backendtest.StartSelect(s, fdtest.Timeout)
 		s.Wake()
-		if a := await(t, c); a.err != nil || len(a.ready) != 0 {
-			t.Fatalf("a woken Select returned %v, %v", a.ready, a.err)
+		if a := backendtest.Await(t, c); a.Err != nil || len(a.Ready) != 0 {
+			t.Fatalf("a woken Select returned %v, %v", a.Ready, a.Err)
 		}
 	})
 }
@@ -279,117 +281,117 @@ func TestLibeventManyDupsDuringSelect(t *testing.T) {
 // one by one between Selects.
 func TestLibeventManyEvents(t *testing.T) {
 	for _, slow := range []bool{false, true} {
-		eachSelector(t, func(t *testing.T, s selectors.Selector) {
+		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 			want := batch{}
 			for range 70 {
 				fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 				if err != nil {
 					t.Fatal(err)
 				}
-				fd = own(t, fd)
-				register(t, s, fd, write)
+				fd = fdtest.Own(t, fd)
+				backendtest.Register(t, s, fd, write)
 				want[fd] = write
 				if slow {
-					expect(t, s, want)
+					backendtest.Expect(t, s, want)
 				}
 			}
-			expect(t, s, want)
+			backendtest.Expect(t, s, want)
 		})
 	}
 }
 
 func TestLibeventInvalidSlots(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		for _, fd := range []any{math.MaxInt32, uintptr(math.MaxInt32), uintptr(math.MaxInt32 + 1), 1 << 30, ^uintptr(0) - 1} {
 			_, err := s.Register(fd, read, nil)
 			if !errors.Is(err, unix.EBADF) && !errors.Is(err, selectors.ErrFDTooLarge) {
 				t.Errorf("Register(%v): %v, want EBADF", fd, err)
 			}
-			expectError(t, err)
+			backendtest.ExpectError(t, err)
 			_, err = s.Unregister(fd)
-			expectError(t, err, selectors.ErrNotRegistered)
+			backendtest.ExpectError(t, err, selectors.ErrNotRegistered)
 			_, err = s.Modify(fd, read, nil)
-			expectError(t, err, selectors.ErrNotRegistered)
+			backendtest.ExpectError(t, err, selectors.ErrNotRegistered)
 		}
 		if s.Len() != 0 {
 			t.Errorf("Len is %d", s.Len())
 		}
-		fd, _ := pipe(t)
-		register(t, s, fd, read)
-		expectSilence(t, s)
+		fd, _ := fdtest.Pipe(t)
+		backendtest.Register(t, s, fd, read)
+		backendtest.ExpectNothing(t, s)
 	})
 }
 
 // TestLibeventNonpersistReadd: the callback of one one-shot key arms the other
 // one again, of which the same batch tells.
 func TestLibeventNonpersistReadd(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		a, b := pair(t)
-		put(t, a, "x")
-		put(t, b, "x")
-		register(t, s, a, read|oneShot)
-		register(t, s, b, read|oneShot)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		a, b := fdtest.UnixPair(t)
+		fdtest.Write(t, a, "x")
+		fdtest.Write(t, b, "x")
+		backendtest.Register(t, s, a, read|oneShot)
+		backendtest.Register(t, s, b, read|oneShot)
 		for range 3 {
-			expect(t, s, batch{a: read, b: read})
-			modify(t, s, a, read|oneShot)
-			expect(t, s, batch{a: read})
-			modify(t, s, b, read|oneShot)
-			modify(t, s, a, read|oneShot)
+			backendtest.Expect(t, s, batch{a: read, b: read})
+			backendtest.Modify(t, s, a, read|oneShot)
+			backendtest.Expect(t, s, batch{a: read})
+			backendtest.Modify(t, s, b, read|oneShot)
+			backendtest.Modify(t, s, a, read|oneShot)
 		}
-		unregister(t, s, a)
-		register(t, s, a, read|oneShot)
-		expect(t, s, batch{a: read, b: read})
-		expectSilence(t, s)
+		backendtest.Unregister(t, s, a)
+		backendtest.Register(t, s, a, read|oneShot)
+		backendtest.Expect(t, s, batch{a: read, b: read})
+		backendtest.ExpectNothing(t, s)
 	})
 }
 
 // TestLibeventEdgeMultipleEvents: to give up one of two events does not lose
 // the edge of the other.
 func TestLibeventEdgeMultipleEvents(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		if s.Features()&selectors.FeatureEdgeTriggered == 0 {
 			t.Skip("this backend has no EdgeTriggered")
 		}
-		a, b := pair(t)
-		register(t, s, a, read|write|edge)
-		expect(t, s, batch{a: write})
-		put(t, b, "x")
-		modify(t, s, a, read|edge)
-		expect(t, s, batch{a: read})
-		expectSilence(t, s)
-		modify(t, s, a, read|write|edge)
-		expect(t, s, batch{a: read | write})
-		expectSilence(t, s)
+		a, b := fdtest.UnixPair(t)
+		backendtest.Register(t, s, a, read|write|edge)
+		backendtest.Expect(t, s, batch{a: write})
+		fdtest.Write(t, b, "x")
+		backendtest.Modify(t, s, a, read|edge)
+		backendtest.Expect(t, s, batch{a: read})
+		backendtest.ExpectNothing(t, s)
+		backendtest.Modify(t, s, a, read|write|edge)
+		backendtest.Expect(t, s, batch{a: read | write})
+		backendtest.ExpectNothing(t, s)
 	})
 }
 
 // TestLibeventChangelist: to remove, add and change a key again and again
 // leaves a selector that rests.
 func TestLibeventChangelist(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		a, _ := pair(t)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		a, _ := fdtest.UnixPair(t)
 		for range 10 {
-			register(t, s, a, write)
-			expect(t, s, batch{a: write})
-			unregister(t, s, a)
-			register(t, s, a, write)
-			unregister(t, s, a)
-			register(t, s, a, write)
-			modify(t, s, a, read)
-			expect(t, s, batch{})
-			unregister(t, s, a)
+			backendtest.Register(t, s, a, write)
+			backendtest.Expect(t, s, batch{a: write})
+			backendtest.Unregister(t, s, a)
+			backendtest.Register(t, s, a, write)
+			backendtest.Unregister(t, s, a)
+			backendtest.Register(t, s, a, write)
+			backendtest.Modify(t, s, a, read)
+			backendtest.Expect(t, s, batch{})
+			backendtest.Unregister(t, s, a)
 		}
-		register(t, s, a, read)
-		expectRest(t, s, 100*time.Millisecond)
+		backendtest.Register(t, s, a, read)
+		backendtest.ExpectIdle(t, s, 100*time.Millisecond)
 	})
 }
 
 func TestLibeventFDLeak(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		l, addr := listen(t)
-		register(t, s, l, read)
-		collect(t, s, time.Millisecond)
-		before := countFDs(t)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		l, addr := fdtest.Listen(t)
+		backendtest.Register(t, s, l, read)
+		backendtest.Select(t, s, time.Millisecond)
+		before := fdtest.CountOpen()
 		for range 300 {
 			client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 			if err != nil {
@@ -398,18 +400,18 @@ func TestLibeventFDLeak(t *testing.T) {
 			if err := unix.Connect(client, addr); err != nil {
 				t.Fatal(err)
 			}
-			expect(t, s, batch{l: read})
+			backendtest.Expect(t, s, batch{l: read})
 			server, err := selectors.TryAcceptFD(l)
 			if err != nil {
 				t.Fatal(err)
 			}
-			register(t, s, server, read)
-			shut(t, client)
-			expect(t, s, batch{server: read})
-			unregister(t, s, server)
-			shut(t, server)
+			backendtest.Register(t, s, server, read)
+			fdtest.Close(t, client)
+			backendtest.Expect(t, s, batch{server: read})
+			backendtest.Unregister(t, s, server)
+			fdtest.Close(t, server)
 		}
-		if after := countFDs(t); after > before {
+		if after := fdtest.CountOpen(); after > before {
 			t.Errorf("%d descriptors are open, %d were before", after, before)
 		}
 		if s.Len() != 1 {
@@ -425,9 +427,9 @@ func TestLibuvPollDuplex(t *testing.T) {
 	for _, kind := range []struct {
 		name string
 		make func(testing.TB) (int, int)
-	}{{"unix", pair}, {"tcp", tcpPair}} {
+	}{{"unix", fdtest.UnixPair}, {"tcp", fdtest.TCPPair}} {
 		t.Run(kind.name, func(t *testing.T) {
-			eachSelector(t, func(t *testing.T, s selectors.Selector) {
+			backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 				const size = 20_000
 				random := rand.New(rand.NewPCG(3, 4))
 				type side struct {
@@ -448,7 +450,7 @@ func TestLibuvPollDuplex(t *testing.T) {
 				spurious, valid := 0, 0
 				buf := make([]byte, 4096)
 				for s.Len() > 0 {
-					ready, err := s.Select(patience)
+					ready, err := s.Select(fdtest.Timeout)
 					if err != nil || len(ready) == 0 {
 						t.Fatalf("nothing to do before the end: %v", err)
 					}
@@ -498,7 +500,7 @@ func TestLibuvPollDuplex(t *testing.T) {
 							}
 						}
 						if next == 0 {
-							unregister(t, s, me.fd)
+							backendtest.Unregister(t, s, me.fd)
 						} else if _, err := s.Modify(me.fd, next, me); err != nil {
 							t.Fatal(err)
 						}
@@ -527,10 +529,10 @@ func TestLibuvPollDuplex(t *testing.T) {
 
 // TestLibuvPollClose: many at once.
 func TestLibuvPollClose(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		for range 128 {
-			_, w := pipe(t)
-			register(t, s, w, read|write)
+			_, w := fdtest.Pipe(t)
+			backendtest.Register(t, s, w, read|write)
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
@@ -543,25 +545,25 @@ func TestLibuvPollClose(t *testing.T) {
 
 // TestLibuvPollOOB: the urgent byte first, then what it overtook.
 func TestLibuvPollOOB(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		if s.Features()&selectors.FeaturePriority == 0 {
 			t.Skip("this backend has no Priority")
 		}
-		a, b := tcpPair(t)
-		register(t, s, a, read|priority)
-		put(t, b, "hello")
-		awaitReadable(t, a)
-		expect(t, s, batch{a: read})
+		a, b := fdtest.TCPPair(t)
+		backendtest.Register(t, s, a, read|priority)
+		fdtest.Write(t, b, "hello")
+		fdtest.AwaitReadable(t, a)
+		backendtest.Expect(t, s, batch{a: read})
 		if err := unix.Sendto(b, []byte("!"), unix.MSG_OOB, nil); err != nil {
 			t.Fatal(err)
 		}
-		begun := time.Now()
+		start := time.Now()
 		for {
-			got := masked(t, s, collect(t, s, patience))
+			got := backendtest.Select(t, s, fdtest.Timeout).Interests(t, s)
 			if got[a]&priority != 0 {
 				break
 			}
-			if time.Since(begun) > patience {
+			if time.Since(start) > fdtest.Timeout {
 				t.Fatalf("the urgent byte is not reported, only %v", got)
 			}
 		}
@@ -569,33 +571,33 @@ func TestLibuvPollOOB(t *testing.T) {
 		if n, _, err := unix.Recvfrom(a, buf, unix.MSG_OOB); err != nil || string(buf[:n]) != "!" {
 			t.Errorf("urgent: %q, %v", buf[:max(n, 0)], err)
 		}
-		expect(t, s, batch{a: read})
-		if got := take(t, a, 16); got != "hello" {
+		backendtest.Expect(t, s, batch{a: read})
+		if got := fdtest.Read(t, a, 16); got != "hello" {
 			t.Errorf("read %q", got)
 		}
-		expectSilence(t, s)
+		backendtest.ExpectNothing(t, s)
 	})
 }
 
 // TestLibuvWatcherCrossStop: all of many ready keys are unregistered at the
 // first report. Nobody is heard of afterwards.
 func TestLibuvWatcherCrossStop(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		want := batch{}
 		for range 500 {
-			r, w := pipe(t)
-			put(t, w, "x")
-			register(t, s, r, read)
+			r, w := fdtest.Pipe(t)
+			fdtest.Write(t, w, "x")
+			backendtest.Register(t, s, r, read)
 			want[r] = read
 		}
-		expect(t, s, want)
+		backendtest.Expect(t, s, want)
 		for fd := range want {
 			if fd%2 == 0 {
-				shut(t, fd) // before, for good measure
+				fdtest.Close(t, fd) // before, for good measure
 			}
-			unregister(t, s, fd)
+			backendtest.Unregister(t, s, fd)
 		}
-		expectSilence(t, s)
+		backendtest.ExpectNothing(t, s)
 	})
 }
 
@@ -603,9 +605,9 @@ func TestLibuvWatcherCrossStop(t *testing.T) {
 // selects and a third makes them ready. After Unregister has returned, a
 // Select that begins does not report the key.
 func TestLibkqueueDeleteRace(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		r, w := pipe(t)
-		put(t, w, "x") // always ready
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		r, w := fdtest.Pipe(t)
+		fdtest.Write(t, w, "x") // always ready
 		var epoch atomic.Int64
 		stop := make(chan struct{})
 		failed := make(chan error, 1)
@@ -617,7 +619,7 @@ func TestLibkqueueDeleteRace(t *testing.T) {
 					return
 				default:
 				}
-				begun := epoch.Load()
+				start := epoch.Load()
 				ready, err := s.Select(time.Millisecond)
 				if err != nil {
 					failed <- err
@@ -625,7 +627,7 @@ func TestLibkqueueDeleteRace(t *testing.T) {
 				}
 				for _, r := range ready {
 					// Registered in epoch n, unregistered before n+1 began.
-					if n := r.Key.Data.(int64); n < begun {
+					if n := r.Key.Data.(int64); n < start {
 						failed <- errors.New("a key was reported that had left before the Select")
 						return
 					}
@@ -642,7 +644,7 @@ func TestLibkqueueDeleteRace(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			unregister(t, s, r)
+			backendtest.Unregister(t, s, r)
 		}
 		close(stop)
 		select {
@@ -650,35 +652,35 @@ func TestLibkqueueDeleteRace(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-		case <-time.After(patience):
+		case <-time.After(fdtest.Timeout):
 			t.Fatal("the selecting goroutine does not end")
 		}
-		expectSilence(t, s)
+		backendtest.ExpectNothing(t, s)
 	})
 }
 
 // TestLibkqueueSingleDelivery: of two selectors that wait for the same file,
 // at least one hears of an event; a one-shot key of it once and no more.
 func TestLibkqueueSingleDelivery(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b selectors.Backend) {
+	backendtest.EachBackend(t, func(t *testing.T, b selectors.Backend) {
 		modes := []selectors.Event{oneShot}
 		if b.Features&selectors.FeatureExclusive != 0 {
 			modes = append(modes, exclusive)
 		}
 		for _, mode := range modes {
-			one, two := newSelector(t, b), newSelector(t, b)
-			r, w := pipe(t)
-			register(t, one, r, read|mode)
-			register(t, two, r, read|mode)
-			c1, c2 := selecting(one, 10*moment), selecting(two, 10*moment)
-			put(t, w, "x")
-			a1, a2 := await(t, c1), await(t, c2)
-			if a1.err != nil || a2.err != nil || len(a1.ready)+len(a2.ready) == 0 {
-				t.Errorf("%v: %v, %v and %v, %v: nobody was told", mode, a1.ready, a1.err, a2.ready, a2.err)
+			one, two := backendtest.New(t, b), backendtest.New(t, b)
+			r, w := fdtest.Pipe(t)
+			backendtest.Register(t, one, r, read|mode)
+			backendtest.Register(t, two, r, read|mode)
+			c1, c2 := backendtest.StartSelect(one, 10*fdtest.QuietTime), backendtest.StartSelect(two, 10*fdtest.QuietTime)
+			fdtest.Write(t, w, "x")
+			a1, a2 := backendtest.Await(t, c1), backendtest.Await(t, c2)
+			if a1.Err != nil || a2.Err != nil || len(a1.Ready)+len(a2.Ready) == 0 {
+				t.Errorf("%v: %v, %v and %v, %v: nobody was told", mode, a1.Ready, a1.Err, a2.Ready, a2.Err)
 			}
 			if mode == oneShot {
-				expectSilence(t, one)
-				expectSilence(t, two)
+				backendtest.ExpectNothing(t, one)
+				backendtest.ExpectNothing(t, two)
 			}
 		}
 	})
@@ -687,23 +689,23 @@ func TestLibkqueueSingleDelivery(t *testing.T) {
 // TestLibkqueueFDReuse: numbers that are closed and opened again under the
 // selector, in every way, never show the readiness of their former files.
 func TestLibkqueueFDReuse(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		random := rand.New(rand.NewPCG(5, 6))
 		numbers := make([]int, 8)
 		peers := make([]int, len(numbers))
 		for i := range numbers {
-			numbers[i], _ = pair(t)
+			numbers[i], _ = fdtest.UnixPair(t)
 		}
 		renew := func(i int) (ready bool) {
-			a, b := pair(t)
+			a, b := fdtest.UnixPair(t)
 			if random.IntN(2) == 0 {
-				dupHigh(t, numbers[i]) // its old file lives on
+				fdtest.Dup(t, numbers[i]) // its old file lives on
 			}
 			if random.IntN(2) == 0 {
-				shut(t, numbers[i])
+				fdtest.Close(t, numbers[i])
 			}
-			replace(t, numbers[i], a)
-			shut(t, a)
+			fdtest.Replace(t, numbers[i], a)
+			fdtest.Close(t, a)
 			if peers[i] != 0 {
 				unix.Write(peers[i], []byte("old news"))
 			}
@@ -714,18 +716,18 @@ func TestLibkqueueFDReuse(t *testing.T) {
 			want := batch{}
 			for i, fd := range numbers {
 				if _, err := s.Key(fd); err == nil && random.IntN(2) == 0 {
-					unregister(t, s, fd)
+					backendtest.Unregister(t, s, fd)
 				}
 				ready := renew(i)
-				register(t, s, fd, read)
+				backendtest.Register(t, s, fd, read)
 				if ready {
-					put(t, peers[i], "x")
+					fdtest.Write(t, peers[i], "x")
 					want[fd] = read
 				}
 			}
-			got := masked(t, s, collect(t, s, 0))
+			got := backendtest.Select(t, s, 0).Interests(t, s)
 			for range 2 { // as often as it may take to find ghosts
-				maps.Copy(got, masked(t, s, collect(t, s, 0)))
+				maps.Copy(got, backendtest.Select(t, s, 0).Interests(t, s))
 			}
 			if !maps.Equal(got, want) {
 				t.Fatalf("reported %v, want %v", got, want)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"goselectors/selectors"
+	"goselectors/selectors/internal/backendtest"
+	"goselectors/selectors/internal/fdtest"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,19 +20,19 @@ import (
 // TestPollingConcurrentInterruption: signals to the very thread that waits.
 // They are no error, and the Select waits its time.
 func TestPollingConcurrentInterruption(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		r, _ := pipe(t)
-		register(t, s, r, read)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		r, _ := fdtest.Pipe(t)
+		backendtest.Register(t, s, r, read)
 		const timeout = 150 * time.Millisecond
 		thread := make(chan int, 1)
-		c := make(chan answer, 1)
+		c := make(chan backendtest.Result, 1)
 		go func() {
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
 			thread <- unix.Gettid()
-			begun := time.Now()
+			start := time.Now()
 			ready, err := s.Select(timeout)
-			c <- answer{ready, err, time.Since(begun)}
+			c <- backendtest.Result{Ready: ready, Err: err, Took: time.Since(start)}
 		}()
 		id := <-thread
 		stop := time.After(timeout / 2)
@@ -46,8 +48,8 @@ func TestPollingConcurrentInterruption(t *testing.T) {
 				time.Sleep(200 * time.Microsecond)
 			}
 		}
-		if a := await(t, c); a.err != nil || len(a.ready) != 0 || a.took < timeout {
-			t.Errorf("Select(%v) returned %v, %v after %v", timeout, a.ready, a.err, a.took)
+		if a := backendtest.Await(t, c); a.Err != nil || len(a.Ready) != 0 || a.Took < timeout {
+			t.Errorf("Select(%v) returned %v, %v after %v", timeout, a.Ready, a.Err, a.Took)
 		}
 	})
 }
@@ -60,9 +62,9 @@ func TestAsyncioPtyHangup(t *testing.T) {
 		if err != nil {
 			t.Skip("needs pseudo-terminals: ", err)
 		}
-		return own(t, fd)
+		return fdtest.Own(t, fd)
 	}
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		master := open(t, "/dev/ptmx")
 		if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
 			t.Fatal(err)
@@ -72,27 +74,27 @@ func TestAsyncioPtyHangup(t *testing.T) {
 			t.Fatal(err)
 		}
 		slave := open(t, "/dev/pts/"+strconv.Itoa(int(n)))
-		register(t, s, master, read)
-		register(t, s, slave, read)
-		expectSilence(t, s)
-		put(t, slave, "output")
-		awaitReadable(t, master)
-		expect(t, s, batch{master: read})
-		if got := take(t, master, 16); got != "output" {
+		backendtest.Register(t, s, master, read)
+		backendtest.Register(t, s, slave, read)
+		backendtest.ExpectNothing(t, s)
+		fdtest.Write(t, slave, "output")
+		fdtest.AwaitReadable(t, master)
+		backendtest.Expect(t, s, batch{master: read})
+		if got := fdtest.Read(t, master, 16); got != "output" {
 			t.Errorf("read %q", got)
 		}
-		put(t, master, "input\n")
-		awaitReadable(t, slave)
-		awaitReadable(t, master)
-		expect(t, s, batch{slave: read, master: read}) // with the echo
-		drain(t, master)
-		drain(t, slave)
-		expectSilence(t, s)
+		fdtest.Write(t, master, "input\n")
+		fdtest.AwaitReadable(t, slave)
+		fdtest.AwaitReadable(t, master)
+		backendtest.Expect(t, s, batch{slave: read, master: read}) // with the echo
+		fdtest.Drain(t, master)
+		fdtest.Drain(t, slave)
+		backendtest.ExpectNothing(t, s)
 
-		unregister(t, s, slave)
-		shut(t, slave)
-		awaitReadable(t, master)
-		expectExactly(t, s, batch{master: read | hints(s, selectors.EventHangup)})
+		backendtest.Unregister(t, s, slave)
+		fdtest.Close(t, slave)
+		fdtest.AwaitReadable(t, master)
+		backendtest.ExpectWithHints(t, s, batch{master: read | backendtest.SupportedHints(s, selectors.EventHangup)})
 		if _, err := unix.Read(master, make([]byte, 1)); err != unix.EIO {
 			t.Errorf("read at the end: %v", err)
 		}
@@ -102,26 +104,26 @@ func TestAsyncioPtyHangup(t *testing.T) {
 // TestLibuvPollNested: a selector's epoll set may itself be watched, and is
 // silent while there is nothing in it; and files of all of Linux's kinds.
 func TestLibuvPollNested(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 		if err != nil {
 			t.Fatal(err)
 		}
-		set = own(t, set)
-		r, w := pipe(t)
+		set = fdtest.Own(t, set)
+		r, w := fdtest.Pipe(t)
 		if err := unix.EpollCtl(set, unix.EPOLL_CTL_ADD, r, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
 			t.Fatal(err)
 		}
-		register(t, s, set, read)
-		expectSilence(t, s)
-		c := selecting(s, patience)
-		put(t, w, "x")
-		a := await(t, c)
-		if a.err != nil || len(a.ready) != 1 || a.ready[0].Key.FD != set || a.ready[0].Events != read {
-			t.Errorf("Select returned %v, %v", a.ready, a.err)
+		backendtest.Register(t, s, set, read)
+		backendtest.ExpectNothing(t, s)
+		c := backendtest.StartSelect(s, fdtest.Timeout)
+		fdtest.Write(t, w, "x")
+		a := backendtest.Await(t, c)
+		if a.Err != nil || len(a.Ready) != 1 || a.Ready[0].Key.FD != set || a.Ready[0].Events != read {
+			t.Errorf("Select returned %v, %v", a.Ready, a.Err)
 		}
-		drain(t, r)
-		expectSilence(t, s)
+		fdtest.Drain(t, r)
+		backendtest.ExpectNothing(t, s)
 	})
 }
 
@@ -136,15 +138,15 @@ func TestLinuxFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			fd = own(t, fd)
-			return fd, func() { put(t, fd, "\x01\x01\x01\x01\x01\x01\x01\x01") }
+			fd = fdtest.Own(t, fd)
+			return fd, func() { fdtest.Write(t, fd, "\x01\x01\x01\x01\x01\x01\x01\x01") }
 		}},
 		{"timerfd", func(t *testing.T) (int, func()) {
 			fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC)
 			if err != nil {
 				t.Fatal(err)
 			}
-			fd = own(t, fd)
+			fd = fdtest.Own(t, fd)
 			return fd, func() {
 				if err := unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(1000)}, nil); err != nil {
 					t.Fatal(err)
@@ -156,7 +158,7 @@ func TestLinuxFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			fd = own(t, fd)
+			fd = fdtest.Own(t, fd)
 			dir := t.TempDir()
 			if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE); err != nil {
 				t.Fatal(err)
@@ -171,15 +173,15 @@ func TestLinuxFiles(t *testing.T) {
 		}},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
-			eachSelector(t, func(t *testing.T, s selectors.Selector) {
+			backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 				fd, stir := kind.make(t)
-				register(t, s, fd, read)
-				expectSilence(t, s)
+				backendtest.Register(t, s, fd, read)
+				backendtest.ExpectNothing(t, s)
 				for range 3 {
 					stir()
-					expect(t, s, batch{fd: read})
+					backendtest.Expect(t, s, batch{fd: read})
 					drainOnce(t, fd)
-					expectSilence(t, s)
+					backendtest.ExpectNothing(t, s)
 				}
 			})
 		})

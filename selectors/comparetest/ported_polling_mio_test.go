@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"goselectors/selectors"
+	"goselectors/selectors/internal/backendtest"
+	"goselectors/selectors/internal/fdtest"
 
 	"golang.org/x/sys/unix"
 )
@@ -91,48 +93,48 @@ import (
 //	close_on_drop                                    TestMioAddThenDrop
 //	aio; win_named_pipe                              FreeBSD's AIO; Windows only
 func TestPollingBasicIO(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		r, w := pair(t)
-		register(t, s, r, read)
-		expectSilence(t, s)
-		put(t, w, "x")
-		expect(t, s, batch{r: read})
-		unregister(t, s, r)
-		expectSilence(t, s)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		r, w := fdtest.UnixPair(t)
+		backendtest.Register(t, s, r, read)
+		backendtest.ExpectNothing(t, s)
+		fdtest.Write(t, w, "x")
+		backendtest.Expect(t, s, batch{r: read})
+		backendtest.Unregister(t, s, r)
+		backendtest.ExpectNothing(t, s)
 	})
 }
 
 func TestPollingInsertTwice(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		r, w := pair(t)
-		key := register(t, s, r, read)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		r, w := fdtest.UnixPair(t)
+		key := backendtest.Register(t, s, r, read)
 		_, err := s.Register(r, write, "second")
-		expectError(t, err, selectors.ErrRegistered)
+		backendtest.ExpectError(t, err, selectors.ErrRegistered)
 		if got, err := s.Key(r); got != key || err != nil {
 			t.Errorf("Key is %v, %v, want the first one", got, err)
 		}
-		expectSilence(t, s)
-		put(t, w, "x")
-		expect(t, s, batch{r: read})
+		backendtest.ExpectNothing(t, s)
+		fdtest.Write(t, w, "x")
+		backendtest.Expect(t, s, batch{r: read})
 	})
 }
 
 func TestPollingDeleteUnrecognized(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		r, _ := pair(t)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		r, _ := fdtest.UnixPair(t)
 		_, err := s.Unregister(r)
-		expectError(t, err, selectors.ErrNotRegistered)
+		backendtest.ExpectError(t, err, selectors.ErrNotRegistered)
 	})
 }
 
 func TestPollingAppendEvents(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		var all []selectors.Ready
 		for n := 1; n <= 4; n++ {
-			_, w := pair(t)
-			key := register(t, s, w, write|oneShot)
+			_, w := fdtest.UnixPair(t)
+			key := backendtest.Register(t, s, w, write|oneShot)
 			var err error
-			all, err = s.SelectInto(all, patience)
+			all, err = s.SelectInto(all, fdtest.Timeout)
 			if err != nil || len(all) != n || all[n-1].Key != key {
 				t.Fatalf("after %d the batch is %v, %v", n, all, err)
 			}
@@ -141,24 +143,24 @@ func TestPollingAppendEvents(t *testing.T) {
 }
 
 func TestPollingManyConnections(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		type connection struct{ a, b int }
 		var all []connection
 		for range 100 {
-			a, b := tcpPair(t)
-			register(t, s, a, read)
+			a, b := fdtest.TCPPair(t)
+			backendtest.Register(t, s, a, read)
 			all = append(all, connection{a, b})
 		}
 		random := rand.New(rand.NewPCG(1, 2))
 		for len(all) > 0 {
 			i := random.IntN(len(all))
-			put(t, all[i].b, "Hello, world!")
-			expect(t, s, batch{all[i].a: read})
-			unregister(t, s, all[i].a)
+			fdtest.Write(t, all[i].b, "Hello, world!")
+			backendtest.Expect(t, s, batch{all[i].a: read})
+			backendtest.Unregister(t, s, all[i].a)
 			all[i] = all[len(all)-1]
 			all = all[:len(all)-1]
 		}
-		expectSilence(t, s)
+		backendtest.ExpectNothing(t, s)
 	})
 }
 
@@ -175,33 +177,33 @@ func TestPollingMultiplePollers(t *testing.T) {
 		{"one-shot", 0, oneShot, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			eachBackend(t, func(t *testing.T, b selectors.Backend) {
+			backendtest.EachBackend(t, func(t *testing.T, b selectors.Backend) {
 				if b.Features&test.needs != test.needs {
 					t.Skipf("this backend has no %v", test.needs)
 				}
-				one, two := newSelector(t, b), newSelector(t, b)
-				r, w := pair(t)
-				register(t, one, r, read|test.mode)
-				register(t, two, r, read|test.mode)
-				put(t, w, "x")
-				expect(t, one, batch{r: read})
-				expect(t, two, batch{r: read})
+				one, two := backendtest.New(t, b), backendtest.New(t, b)
+				r, w := fdtest.UnixPair(t)
+				backendtest.Register(t, one, r, read|test.mode)
+				backendtest.Register(t, two, r, read|test.mode)
+				fdtest.Write(t, w, "x")
+				backendtest.Expect(t, one, batch{r: read})
+				backendtest.Expect(t, two, batch{r: read})
 				if test.again {
-					expect(t, one, batch{r: read})
-					expect(t, two, batch{r: read})
+					backendtest.Expect(t, one, batch{r: read})
+					backendtest.Expect(t, two, batch{r: read})
 				} else {
-					expectSilence(t, one)
-					expectSilence(t, two)
+					backendtest.ExpectNothing(t, one)
+					backendtest.ExpectNothing(t, two)
 				}
 				// To leave one changes nothing for the other.
-				unregister(t, one, r)
-				expectSilence(t, one)
-				modify(t, two, r, read|test.mode)
+				backendtest.Unregister(t, one, r)
+				backendtest.ExpectNothing(t, one)
+				backendtest.Modify(t, two, r, read|test.mode)
 				if test.mode == oneShot || test.mode == edge || test.again {
-					expect(t, two, batch{r: read})
+					backendtest.Expect(t, two, batch{r: read})
 				}
-				drain(t, r)
-				expectSilence(t, two)
+				fdtest.Drain(t, r)
+				backendtest.ExpectNothing(t, two)
 			})
 		})
 	}
@@ -210,52 +212,52 @@ func TestPollingMultiplePollers(t *testing.T) {
 // TestPollingManyPollers: one file in very many selectors, as a listener that
 // a loop for every processor shares.
 func TestPollingManyPollers(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b selectors.Backend) {
+	backendtest.EachBackend(t, func(t *testing.T, b selectors.Backend) {
 		mode := selectors.Event(0)
 		if b.Features&selectors.FeatureExclusive != 0 {
 			mode = exclusive
 		}
-		r, w := pipe(t)
+		r, w := fdtest.Pipe(t)
 		var all []selectors.Selector
 		for range 130 {
-			s := newSelector(t, b)
-			collect(t, s, time.Millisecond) // whatever a selector does when it first waits
+			s := backendtest.New(t, b)
+			backendtest.Select(t, s, time.Millisecond) // whatever a selector does when it first waits
 			if _, err := s.Register(r, read|mode, nil); err != nil {
 				t.Fatalf("selector %d: %v", len(all), err)
 			}
 			all = append(all, s)
 		}
 		for _, s := range all {
-			begun := time.Now()
-			if got := collect(t, s, time.Millisecond); len(got) != 0 || time.Since(begun) < time.Millisecond {
-				t.Fatalf("reported %v after %v", got, time.Since(begun))
+			start := time.Now()
+			if got := backendtest.Select(t, s, time.Millisecond); len(got) != 0 || time.Since(start) < time.Millisecond {
+				t.Fatalf("reported %v after %v", got, time.Since(start))
 			}
 		}
-		c := selecting(all[129], patience)
-		put(t, w, "x")
-		if a := await(t, c); a.err != nil || len(a.ready) != 1 {
-			t.Errorf("Select returned %v, %v", a.ready, a.err)
+		c := backendtest.StartSelect(all[129], fdtest.Timeout)
+		fdtest.Write(t, w, "x")
+		if a := backendtest.Await(t, c); a.Err != nil || len(a.Ready) != 1 {
+			t.Errorf("Select returned %v, %v", a.Ready, a.Err)
 		}
 		for _, s := range all {
-			expect(t, s, batch{r: read})
+			backendtest.Expect(t, s, batch{r: read})
 		}
 	})
 }
 
 func TestPollingNotify(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		for range 10 {
 			s.Wake()
-			begun := time.Now()
-			if got := collect(t, s, patience); len(got) != 0 || time.Since(begun) >= patience {
+			start := time.Now()
+			if got := backendtest.Select(t, s, fdtest.Timeout); len(got) != 0 || time.Since(start) >= fdtest.Timeout {
 				t.Fatalf("reported %v", got)
 			}
 		}
 		for range 3 {
-			c := selecting(s, -1)
+			c := backendtest.StartSelect(s, -1)
 			s.Wake()
-			if a := await(t, c); a.err != nil || len(a.ready) != 0 {
-				t.Fatalf("a woken Select returned %v, %v", a.ready, a.err)
+			if a := backendtest.Await(t, c); a.Err != nil || len(a.Ready) != 0 {
+				t.Fatalf("a woken Select returned %v, %v", a.Ready, a.Err)
 			}
 		}
 	})
@@ -268,47 +270,47 @@ func TestPollingModes(t *testing.T) {
 	const level = selectors.Event(0)
 	for _, mode := range []selectors.Event{level, oneShot, edge, edge | oneShot} {
 		t.Run("read with "+mode.String(), func(t *testing.T) {
-			eachSelector(t, func(t *testing.T, s selectors.Selector) {
-				r, w := pair(t)
+			backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+				r, w := fdtest.UnixPair(t)
 				if mode&edge != 0 && s.Features()&selectors.FeatureEdgeTriggered == 0 {
 					_, err := s.Register(r, read|mode, nil)
-					expectError(t, err)
+					backendtest.ExpectError(t, err)
 					if s.Len() != 0 {
 						t.Error("the key was left behind")
 					}
 					return
 				}
-				register(t, s, r, read|mode)
-				put(t, w, "four")
-				expect(t, s, batch{r: read})
-				take(t, r, 1)
+				backendtest.Register(t, s, r, read|mode)
+				fdtest.Write(t, w, "four")
+				backendtest.Expect(t, s, batch{r: read})
+				fdtest.Read(t, r, 1)
 				switch mode {
 				case level:
-					expect(t, s, batch{r: read})
-					expect(t, s, batch{r: read})
+					backendtest.Expect(t, s, batch{r: read})
+					backendtest.Expect(t, s, batch{r: read})
 				case edge:
-					expectSilence(t, s)
-					put(t, w, "more")
-					expect(t, s, batch{r: read})
-					expectSilence(t, s)
+					backendtest.ExpectNothing(t, s)
+					fdtest.Write(t, w, "more")
+					backendtest.Expect(t, s, batch{r: read})
+					backendtest.ExpectNothing(t, s)
 				default:
-					expectSilence(t, s)
-					put(t, w, "more")
-					expectSilence(t, s)
+					backendtest.ExpectNothing(t, s)
+					fdtest.Write(t, w, "more")
+					backendtest.ExpectNothing(t, s)
 				}
-				modify(t, s, r, read|mode) // arms it again
-				expect(t, s, batch{r: read})
+				backendtest.Modify(t, s, r, read|mode) // arms it again
+				backendtest.Expect(t, s, batch{r: read})
 
 				for _, next := range []selectors.Event{oneShot, level, edge, oneShot, edge | oneShot, level} {
 					if next&edge != 0 && s.Features()&selectors.FeatureEdgeTriggered == 0 {
 						continue
 					}
-					modify(t, s, r, read|next)
-					expect(t, s, batch{r: read})
+					backendtest.Modify(t, s, r, read|next)
+					backendtest.Expect(t, s, batch{r: read})
 					if next == level {
-						expect(t, s, batch{r: read})
+						backendtest.Expect(t, s, batch{r: read})
 					} else {
-						expectSilence(t, s)
+						backendtest.ExpectNothing(t, s)
 					}
 				}
 			})
@@ -321,12 +323,12 @@ func TestPollingModes(t *testing.T) {
 func TestPollingPrecision(t *testing.T) {
 	for _, timeout := range []time.Duration{100 * time.Microsecond, 3100 * time.Microsecond} {
 		t.Run(timeout.String(), func(t *testing.T) {
-			eachSelector(t, func(t *testing.T, s selectors.Selector) {
+			backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 				best := time.Hour
 				for range 50 {
-					begun := time.Now()
-					collect(t, s, timeout)
-					took := time.Since(begun)
+					start := time.Now()
+					backendtest.Select(t, s, timeout)
+					took := time.Since(start)
 					if took < timeout {
 						t.Fatalf("Select(%v) returned after %v", timeout, took)
 					}
@@ -336,9 +338,9 @@ func TestPollingPrecision(t *testing.T) {
 					return // milliseconds
 				}
 				for i := 0; i < 500 && best > timeout+500*time.Microsecond; i++ {
-					begun := time.Now() // the machine is busy
-					collect(t, s, timeout)
-					best = min(best, time.Since(begun))
+					start := time.Now() // the machine is busy
+					backendtest.Select(t, s, timeout)
+					best = min(best, time.Since(start))
 				}
 				if best > timeout+500*time.Microsecond {
 					t.Errorf("the best Select(%v) took %v", timeout, best)
@@ -349,11 +351,11 @@ func TestPollingPrecision(t *testing.T) {
 }
 
 func TestPollingTimeoutTwice(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		for range 2 {
-			begun := time.Now()
-			collect(t, s, 50*time.Millisecond)
-			if took := time.Since(begun); took < 50*time.Millisecond || took > patience {
+			start := time.Now()
+			backendtest.Select(t, s, 50*time.Millisecond)
+			if took := time.Since(start); took < 50*time.Millisecond || took > fdtest.Timeout {
 				t.Errorf("Select(50ms) took %v", took)
 			}
 		}
@@ -361,12 +363,12 @@ func TestPollingTimeoutTwice(t *testing.T) {
 }
 
 func TestPollingTimeoutNonBlocking(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		begun := time.Now()
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		start := time.Now()
 		for range 100 {
-			collect(t, s, 0)
+			backendtest.Select(t, s, 0)
 		}
-		if took := time.Since(begun); took > patience {
+		if took := time.Since(start); took > fdtest.Timeout {
 			t.Errorf("100 times Select(0) took %v", took)
 		}
 	})
@@ -375,20 +377,20 @@ func TestPollingTimeoutNonBlocking(t *testing.T) {
 // TestMioAddThenDrop: the selector owns nothing. A file that its owner closes
 // is closed, and its peer learns it.
 func TestMioAddThenDrop(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		a, b := tcpPair(t)
-		l, _ := listen(t)
-		register(t, s, a, read|write)
-		register(t, s, l, read)
-		shut(t, a, l)
-		awaitReadable(t, b)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		a, b := fdtest.TCPPair(t)
+		l, _ := fdtest.Listen(t)
+		backendtest.Register(t, s, a, read|write)
+		backendtest.Register(t, s, l, read)
+		fdtest.Close(t, a, l)
+		fdtest.AwaitReadable(t, b)
 		if n, err := unix.Read(b, make([]byte, 1)); n != 0 || err != nil {
 			t.Errorf("the peer reads %d, %v, want the end", n, err)
 		}
 		for range 3 {
-			collect(t, s, 0)
+			backendtest.Select(t, s, 0)
 		}
-		expectSilence(t, s)
+		backendtest.ExpectNothing(t, s)
 		if s.Len() != 2 {
 			t.Errorf("Len is %d", s.Len())
 		}
@@ -397,76 +399,65 @@ func TestMioAddThenDrop(t *testing.T) {
 
 // TestMioZeroDurationPollsEvents: a timeout of zero still asks the kernel.
 func TestMioZeroDurationPollsEvents(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		want := batch{}
 		for range 3 {
-			a, _ := tcpPair(t)
-			register(t, s, a, write)
+			a, _ := fdtest.TCPPair(t)
+			backendtest.Register(t, s, a, write)
 			want[a] = write
 		}
-		if got := masked(t, s, collect(t, s, 0)); !maps.Equal(got, want) {
+		if got := backendtest.Select(t, s, 0).Interests(t, s); !maps.Equal(got, want) {
 			t.Errorf("Select(0) reported %v, want %v", got, want)
 		}
 	})
 }
 
 func TestMioPollClosesFD(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b selectors.Backend) {
-		before := countFDs(t)
-		r, w := pipe(t)
-		put(t, w, "x")
+	backendtest.EachBackend(t, func(t *testing.T, b selectors.Backend) {
+		before := fdtest.CountOpen()
+		r, w := fdtest.Pipe(t)
+		fdtest.Write(t, w, "x")
 		for i := range 500 {
 			s, err := b.New()
 			if err != nil {
 				t.Fatalf("selector %d: %v", i, err)
 			}
 			if i%50 == 0 { // with the descriptors that come late
-				c := selecting(s, time.Millisecond)
-				await(t, c)
+				c := backendtest.StartSelect(s, time.Millisecond)
+				backendtest.Await(t, c)
 			}
-			register(t, s, r, read)
+			backendtest.Register(t, s, r, read)
 			s.Select(0)
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if after := countFDs(t); after > before+10 {
+		if after := fdtest.CountOpen(); after > before+10 {
 			t.Errorf("%d descriptors are open, %d were before", after, before)
 		}
 	})
 }
 
-// countFDs counts the descriptors below the fixtures'.
-func countFDs(t testing.TB) (n int) {
-	t.Helper()
-	for fd := range highFD {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
-			n++
-		}
-	}
-	return n
-}
-
 func TestMioReadyAgainAfterWouldBlock(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		a, b := tcpPair(t)
-		register(t, s, a, read)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		a, b := fdtest.TCPPair(t)
+		backendtest.Register(t, s, a, read)
 		for range 3 {
-			put(t, b, "hello")
-			expect(t, s, batch{a: read})
-			drain(t, a)
-			expectSilence(t, s)
+			fdtest.Write(t, b, "hello")
+			backendtest.Expect(t, s, batch{a: read})
+			fdtest.Drain(t, a)
+			backendtest.ExpectNothing(t, s)
 		}
 	})
 }
 
 func TestMioRegistryIsThreadSafe(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		var all sync.WaitGroup
 		failed := make(chan error, 8)
 		want := batch{}
 		for range cap(failed) {
-			_, w := pair(t)
+			_, w := fdtest.UnixPair(t)
 			want[w] = write
 			all.Add(1)
 			go func() {
@@ -491,7 +482,7 @@ func TestMioRegistryIsThreadSafe(t *testing.T) {
 			}()
 		}
 		for range 20 {
-			collect(t, s, time.Millisecond)
+			backendtest.Select(t, s, time.Millisecond)
 		}
 		all.Wait()
 		select {
@@ -499,16 +490,16 @@ func TestMioRegistryIsThreadSafe(t *testing.T) {
 			t.Fatal(err)
 		default:
 		}
-		expect(t, s, want)
+		backendtest.Expect(t, s, want)
 	})
 }
 
 // TestMioReregisterReplacesAll: Modify replaces interest and data, it adds
 // nothing to them.
 func TestMioReregisterReplacesAll(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		a, b := pair(t)
-		put(t, b, "x")
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		a, b := fdtest.UnixPair(t)
+		fdtest.Write(t, b, "x")
 		for i, interest := range []selectors.Event{read, write, read | write, write, read} {
 			var err error
 			if i == 0 {
@@ -519,7 +510,7 @@ func TestMioReregisterReplacesAll(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ready, err := s.Select(patience)
+			ready, err := s.Select(fdtest.Timeout)
 			if err != nil || len(ready) != 1 || ready[0].Events != interest || ready[0].Key.Data != i || ready[0].Key.Events != interest {
 				t.Errorf("interest %v: reported %v, %v", interest, ready, err)
 			}
@@ -528,33 +519,33 @@ func TestMioReregisterReplacesAll(t *testing.T) {
 }
 
 func TestMioReregisterBeforePoll(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		a, b := pair(t)
-		register(t, s, a, read)
-		put(t, b, "x") // pending, but
-		modify(t, s, a, write)
-		expect(t, s, batch{a: write})
-		fill(t, a)
-		expectSilence(t, s)
-		register(t, s, b, write)
-		modify(t, s, b, read)
-		expect(t, s, batch{b: read})
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		a, b := fdtest.UnixPair(t)
+		backendtest.Register(t, s, a, read)
+		fdtest.Write(t, b, "x") // pending, but
+		backendtest.Modify(t, s, a, write)
+		backendtest.Expect(t, s, batch{a: write})
+		fdtest.Fill(t, a)
+		backendtest.ExpectNothing(t, s)
+		backendtest.Register(t, s, b, write)
+		backendtest.Modify(t, s, b, read)
+		backendtest.Expect(t, s, batch{b: read})
 	})
 }
 
 func TestMioWithoutRegister(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		conn, _ := netPair(t)
-		l, _ := listen(t)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		conn, _ := fdtest.NetPair(t)
+		l, _ := fdtest.Listen(t)
 		for _, object := range []any{conn, l} {
 			_, err := s.Modify(object, read, nil)
-			expectError(t, err, selectors.ErrNotRegistered)
+			backendtest.ExpectError(t, err, selectors.ErrNotRegistered)
 			_, err = s.Unregister(object)
-			expectError(t, err, selectors.ErrNotRegistered)
-			register(t, s, object, read)
-			unregister(t, s, object)
+			backendtest.ExpectError(t, err, selectors.ErrNotRegistered)
+			backendtest.Register(t, s, object, read)
+			backendtest.Unregister(t, s, object)
 			_, err = s.Modify(object, read, nil)
-			expectError(t, err, selectors.ErrNotRegistered)
+			backendtest.ExpectError(t, err, selectors.ErrNotRegistered)
 		}
 	})
 }
@@ -574,25 +565,25 @@ func (brokenSource) Fd() uintptr { return math.MaxInt32 + 1 }
 
 // TestMioOwnSource: types of the user's are as good as any.
 func TestMioOwnSource(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		r, w := pair(t)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		r, w := fdtest.UnixPair(t)
 		source := &countedSource{fd: r}
-		if key := register(t, s, source, read); key.FileObj != any(source) || key.FD != r || source.asked == 0 {
+		if key := backendtest.Register(t, s, source, read); key.FileObj != any(source) || key.FD != r || source.asked == 0 {
 			t.Errorf("the key is %+v; the source was asked %d times", key, source.asked)
 		}
 		_, err := s.Register(source, read, nil)
-		expectError(t, err, selectors.ErrRegistered)
-		modify(t, s, source, write)
-		expect(t, s, batch{r: write})
-		modify(t, s, source, read)
-		put(t, w, "x")
-		expect(t, s, batch{r: read})
-		if got := unregister(t, s, source); got.FileObj != any(source) {
+		backendtest.ExpectError(t, err, selectors.ErrRegistered)
+		backendtest.Modify(t, s, source, write)
+		backendtest.Expect(t, s, batch{r: write})
+		backendtest.Modify(t, s, source, read)
+		fdtest.Write(t, w, "x")
+		backendtest.Expect(t, s, batch{r: read})
+		if got := backendtest.Unregister(t, s, source); got.FileObj != any(source) {
 			t.Errorf("unregistered %+v", got)
 		}
 
 		_, err = s.Register(brokenSource{}, read, nil)
-		expectError(t, err, unix.EBADF)
+		backendtest.ExpectError(t, err, unix.EBADF)
 		if s.Len() != 0 {
 			t.Errorf("Len is %d", s.Len())
 		}
@@ -607,27 +598,27 @@ func TestMioRegisterDeregister(t *testing.T) {
 		make func(t *testing.T) (fd int, stir func())
 	}{
 		{"tcp stream", func(t *testing.T) (int, func()) {
-			a, b := tcpPair(t)
-			return a, func() { put(t, b, "x"); awaitReadable(t, a) }
+			a, b := fdtest.TCPPair(t)
+			return a, func() { fdtest.Write(t, b, "x"); fdtest.AwaitReadable(t, a) }
 		}},
 		{"tcp listener", func(t *testing.T) (int, func()) {
-			l, addr := listen(t)
-			return l, func() { unix.Connect(socket(t), addr); awaitReadable(t, l) }
+			l, addr := fdtest.Listen(t)
+			return l, func() { unix.Connect(fdtest.TCPSocket(t), addr); fdtest.AwaitReadable(t, l) }
 		}},
 		{"unix stream", func(t *testing.T) (int, func()) {
-			a, b := pair(t)
-			return a, func() { put(t, b, "x") }
+			a, b := fdtest.UnixPair(t)
+			return a, func() { fdtest.Write(t, b, "x") }
 		}},
 		{"unix datagram", func(t *testing.T) (int, func()) {
-			a, b := socketPair(t, unix.SOCK_DGRAM)
-			return a, func() { put(t, b, "x") }
+			a, b := fdtest.SocketPair(t, unix.SOCK_DGRAM)
+			return a, func() { fdtest.Write(t, b, "x") }
 		}},
 		{"udp", func(t *testing.T) (int, func()) {
 			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			fd = own(t, fd)
+			fd = fdtest.Own(t, fd)
 			if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 				t.Fatal(err)
 			}
@@ -639,31 +630,31 @@ func TestMioRegisterDeregister(t *testing.T) {
 				if err := unix.Sendto(fd, []byte("x"), 0, addr); err != nil {
 					t.Fatal(err)
 				}
-				awaitReadable(t, fd)
+				fdtest.AwaitReadable(t, fd)
 			}
 		}},
 		{"pipe", func(t *testing.T) (int, func()) {
-			r, w := pipe(t)
-			return r, func() { put(t, w, "x") }
+			r, w := fdtest.Pipe(t)
+			return r, func() { fdtest.Write(t, w, "x") }
 		}},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
-			eachSelector(t, func(t *testing.T, s selectors.Selector) {
+			backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 				fd, stir := kind.make(t)
-				register(t, s, fd, read)
-				expectSilence(t, s)
+				backendtest.Register(t, s, fd, read)
+				backendtest.ExpectNothing(t, s)
 				stir()
-				expect(t, s, batch{fd: read})
-				modify(t, s, fd, priority)
-				expectSilence(t, s)
-				modify(t, s, fd, read)
-				expect(t, s, batch{fd: read})
-				unregister(t, s, fd)
-				expectSilence(t, s)
+				backendtest.Expect(t, s, batch{fd: read})
+				backendtest.Modify(t, s, fd, priority)
+				backendtest.ExpectNothing(t, s)
+				backendtest.Modify(t, s, fd, read)
+				backendtest.Expect(t, s, batch{fd: read})
+				backendtest.Unregister(t, s, fd)
+				backendtest.ExpectNothing(t, s)
 				stir()
-				expectSilence(t, s)
-				register(t, s, fd, read)
-				expect(t, s, batch{fd: read})
+				backendtest.ExpectNothing(t, s)
+				backendtest.Register(t, s, fd, read)
+				backendtest.Expect(t, s, batch{fd: read})
 			})
 		})
 	}
@@ -673,44 +664,44 @@ func TestMioRegisterDeregister(t *testing.T) {
 // reported (https://github.com/tokio-rs/mio/issues/1205), and wakes come
 // through all the same.
 func TestMioDeregisterBeforePoll(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		r, w := pipe(t)
-		register(t, s, r, read)
-		put(t, w, "x")
-		unregister(t, s, r)
-		expectSilence(t, s)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		r, w := fdtest.Pipe(t)
+		backendtest.Register(t, s, r, read)
+		fdtest.Write(t, w, "x")
+		backendtest.Unregister(t, s, r)
+		backendtest.ExpectNothing(t, s)
 		s.Wake()
-		begun := time.Now()
-		if got := collect(t, s, patience); len(got) != 0 || time.Since(begun) >= patience {
+		start := time.Now()
+		if got := backendtest.Select(t, s, fdtest.Timeout); len(got) != 0 || time.Since(start) >= fdtest.Timeout {
 			t.Errorf("reported %v", got)
 		}
-		expectSilence(t, s)
+		backendtest.ExpectNothing(t, s)
 	})
 }
 
 // TestMioRegisteringAfterDeregistering: also in the middle of a batch, as a
 // loop's callbacks do it.
 func TestMioRegisteringAfterDeregistering(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		a, b := pair(t)
-		put(t, b, "x")
-		register(t, s, a, read|write)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		a, b := fdtest.UnixPair(t)
+		fdtest.Write(t, b, "x")
+		backendtest.Register(t, s, a, read|write)
 		for range 3 {
-			expect(t, s, batch{a: read | write})
-			modify(t, s, a, write)
-			unregister(t, s, a)
-			expectSilence(t, s)
-			register(t, s, a, write)
-			expect(t, s, batch{a: write})
-			modify(t, s, a, read|write)
+			backendtest.Expect(t, s, batch{a: read | write})
+			backendtest.Modify(t, s, a, write)
+			backendtest.Unregister(t, s, a)
+			backendtest.ExpectNothing(t, s)
+			backendtest.Register(t, s, a, write)
+			backendtest.Expect(t, s, batch{a: write})
+			backendtest.Modify(t, s, a, read|write)
 		}
 	})
 }
 
 func TestMioWaker(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		r, w := pipe(t)
-		register(t, s, r, read)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		r, w := fdtest.Pipe(t)
+		backendtest.Register(t, s, r, read)
 		wakes := func(n int) {
 			for range n {
 				if err := s.Wake(); err != nil {
@@ -720,27 +711,27 @@ func TestMioWaker(t *testing.T) {
 		}
 		for _, n := range []int{1, 3} { // same goroutine
 			wakes(n)
-			expect(t, s, batch{})
-			expectSilence(t, s)
+			backendtest.Expect(t, s, batch{})
+			backendtest.ExpectNothing(t, s)
 		}
 		for _, goroutines := range []int{1, 2, 8} { // others
-			c := selecting(s, patience)
+			c := backendtest.StartSelect(s, fdtest.Timeout)
 			var all sync.WaitGroup
 			for range goroutines {
 				all.Add(1)
 				go func() { defer all.Done(); wakes(100) }()
 			}
-			if a := await(t, c); a.err != nil || len(a.ready) != 0 || a.took >= patience {
-				t.Fatalf("a woken Select returned %v, %v", a.ready, a.err)
+			if a := backendtest.Await(t, c); a.Err != nil || len(a.Ready) != 0 || a.Took >= fdtest.Timeout {
+				t.Fatalf("a woken Select returned %v, %v", a.Ready, a.Err)
 			}
 			all.Wait()
-			collect(t, s, 0) // those that came after it had left
-			expectSilence(t, s)
+			backendtest.Select(t, s, 0) // those that came after it had left
+			backendtest.ExpectNothing(t, s)
 		}
 		// A wake does not keep anything from being reported.
-		put(t, w, "x")
+		fdtest.Write(t, w, "x")
 		wakes(1)
-		expect(t, s, batch{r: read})
+		backendtest.Expect(t, s, batch{r: read})
 	})
 }
 
@@ -768,100 +759,100 @@ func TestMioClosedEvents(t *testing.T) {
 		want  selectors.Event // of Read and Write
 		hints selectors.Event // as Linux tells them
 	}{
-		{"tcp, shutdown_read", tcpPair, func(t *testing.T, a, b int) { shutdown(t, a, unix.SHUT_RD) }, read | write, readClosed},
-		{"tcp, shutdown_write", tcpPair, func(t *testing.T, a, b int) { shutdown(t, a, unix.SHUT_WR) }, write, 0},
-		{"tcp, shutdown_both", tcpPair, func(t *testing.T, a, b int) { shutdown(t, a, unix.SHUT_RDWR) }, read | write, readClosed | hangup},
-		{"tcp_shutdown_server_write_close_event", tcpPair, func(t *testing.T, a, b int) { shutdown(t, b, unix.SHUT_WR); awaitReadable(t, a) }, read | write, readClosed},
-		{"tcp, peer closes", tcpPair, func(t *testing.T, a, b int) { shut(t, b); awaitReadable(t, a) }, read | write, readClosed},
-		{"tcp_reset_close_event, hup_event_on_disconnect", tcpPair, func(t *testing.T, a, b int) { linger(t, b); shut(t, b); awaitReadable(t, a) }, read | write, readClosed | hangup | fault},
-		{"unix stream, shutdown_read", pair, func(t *testing.T, a, b int) { shutdown(t, a, unix.SHUT_RD) }, read | write, readClosed},
-		{"unix stream, shutdown_write", pair, func(t *testing.T, a, b int) { shutdown(t, a, unix.SHUT_WR) }, write, 0},
-		{"unix stream, peer shuts down writing", pair, func(t *testing.T, a, b int) { shutdown(t, b, unix.SHUT_WR) }, read | write, readClosed},
-		{"unix stream, peer closes", pair, func(t *testing.T, a, b int) { shut(t, b) }, read | write, readClosed | hangup},
-		{"event_when_sender_is_dropped", pipe, func(t *testing.T, r, w int) { shut(t, w) }, read, hangup},
-		{"event_when_receiver_is_dropped", func(t testing.TB) (int, int) { r, w := pipe(t); return w, r }, func(t *testing.T, w, r int) { shut(t, r) }, read | write, fault},
+		{"tcp, shutdown_read", fdtest.TCPPair, func(t *testing.T, a, b int) { shutdown(t, a, unix.SHUT_RD) }, read | write, readClosed},
+		{"tcp, shutdown_write", fdtest.TCPPair, func(t *testing.T, a, b int) { shutdown(t, a, unix.SHUT_WR) }, write, 0},
+		{"tcp, shutdown_both", fdtest.TCPPair, func(t *testing.T, a, b int) { shutdown(t, a, unix.SHUT_RDWR) }, read | write, readClosed | hangup},
+		{"tcp_shutdown_server_write_close_event", fdtest.TCPPair, func(t *testing.T, a, b int) { shutdown(t, b, unix.SHUT_WR); fdtest.AwaitReadable(t, a) }, read | write, readClosed},
+		{"tcp, peer closes", fdtest.TCPPair, func(t *testing.T, a, b int) { fdtest.Close(t, b); fdtest.AwaitReadable(t, a) }, read | write, readClosed},
+		{"tcp_reset_close_event, hup_event_on_disconnect", fdtest.TCPPair, func(t *testing.T, a, b int) { linger(t, b); fdtest.Close(t, b); fdtest.AwaitReadable(t, a) }, read | write, readClosed | hangup | fault},
+		{"unix stream, shutdown_read", fdtest.UnixPair, func(t *testing.T, a, b int) { shutdown(t, a, unix.SHUT_RD) }, read | write, readClosed},
+		{"unix stream, shutdown_write", fdtest.UnixPair, func(t *testing.T, a, b int) { shutdown(t, a, unix.SHUT_WR) }, write, 0},
+		{"unix stream, peer shuts down writing", fdtest.UnixPair, func(t *testing.T, a, b int) { shutdown(t, b, unix.SHUT_WR) }, read | write, readClosed},
+		{"unix stream, peer closes", fdtest.UnixPair, func(t *testing.T, a, b int) { fdtest.Close(t, b) }, read | write, readClosed | hangup},
+		{"event_when_sender_is_dropped", fdtest.Pipe, func(t *testing.T, r, w int) { fdtest.Close(t, w) }, read, hangup},
+		{"event_when_receiver_is_dropped", func(t testing.TB) (int, int) { r, w := fdtest.Pipe(t); return w, r }, func(t *testing.T, w, r int) { fdtest.Close(t, r) }, read | write, fault},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			eachSelector(t, func(t *testing.T, s selectors.Selector) {
+			backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 				a, b := test.make(t)
-				register(t, s, a, read|write)
+				backendtest.Register(t, s, a, read|write)
 				test.stir(t, a, b)
 				if runtime.GOOS == "linux" {
-					expectExactly(t, s, batch{a: test.want | hints(s, test.hints)})
+					backendtest.ExpectWithHints(t, s, batch{a: test.want | backendtest.SupportedHints(s, test.hints)})
 				}
-				expect(t, s, batch{a: test.want})
+				backendtest.Expect(t, s, batch{a: test.want})
 				for _, interest := range []selectors.Event{read, write} {
-					modify(t, s, a, interest)
-					got := masked(t, s, collect(t, s, 0))
+					backendtest.Modify(t, s, a, interest)
+					got := backendtest.Select(t, s, 0).Interests(t, s)
 					if got[a] != test.want&interest {
 						t.Errorf("for %v alone %v is reported", interest, got)
 					}
 				}
-				unregister(t, s, a)
-				expectSilence(t, s)
+				backendtest.Unregister(t, s, a)
+				backendtest.ExpectNothing(t, s)
 			})
 		})
 	}
 
 	t.Run("priority_event_on_oob_data", func(t *testing.T) {
-		eachSelector(t, func(t *testing.T, s selectors.Selector) {
+		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 			if s.Features()&selectors.FeaturePriority == 0 {
 				t.Skip("this backend has no Priority")
 			}
-			a, b := tcpPair(t)
-			register(t, s, a, read|priority)
-			expectSilence(t, s)
+			a, b := fdtest.TCPPair(t)
+			backendtest.Register(t, s, a, read|priority)
+			backendtest.ExpectNothing(t, s)
 			if err := unix.Sendto(b, []byte("!"), unix.MSG_OOB, nil); err != nil {
 				t.Fatal(err)
 			}
-			expect(t, s, batch{a: priority})
+			backendtest.Expect(t, s, batch{a: priority})
 			buf := make([]byte, 1)
 			if n, _, err := unix.Recvfrom(a, buf, unix.MSG_OOB); n != 1 || err != nil || buf[0] != '!' {
 				t.Errorf("urgent byte: %d %q, %v", n, buf, err)
 			}
-			expectSilence(t, s)
+			backendtest.ExpectNothing(t, s)
 		})
 	})
 }
 
 func TestMioTCPAccept(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		l, addr := listen(t)
-		register(t, s, l, read)
-		expectSilence(t, s)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		l, addr := fdtest.Listen(t)
+		backendtest.Register(t, s, l, read)
+		backendtest.ExpectNothing(t, s)
 		for range 3 {
-			unix.Connect(socket(t), addr)
+			unix.Connect(fdtest.TCPSocket(t), addr)
 		}
 		for n := 0; n < 3; {
-			expect(t, s, batch{l: read})
+			backendtest.Expect(t, s, batch{l: read})
 			fd, err := selectors.TryAcceptFD(l)
 			if err != nil {
 				t.Fatal(err)
 			}
-			own(t, fd)
+			fdtest.Own(t, fd)
 			n++
 		}
-		expectSilence(t, s)
+		backendtest.ExpectNothing(t, s)
 	})
 }
 
 // TestMioTCPConnect: a connect that has ended makes a socket writable, however
 // it ended.
 func TestMioTCPConnect(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		l, addr := listen(t)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		l, addr := fdtest.Listen(t)
 		for _, test := range []struct {
 			name string
 			want error
 		}{{"accepted", nil}, {"refused", unix.ECONNREFUSED}} {
-			fd := socket(t)
+			fd := fdtest.TCPSocket(t)
 			if err := unix.Connect(fd, addr); err == unix.ECONNREFUSED {
 				t.Skip("this system refuses at once")
 			} else if err != nil && err != unix.EINPROGRESS {
 				t.Fatal(err)
 			}
-			register(t, s, fd, write)
-			expect(t, s, batch{fd: write})
+			backendtest.Register(t, s, fd, write)
+			backendtest.Expect(t, s, batch{fd: write})
 			errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 			if err != nil {
 				t.Fatal(err)
@@ -869,9 +860,9 @@ func TestMioTCPConnect(t *testing.T) {
 			if got := unix.Errno(errno); (test.want == nil) != (got == 0) || test.want != nil && got != test.want {
 				t.Errorf("%s: the connect ended with %v, want %v", test.name, got, test.want)
 			}
-			unregister(t, s, fd)
+			backendtest.Unregister(t, s, fd)
 			if test.want == nil {
-				shut(t, l)
+				fdtest.Close(t, l)
 			}
 		}
 	})
@@ -880,15 +871,15 @@ func TestMioTCPConnect(t *testing.T) {
 // TestMioEdgeBehaviorRecv: a socket read until ErrWouldBlock reports the next
 // packet.
 func TestMioEdgeBehaviorRecv(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		if s.Features()&selectors.FeatureEdgeTriggered == 0 {
 			t.Skip("this backend has no EdgeTriggered")
 		}
-		a, b := socketPair(t, unix.SOCK_DGRAM)
-		register(t, s, a, read|edge)
+		a, b := fdtest.SocketPair(t, unix.SOCK_DGRAM)
+		backendtest.Register(t, s, a, read|edge)
 		for range 3 {
-			put(t, b, "packet")
-			expect(t, s, batch{a: read})
+			fdtest.Write(t, b, "packet")
+			backendtest.Expect(t, s, batch{a: read})
 			buf := make([]byte, 16)
 			if n, err := selectors.TryRead(a, buf); n != 6 || err != nil {
 				t.Fatalf("read %d, %v", n, err)
@@ -896,7 +887,7 @@ func TestMioEdgeBehaviorRecv(t *testing.T) {
 			if _, err := selectors.TryRead(a, buf); err != selectors.ErrWouldBlock {
 				t.Fatalf("read from empty: %v", err)
 			}
-			expectSilence(t, s)
+			backendtest.ExpectNothing(t, s)
 		}
 	})
 }
@@ -907,7 +898,7 @@ func TestMioChildProcess(t *testing.T) {
 	if err != nil {
 		t.Skip("needs cat: ", err)
 	}
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		child := exec.Command(cat)
 		inR, inW, err := os.Pipe()
 		if err != nil {
@@ -927,20 +918,20 @@ func TestMioChildProcess(t *testing.T) {
 		inR.Close()
 		outW.Close()
 
-		in := register(t, s, inW, write).FD
-		out := register(t, s, outR, read).FD
-		expect(t, s, batch{in: write})
+		in := backendtest.Register(t, s, inW, write).FD
+		out := backendtest.Register(t, s, outR, read).FD
+		backendtest.Expect(t, s, batch{in: write})
 		if _, err := selectors.TryWrite(inW, []byte("Hello, world!")); err != nil {
 			t.Fatal(err)
 		}
-		unregister(t, s, inW)
-		expect(t, s, batch{out: read})
+		backendtest.Unregister(t, s, inW)
+		backendtest.Expect(t, s, batch{out: read})
 		buf := make([]byte, 32)
 		if n, err := selectors.TryRead(outR, buf); err != nil || string(buf[:n]) != "Hello, world!" {
 			t.Errorf("read %q, %v", buf[:max(n, 0)], err)
 		}
 		inW.Close() // cat ends
-		expect(t, s, batch{out: read})
+		backendtest.Expect(t, s, batch{out: read})
 		if n, err := selectors.TryRead(outR, buf); n != 0 || err == nil {
 			t.Errorf("read at the end: %d, %v", n, err)
 		}

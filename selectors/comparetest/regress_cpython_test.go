@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"goselectors/selectors"
+	"goselectors/selectors/internal/backendtest"
+	"goselectors/selectors/internal/fdtest"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,76 +30,76 @@ import (
 // https://github.com/MagicStack/uvloop/issues/61.)
 func TestRegressOrphan(t *testing.T) {
 	orphan := func(t *testing.T, s selectors.Selector) int {
-		r, w := pipe(t)
-		put(t, w, "x")
-		register(t, s, r, read)
-		dupHigh(t, r)
-		shut(t, r)
+		r, w := fdtest.Pipe(t)
+		fdtest.Write(t, w, "x")
+		backendtest.Register(t, s, r, read)
+		fdtest.Dup(t, r)
+		fdtest.Close(t, r)
 		return r
 	}
 	t.Run("silence", func(t *testing.T) {
-		eachSelector(t, func(t *testing.T, s selectors.Selector) {
+		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 			for range 3 {
-				unregister(t, s, orphan(t, s))
+				backendtest.Unregister(t, s, orphan(t, s))
 			}
-			expectRest(t, s, 100*time.Millisecond)
+			backendtest.ExpectIdle(t, s, 100*time.Millisecond)
 		})
 	})
 	t.Run("number registered again", func(t *testing.T) {
-		eachSelector(t, func(t *testing.T, s selectors.Selector) {
-			quiet, peer := pair(t)
+		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+			quiet, peer := fdtest.UnixPair(t)
 			fd := orphan(t, s)
-			unregister(t, s, fd)
-			replace(t, fd, quiet)
-			register(t, s, fd, read)
-			expectSilence(t, s)
-			put(t, peer, "y")
-			expect(t, s, batch{fd: read})
+			backendtest.Unregister(t, s, fd)
+			fdtest.Replace(t, fd, quiet)
+			backendtest.Register(t, s, fd, read)
+			backendtest.ExpectNothing(t, s)
+			fdtest.Write(t, peer, "y")
+			backendtest.Expect(t, s, batch{fd: read})
 		})
 	})
 	t.Run("registered over", func(t *testing.T) {
-		eachSelector(t, func(t *testing.T, s selectors.Selector) {
-			quiet, peer := pair(t)
+		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+			quiet, peer := fdtest.UnixPair(t)
 			fd := orphan(t, s)
-			replace(t, fd, quiet)
-			register(t, s, fd, read)
-			expectSilence(t, s)
-			put(t, peer, "y")
-			expect(t, s, batch{fd: read})
+			fdtest.Replace(t, fd, quiet)
+			backendtest.Register(t, s, fd, read)
+			backendtest.ExpectNothing(t, s)
+			fdtest.Write(t, peer, "y")
+			backendtest.Expect(t, s, batch{fd: read})
 		})
 	})
 	t.Run("same file back under its number", func(t *testing.T) {
-		eachSelector(t, func(t *testing.T, s selectors.Selector) {
-			r, w := pipe(t)
-			spare := dupHigh(t, r)
-			register(t, s, r, read)
-			shut(t, r)
-			unregister(t, s, r)
-			replace(t, r, spare)
-			register(t, s, r, read) // EPOLL_CTL_ADD is EEXIST
-			expectSilence(t, s)
-			put(t, w, "x")
-			expect(t, s, batch{r: read})
-			unregister(t, s, r)
-			expectSilence(t, s)
+		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+			r, w := fdtest.Pipe(t)
+			spare := fdtest.Dup(t, r)
+			backendtest.Register(t, s, r, read)
+			fdtest.Close(t, r)
+			backendtest.Unregister(t, s, r)
+			fdtest.Replace(t, r, spare)
+			backendtest.Register(t, s, r, read) // EPOLL_CTL_ADD is EEXIST
+			backendtest.ExpectNothing(t, s)
+			fdtest.Write(t, w, "x")
+			backendtest.Expect(t, s, batch{r: read})
+			backendtest.Unregister(t, s, r)
+			backendtest.ExpectNothing(t, s)
 		})
 	})
 	t.Run("no places taken", func(t *testing.T) {
-		eachSelector(t, func(t *testing.T, s selectors.Selector) {
+		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 			want := batch{}
 			for range 50 {
-				unregister(t, s, orphan(t, s))
-				r, w := pipe(t)
-				put(t, w, "x")
-				register(t, s, r, read)
+				backendtest.Unregister(t, s, orphan(t, s))
+				r, w := fdtest.Pipe(t)
+				fdtest.Write(t, w, "x")
+				backendtest.Register(t, s, r, read)
 				want[r] = read
 			}
-			expect(t, s, want)
-			expect(t, s, want)
+			backendtest.Expect(t, s, want)
+			backendtest.Expect(t, s, want)
 		})
 	})
 	t.Run("nothing of the others is lost", func(t *testing.T) {
-		eachSelector(t, func(t *testing.T, s selectors.Selector) {
+		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 			modes := []selectors.Event{read, read | oneShot}
 			if s.Features()&selectors.FeatureEdgeTriggered != 0 {
 				modes = append(modes, read|edge, read|edge|oneShot)
@@ -107,44 +109,44 @@ func TestRegressOrphan(t *testing.T) {
 			}
 			early, late := map[int]int{}, map[int]int{}
 			for _, mode := range modes {
-				r, w := pair(t)
-				register(t, s, r, mode)
+				r, w := fdtest.UnixPair(t)
+				backendtest.Register(t, s, r, mode)
 				early[r] = w
-				r, w = pair(t)
-				register(t, s, r, mode)
+				r, w = fdtest.UnixPair(t)
+				backendtest.Register(t, s, r, mode)
 				late[r] = w
 			}
-			hungUp, w := pipe(t)
-			register(t, s, hungUp, priority)
-			shut(t, w)
-			collect(t, s, 0)
-			collect(t, s, 0) // muted by now
+			hungUp, w := fdtest.Pipe(t)
+			backendtest.Register(t, s, hungUp, priority)
+			fdtest.Close(t, w)
+			backendtest.Select(t, s, 0)
+			backendtest.Select(t, s, 0) // muted by now
 
 			// The orphan comes to light in the batch that has the early ones.
-			unregister(t, s, orphan(t, s))
+			backendtest.Unregister(t, s, orphan(t, s))
 			want := batch{}
 			for r, w := range early {
-				put(t, w, "x")
+				fdtest.Write(t, w, "x")
 				want[r] = read
 			}
 			got := batch{}
 			for range 5 {
-				maps.Copy(got, masked(t, s, collect(t, s, 0)))
+				maps.Copy(got, backendtest.Select(t, s, 0).Interests(t, s))
 			}
 			delete(got, hungUp)
 			if !maps.Equal(got, want) {
 				t.Errorf("the early ones: reported %v, want %v", got, want)
 			}
 			for r := range early {
-				unregister(t, s, r)
+				backendtest.Unregister(t, s, r)
 			}
-			expectSilence(t, s)
+			backendtest.ExpectNothing(t, s)
 			want = batch{}
 			for r, w := range late {
-				put(t, w, "x")
+				fdtest.Write(t, w, "x")
 				want[r] = read
 			}
-			expect(t, s, want)
+			backendtest.Expect(t, s, want)
 			expectNoMoreThan(t, s, want)
 			expectOnly(t, s, late, read)
 		})
@@ -155,7 +157,7 @@ func TestRegressOrphan(t *testing.T) {
 // had not.
 func expectNoMoreThan(t *testing.T, s selectors.Selector, want batch) {
 	t.Helper()
-	for fd, events := range masked(t, s, collect(t, s, 0)) {
+	for fd, events := range backendtest.Select(t, s, 0).Interests(t, s) {
 		if events&^want[fd] != 0 {
 			t.Errorf("fd %d is reported for %v, want at most %v", fd, events, want[fd])
 		}
@@ -176,7 +178,7 @@ func expectOnly(t *testing.T, s selectors.Selector, fds map[int]int, events sele
 			want[fd] = events
 		}
 	}
-	expect(t, s, want)
+	backendtest.Expect(t, s, want)
 }
 
 // TestRegressClosedFD: a descriptor that was closed without being
@@ -184,17 +186,17 @@ func expectOnly(t *testing.T, s selectors.Selector, fds map[int]int, events sele
 // (17 900 callbacks in 0.1 s). It is reported once, where it can be known, and
 // nobody else notices.
 func TestRegressClosedFD(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		good, peer := pair(t)
-		bad, _ := pair(t)
-		register(t, s, good, read)
-		register(t, s, bad, read|write)
-		shut(t, bad)
-		put(t, peer, "x")
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		good, peer := fdtest.UnixPair(t)
+		bad, _ := fdtest.UnixPair(t)
+		backendtest.Register(t, s, good, read)
+		backendtest.Register(t, s, bad, read|write)
+		fdtest.Close(t, bad)
+		fdtest.Write(t, peer, "x")
 
 		got := batch{}
 		for range 3 {
-			now := collect(t, s, patience)
+			now := backendtest.Select(t, s, fdtest.Timeout)
 			if now[good] != read {
 				t.Fatalf("reported %v without fd %d", now, good)
 			}
@@ -209,12 +211,12 @@ func TestRegressClosedFD(t *testing.T) {
 		if want := s.Features()&selectors.FeatureInvalid != 0; told != want {
 			t.Errorf("the closed fd was reported: %v, want %v", told, want)
 		}
-		drain(t, good)
-		expectRest(t, s, 50*time.Millisecond)
+		fdtest.Drain(t, good)
+		backendtest.ExpectIdle(t, s, 50*time.Millisecond)
 
-		unregister(t, s, bad)
-		put(t, peer, "x")
-		expect(t, s, batch{good: read})
+		backendtest.Unregister(t, s, bad)
+		fdtest.Write(t, peer, "x")
+		backendtest.Expect(t, s, batch{good: read})
 	})
 }
 
@@ -223,12 +225,12 @@ func TestRegressClosedFD(t *testing.T) {
 // selector thought it knew that one (https://github.com/Martiusweb/asynctest/issues/3
 // is a user who wants to be warned). The new file is registered, and armed.
 func TestRegressReusedNumber(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		fd, _ := pair(t)
-		next, peer := pair(t)
-		old := register(t, s, fd, write)
-		shut(t, fd)
-		replace(t, fd, next)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		fd, _ := fdtest.UnixPair(t)
+		next, peer := fdtest.UnixPair(t)
+		old := backendtest.Register(t, s, fd, write)
+		fdtest.Close(t, fd)
+		fdtest.Replace(t, fd, next)
 		key, err := s.Register(fd, read, "new")
 		if err != nil {
 			t.Fatal(err)
@@ -236,35 +238,35 @@ func TestRegressReusedNumber(t *testing.T) {
 		if got, _ := s.Key(fd); got != key || key == old || s.Len() != 1 {
 			t.Errorf("Key is %v, want the new one %v; Len is %d", got, key, s.Len())
 		}
-		expectSilence(t, s)
-		put(t, peer, "x")
-		ready, err := s.Select(patience)
+		backendtest.ExpectNothing(t, s)
+		fdtest.Write(t, peer, "x")
+		ready, err := s.Select(fdtest.Timeout)
 		if err != nil || len(ready) != 1 || ready[0].Key != key || ready[0].Events != read {
 			t.Errorf("Select reported %v, %v", ready, err)
 		}
 		_, err = s.Register(fd, read, nil)
-		expectError(t, err, selectors.ErrRegistered)
+		backendtest.ExpectError(t, err, selectors.ErrRegistered)
 	})
 }
 
 // TestRegressReusedNumberOfObject: the same with objects. The closed
 // connection's key gives way, and the new one's is found by the object.
 func TestRegressReusedNumberOfObject(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		a, _ := netPair(t)
-		key := register(t, s, a, read)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		a, _ := fdtest.NetPair(t)
+		key := backendtest.Register(t, s, a, read)
 		// While it is closed, its number is taken by a file of ours.
-		other, peer := pair(t)
+		other, peer := fdtest.UnixPair(t)
 		number := key.FD
 		a.Close()
-		replace(t, number, other)
+		fdtest.Replace(t, number, other)
 		t.Cleanup(func() { unix.Close(number) })
-		register(t, s, number, read)
-		put(t, peer, "x")
-		expect(t, s, batch{number: read})
+		backendtest.Register(t, s, number, read)
+		fdtest.Write(t, peer, "x")
+		backendtest.Expect(t, s, batch{number: read})
 		_, err := s.Unregister(a)
-		expectError(t, err, selectors.ErrNotRegistered)
-		unregister(t, s, number)
+		backendtest.ExpectError(t, err, selectors.ErrNotRegistered)
+		backendtest.Unregister(t, s, number)
 	})
 }
 
@@ -272,8 +274,8 @@ func TestRegressReusedNumberOfObject(t *testing.T) {
 // select lost the registration over them. They are refused, and nothing has
 // changed.
 func TestRegressModifyBadEvents(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		fd, peer := pair(t)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		fd, peer := fdtest.UnixPair(t)
 		key, err := s.Register(fd, read, "data")
 		if err != nil {
 			t.Fatal(err)
@@ -308,18 +310,18 @@ func TestRegressModifyBadEvents(t *testing.T) {
 		}
 		for events, want := range bad {
 			_, err := s.Modify(fd, events, nil)
-			expectError(t, err, want)
-			other, _ := pair(t)
+			backendtest.ExpectError(t, err, want)
+			other, _ := fdtest.UnixPair(t)
 			_, err = s.Register(other, events, nil)
-			expectError(t, err, want)
-			shut(t, other)
+			backendtest.ExpectError(t, err, want)
+			fdtest.Close(t, other)
 		}
 		if got, err := s.Key(fd); got != key || err != nil || s.Len() != 1 {
 			t.Errorf("Key is %v, %v, want %v; Len is %d", got, err, key, s.Len())
 		}
-		expectSilence(t, s)
-		put(t, peer, "x")
-		expect(t, s, batch{fd: read})
+		backendtest.ExpectNothing(t, s)
+		fdtest.Write(t, peer, "x")
+		backendtest.Expect(t, s, batch{fd: read})
 	})
 }
 
@@ -327,8 +329,8 @@ func TestRegressModifyBadEvents(t *testing.T) {
 // none, and compared data with !=, which some data cannot take. Modify sets
 // what it is given, and compares nothing.
 func TestRegressModifyData(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		fd, _ := pair(t)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		fd, _ := fdtest.UnixPair(t)
 		type incomparable []func()
 		first, second := incomparable{nil}, incomparable{nil, nil}
 		if _, err := s.Register(fd, write, first); err != nil {
@@ -344,7 +346,7 @@ func TestRegressModifyData(t *testing.T) {
 				if err != nil || got != key || (key.Data == nil) != (data == nil) {
 					t.Errorf("Key is %v, %v, want %v with data %v", got, err, key, data)
 				}
-				expect(t, s, batch{fd: write})
+				backendtest.Expect(t, s, batch{fd: write})
 			}
 		}
 	})
@@ -354,38 +356,38 @@ func TestRegressModifyData(t *testing.T) {
 // in silence, its epoll raised, and no close woke a waiter. It is ErrClosed
 // everywhere, for the waiter too.
 func TestRegressAfterClose(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		fd, peer := pair(t)
-		register(t, s, fd, read)
-		c := selecting(s, -1)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		fd, peer := fdtest.UnixPair(t)
+		backendtest.Register(t, s, fd, read)
+		c := backendtest.StartSelect(s, -1)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		a := await(t, c)
-		expectError(t, a.err, selectors.ErrClosed, os.ErrClosed)
-		if len(a.ready) != 0 {
-			t.Errorf("the Select that Close woke reported %v", a.ready)
+		a := backendtest.Await(t, c)
+		backendtest.ExpectError(t, a.Err, selectors.ErrClosed, os.ErrClosed)
+		if len(a.Ready) != 0 {
+			t.Errorf("the Select that Close woke reported %v", a.Ready)
 		}
 
 		_, err := s.Register(peer, read, nil)
-		expectError(t, err, selectors.ErrClosed, os.ErrClosed)
+		backendtest.ExpectError(t, err, selectors.ErrClosed, os.ErrClosed)
 		_, err = s.Modify(fd, write, nil)
-		expectError(t, err, selectors.ErrClosed, os.ErrClosed)
+		backendtest.ExpectError(t, err, selectors.ErrClosed, os.ErrClosed)
 		_, err = s.Unregister(fd)
-		expectError(t, err, selectors.ErrClosed, os.ErrClosed)
+		backendtest.ExpectError(t, err, selectors.ErrClosed, os.ErrClosed)
 		_, err = s.Key(fd)
-		expectError(t, err, selectors.ErrClosed, os.ErrClosed)
+		backendtest.ExpectError(t, err, selectors.ErrClosed, os.ErrClosed)
 		for _, timeout := range []time.Duration{0, 1, time.Hour, -1} {
 			_, err = s.Select(timeout)
-			expectError(t, err, selectors.ErrClosed, os.ErrClosed)
+			backendtest.ExpectError(t, err, selectors.ErrClosed, os.ErrClosed)
 		}
 		given := []selectors.Ready{{Events: read}}
 		got, err := s.SelectInto(given, -1)
-		expectError(t, err, selectors.ErrClosed)
+		backendtest.ExpectError(t, err, selectors.ErrClosed)
 		if len(got) != 1 || got[0] != given[0] {
 			t.Errorf("the batch given is now %v", got)
 		}
-		expectError(t, s.Wake(), selectors.ErrClosed, os.ErrClosed)
+		backendtest.ExpectError(t, s.Wake(), selectors.ErrClosed, os.ErrClosed)
 		for range s.Keys() {
 			t.Error("there are keys after Close")
 		}
@@ -395,8 +397,8 @@ func TestRegressAfterClose(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Errorf("Close again: %v", err)
 		}
-		put(t, peer, "x") // the user's files are open
-		if got := take(t, fd, 1); got != "x" {
+		fdtest.Write(t, peer, "x") // the user's files are open
+		if got := fdtest.Read(t, fd, 1); got != "x" {
 			t.Errorf("read %q", got)
 		}
 	})
@@ -409,7 +411,7 @@ func TestRegressClosedObject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, _ := netPair(t)
+	conn, _ := fdtest.NetPair(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -417,16 +419,16 @@ func TestRegressClosedObject(t *testing.T) {
 	for _, c := range []interface{ Close() error }{r, w, conn, l} {
 		c.Close()
 	}
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		for _, object := range []any{r, w, conn, l} {
 			_, err := s.Unregister(object)
-			expectError(t, err, selectors.ErrNotRegistered)
+			backendtest.ExpectError(t, err, selectors.ErrNotRegistered)
 			_, err = s.Key(object)
-			expectError(t, err, selectors.ErrNotRegistered)
+			backendtest.ExpectError(t, err, selectors.ErrNotRegistered)
 			_, err = s.Modify(object, read, nil)
-			expectError(t, err, selectors.ErrNotRegistered)
+			backendtest.ExpectError(t, err, selectors.ErrNotRegistered)
 			_, err = s.Register(object, read, nil)
-			expectError(t, err, os.ErrClosed, unix.EBADF)
+			backendtest.ExpectError(t, err, os.ErrClosed, unix.EBADF)
 		}
 	})
 }
@@ -437,14 +439,14 @@ func TestRegressClosedObject(t *testing.T) {
 // rounds at all). Here none is ever too short, and at best too long by what the
 // kernel and the scheduler take, which is well below a millisecond.
 func TestRegressExactTimeouts(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		for _, ms := range []time.Duration{9, 13, 18, 26} {
 			timeout := ms * time.Millisecond
 			best := time.Hour
 			for i := 0; i < 50 && best > 900*time.Microsecond; i++ {
-				begun := time.Now()
-				collect(t, s, timeout)
-				late := time.Since(begun) - timeout
+				start := time.Now()
+				backendtest.Select(t, s, timeout)
+				late := time.Since(start) - timeout
 				if late < 0 {
 					t.Fatalf("Select(%v) returned %v early", timeout, -late)
 				}
@@ -458,17 +460,17 @@ func TestRegressExactTimeouts(t *testing.T) {
 }
 
 func TestRegressHugeTimeouts(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		for _, timeout := range []time.Duration{math.MaxInt64, math.MaxInt64 - 1, 1 << 62, math.MaxInt32 * time.Second, math.MinInt64} {
-			c := selecting(s, timeout)
+			c := backendtest.StartSelect(s, timeout)
 			select {
 			case a := <-c:
-				t.Fatalf("Select(%d) returned %v, %v", timeout, a.ready, a.err)
+				t.Fatalf("Select(%d) returned %v, %v", timeout, a.Ready, a.Err)
 			default:
 			}
 			s.Wake()
-			if a := await(t, c); a.err != nil || len(a.ready) != 0 {
-				t.Errorf("Select(%d) returned %v, %v", timeout, a.ready, a.err)
+			if a := backendtest.Await(t, c); a.Err != nil || len(a.Ready) != 0 {
+				t.Errorf("Select(%d) returned %v, %v", timeout, a.Ready, a.Err)
 			}
 		}
 	})
@@ -478,15 +480,15 @@ func TestRegressHugeTimeouts(t *testing.T) {
 // and a signal that met a full pipe was lost. Wakes are counted as one, and
 // none is lost.
 func TestRegressWakesAreOne(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		for range 20_000 {
 			if err := s.Wake(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		begun := time.Now()
-		expect(t, s, batch{})
-		if got := collect(t, s, moment); len(got) != 0 || time.Since(begun) < moment {
+		start := time.Now()
+		backendtest.Expect(t, s, batch{})
+		if got := backendtest.Select(t, s, fdtest.QuietTime); len(got) != 0 || time.Since(start) < fdtest.QuietTime {
 			t.Errorf("20 000 wakes counted for more than one")
 		}
 
@@ -495,14 +497,14 @@ func TestRegressWakesAreOne(t *testing.T) {
 		woken := make(chan error)
 		go func() {
 			for range rounds {
-				ready, err := s.Select(patience)
+				ready, err := s.Select(fdtest.Timeout)
 				if err == nil && len(ready) != 0 {
 					err = os.ErrInvalid
 				}
 				woken <- err
 			}
 		}()
-		begun = time.Now()
+		start = time.Now()
 		for i := range rounds {
 			s.Wake()
 			select {
@@ -510,11 +512,11 @@ func TestRegressWakesAreOne(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-			case <-time.After(2 * patience):
+			case <-time.After(2 * fdtest.Timeout):
 				t.Fatalf("wake %d was lost", i)
 			}
 		}
-		if took := time.Since(begun); took > patience {
+		if took := time.Since(start); took > fdtest.Timeout {
 			t.Errorf("%d wakes took %v: some were lost", rounds, took)
 		}
 	})
@@ -527,58 +529,58 @@ func TestRegressRegisterDuringSelect(t *testing.T) {
 		name string
 		do   func(t *testing.T, s selectors.Selector, fd int)
 	}{
-		{"register", func(t *testing.T, s selectors.Selector, fd int) { register(t, s, fd, write) }},
-		{"modify", func(t *testing.T, s selectors.Selector, fd int) { modify(t, s, fd, write) }},
-		{"re-arm", func(t *testing.T, s selectors.Selector, fd int) { modify(t, s, fd, write|oneShot) }},
+		{"register", func(t *testing.T, s selectors.Selector, fd int) { backendtest.Register(t, s, fd, write) }},
+		{"modify", func(t *testing.T, s selectors.Selector, fd int) { backendtest.Modify(t, s, fd, write) }},
+		{"re-arm", func(t *testing.T, s selectors.Selector, fd int) { backendtest.Modify(t, s, fd, write|oneShot) }},
 		{"register over", func(t *testing.T, s selectors.Selector, fd int) {
-			next, _ := pair(t)
-			replace(t, fd, next)
-			register(t, s, fd, write)
+			next, _ := fdtest.UnixPair(t)
+			fdtest.Replace(t, fd, next)
+			backendtest.Register(t, s, fd, write)
 		}},
 	} {
 		t.Run(change.name, func(t *testing.T) {
-			eachSelector(t, func(t *testing.T, s selectors.Selector) {
-				fd, _ := pair(t)
+			backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+				fd, _ := fdtest.UnixPair(t)
 				switch change.name {
 				case "modify", "register over":
-					register(t, s, fd, read)
+					backendtest.Register(t, s, fd, read)
 				case "re-arm":
-					register(t, s, fd, write|oneShot)
-					expect(t, s, batch{fd: write})
+					backendtest.Register(t, s, fd, write|oneShot)
+					backendtest.Expect(t, s, batch{fd: write})
 				}
-				c := selecting(s, patience)
+				c := backendtest.StartSelect(s, fdtest.Timeout)
 				change.do(t, s, fd)
-				a := await(t, c)
-				if got := asBatch(t, a.ready); a.err != nil || !maps.Equal(got, batch{fd: write}) {
-					t.Errorf("Select returned %v, %v", got, a.err)
+				a := backendtest.Await(t, c)
+				if got := backendtest.NewBatch(t, a.Ready); a.Err != nil || !maps.Equal(got, batch{fd: write}) {
+					t.Errorf("Select returned %v, %v", got, a.Err)
 				}
 			})
 		})
 	}
 	t.Run("always ready", func(t *testing.T) {
-		eachSelector(t, func(t *testing.T, s selectors.Selector) {
+		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 			f, err := os.Open(os.DevNull)
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { f.Close() })
-			c := selecting(s, patience)
-			key := register(t, s, f, read)
-			a := await(t, c)
-			if got := asBatch(t, a.ready); a.err != nil || !maps.Equal(got, batch{key.FD: read}) {
-				t.Errorf("Select returned %v, %v", got, a.err)
+			c := backendtest.StartSelect(s, fdtest.Timeout)
+			key := backendtest.Register(t, s, f, read)
+			a := backendtest.Await(t, c)
+			if got := backendtest.NewBatch(t, a.Ready); a.Err != nil || !maps.Equal(got, batch{key.FD: read}) {
+				t.Errorf("Select returned %v, %v", got, a.Err)
 			}
 		})
 	})
 	t.Run("unregister", func(t *testing.T) {
-		eachSelector(t, func(t *testing.T, s selectors.Selector) {
-			fd, peer := pair(t)
-			register(t, s, fd, read)
-			c := selecting(s, 5*moment)
-			unregister(t, s, fd)
-			put(t, peer, "x")
-			if a := await(t, c); a.err != nil || len(a.ready) != 0 || a.took < 5*moment {
-				t.Errorf("Select returned %v, %v after %v", a.ready, a.err, a.took)
+		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+			fd, peer := fdtest.UnixPair(t)
+			backendtest.Register(t, s, fd, read)
+			c := backendtest.StartSelect(s, 5*fdtest.QuietTime)
+			backendtest.Unregister(t, s, fd)
+			fdtest.Write(t, peer, "x")
+			if a := backendtest.Await(t, c); a.Err != nil || len(a.Ready) != 0 || a.Took < 5*fdtest.QuietTime {
+				t.Errorf("Select returned %v, %v after %v", a.Ready, a.Err, a.Took)
 			}
 		})
 	})
@@ -588,16 +590,16 @@ func TestRegressRegisterDuringSelect(t *testing.T) {
 // files it was given. One that is unregistered and closed meanwhile is really
 // closed, and its peer learns it.
 func TestRegressUnregisterLetsGo(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		r, w := pipe(t)
-		register(t, s, r, read)
-		c := selecting(s, -1)
-		unregister(t, s, r)
-		shut(t, r)
-		awaitReady(t, unix.PollFd{Fd: int32(w), Events: unix.POLLPRI}) // that is, for POLLERR
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		r, w := fdtest.Pipe(t)
+		backendtest.Register(t, s, r, read)
+		c := backendtest.StartSelect(s, -1)
+		backendtest.Unregister(t, s, r)
+		fdtest.Close(t, r)
+		fdtest.Await(t, unix.PollFd{Fd: int32(w), Events: unix.POLLPRI}) // that is, for POLLERR
 		s.Wake()
-		if a := await(t, c); a.err != nil || len(a.ready) != 0 {
-			t.Errorf("Select returned %v, %v", a.ready, a.err)
+		if a := backendtest.Await(t, c); a.Err != nil || len(a.Ready) != 0 {
+			t.Errorf("Select returned %v, %v", a.Ready, a.Err)
 		}
 	})
 }
@@ -605,26 +607,26 @@ func TestRegressUnregisterLetsGo(t *testing.T) {
 // TestRegressConcurrentSelect: a second Python thread in poll got a
 // RuntimeError, in select or epoll a share of the events.
 func TestRegressConcurrentSelect(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		c := selecting(s, -1)
-		for _, timeout := range []time.Duration{0, moment, -1} {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		c := backendtest.StartSelect(s, -1)
+		for _, timeout := range []time.Duration{0, fdtest.QuietTime, -1} {
 			_, err := s.Select(timeout)
-			expectError(t, err, selectors.ErrConcurrentSelect)
+			backendtest.ExpectError(t, err, selectors.ErrConcurrentSelect)
 		}
 		s.Wake()
-		if a := await(t, c); a.err != nil || len(a.ready) != 0 {
-			t.Errorf("the first Select returned %v, %v", a.ready, a.err)
+		if a := backendtest.Await(t, c); a.Err != nil || len(a.Ready) != 0 {
+			t.Errorf("the first Select returned %v, %v", a.Ready, a.Err)
 		}
-		expectSilence(t, s)
+		backendtest.ExpectNothing(t, s)
 	})
 }
 
 // TestRegressAlwaysReadyInput: a regular file or /dev/null as standard input
 // was a PermissionError on Python's epoll.
 func TestRegressAlwaysReadyInput(t *testing.T) {
-	saved := dupHigh(t, 0)
+	saved := fdtest.Dup(t, 0)
 	defer func() {
-		if err := dup2(saved, 0); err != nil {
+		if err := fdtest.Dup2(saved, 0); err != nil {
 			t.Fatal(err)
 		}
 		unix.FcntlInt(0, unix.F_SETFD, 0)
@@ -639,21 +641,21 @@ func TestRegressAlwaysReadyInput(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { f.Close() })
-		replace(t, 0, fdOf(t, f))
-		eachSelector(t, func(t *testing.T, s selectors.Selector) {
-			other, peer := pair(t)
-			register(t, s, 0, read)
-			register(t, s, other, read)
-			expect(t, s, batch{0: read})
-			expect(t, s, batch{0: read})
-			put(t, peer, "x")
-			expect(t, s, batch{0: read, other: read})
-			modify(t, s, 0, read|write)
-			expect(t, s, batch{0: read | write, other: read})
+		fdtest.Replace(t, 0, fdtest.Number(t, f))
+		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+			other, peer := fdtest.UnixPair(t)
+			backendtest.Register(t, s, 0, read)
+			backendtest.Register(t, s, other, read)
+			backendtest.Expect(t, s, batch{0: read})
+			backendtest.Expect(t, s, batch{0: read})
+			fdtest.Write(t, peer, "x")
+			backendtest.Expect(t, s, batch{0: read, other: read})
+			backendtest.Modify(t, s, 0, read|write)
+			backendtest.Expect(t, s, batch{0: read | write, other: read})
 			_, err := s.Register(0, read, nil)
-			expectError(t, err, selectors.ErrRegistered)
-			unregister(t, s, 0)
-			expect(t, s, batch{other: read})
+			backendtest.ExpectError(t, err, selectors.ErrRegistered)
+			backendtest.Unregister(t, s, 0)
+			backendtest.Expect(t, s, batch{other: read})
 		})
 	}
 }
@@ -668,56 +670,56 @@ func TestRegressAlwaysReadyGivesWay(t *testing.T) {
 	t.Cleanup(func() { null.Close() })
 	for _, how := range []string{"registered over", "modified"} {
 		t.Run(how, func(t *testing.T) {
-			eachSelector(t, func(t *testing.T, s selectors.Selector) {
+			backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 				arm := func(fd int, events selectors.Event) {
 					t.Helper()
 					if how == "modified" {
-						modify(t, s, fd, events)
+						backendtest.Modify(t, s, fd, events)
 					} else {
-						register(t, s, fd, events)
+						backendtest.Register(t, s, fd, events)
 					}
 				}
-				r, w := pipe(t)
+				r, w := fdtest.Pipe(t)
 				others, _ := os.Open(os.DevNull) // two more of them, on either side
 				defer others.Close()
-				before := register(t, s, dupHigh(t, fdOf(t, others)), write).FD
-				fd := dupHigh(t, fdOf(t, null))
-				register(t, s, fd, read)
-				after := register(t, s, dupHigh(t, fdOf(t, others)), write).FD
+				before := backendtest.Register(t, s, fdtest.Dup(t, fdtest.Number(t, others)), write).FD
+				fd := fdtest.Dup(t, fdtest.Number(t, null))
+				backendtest.Register(t, s, fd, read)
+				after := backendtest.Register(t, s, fdtest.Dup(t, fdtest.Number(t, others)), write).FD
 				want := batch{before: write, after: write, fd: read}
-				expect(t, s, want)
+				backendtest.Expect(t, s, want)
 
-				replace(t, fd, r)
+				fdtest.Replace(t, fd, r)
 				arm(fd, read|oneShot)
 				delete(want, fd)
-				expect(t, s, want)
-				put(t, w, "x")
+				backendtest.Expect(t, s, want)
+				fdtest.Write(t, w, "x")
 				want[fd] = read
-				expect(t, s, want)
+				backendtest.Expect(t, s, want)
 
-				replace(t, fd, fdOf(t, null))
+				fdtest.Replace(t, fd, fdtest.Number(t, null))
 				arm(fd, write)
 				want[fd] = write
-				expect(t, s, want)
-				modify(t, s, fd, read|write)
+				backendtest.Expect(t, s, want)
+				backendtest.Modify(t, s, fd, read|write)
 				want[fd] = read | write
-				expect(t, s, want)
+				backendtest.Expect(t, s, want)
 
 				// Closed, it cannot be modified, and its key stands.
-				shut(t, fd)
+				fdtest.Close(t, fd)
 				_, err := s.Modify(fd, read, nil)
-				expectError(t, err, unix.EBADF)
+				backendtest.ExpectError(t, err, unix.EBADF)
 				if key, err := s.Key(fd); err != nil || key.Events != read|write {
 					t.Errorf("Key is %v, %v", key, err)
 				}
-				unregister(t, s, fd)
+				backendtest.Unregister(t, s, fd)
 				delete(want, fd)
-				expect(t, s, want)
-				unregister(t, s, before)
+				backendtest.Expect(t, s, want)
+				backendtest.Unregister(t, s, before)
 				delete(want, before)
-				expect(t, s, want)
-				unregister(t, s, after)
-				expectSilence(t, s)
+				backendtest.Expect(t, s, want)
+				backendtest.Unregister(t, s, after)
+				backendtest.ExpectNothing(t, s)
 			})
 		})
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"goselectors/selectors"
+	"goselectors/selectors/internal/backendtest"
+	"goselectors/selectors/internal/fdtest"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,39 +32,39 @@ import (
 // gaio and nbio take the number 0 in an event for their own wake-up, so that
 // fd 0, the standard input, can never be selected.
 func TestPeersFDZero(t *testing.T) {
-	saved := dupHigh(t, 0)
+	saved := fdtest.Dup(t, 0)
 	defer func() {
-		if err := dup2(saved, 0); err != nil {
+		if err := fdtest.Dup2(saved, 0); err != nil {
 			t.Fatal(err)
 		}
 		unix.FcntlInt(0, unix.F_SETFD, 0) // inheritable, as it was
 	}()
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		r, w := pipe(t)
-		replace(t, 0, r)
-		register(t, s, 0, read)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		r, w := fdtest.Pipe(t)
+		fdtest.Replace(t, 0, r)
+		backendtest.Register(t, s, 0, read)
 
 		// A wake is not taken for fd 0 …
 		s.Wake()
-		expect(t, s, batch{})
-		c := selecting(s, patience)
+		backendtest.Expect(t, s, batch{})
+		c := backendtest.StartSelect(s, fdtest.Timeout)
 		s.Wake()
-		if a := await(t, c); a.err != nil || len(a.ready) != 0 {
-			t.Fatalf("a woken Select returned %v, %v", a.ready, a.err)
+		if a := backendtest.Await(t, c); a.Err != nil || len(a.Ready) != 0 {
+			t.Fatalf("a woken Select returned %v, %v", a.Ready, a.Err)
 		}
 
 		// … nor fd 0 for a wake.
-		c = selecting(s, patience)
-		put(t, w, "x")
-		a := await(t, c)
-		if got := asBatch(t, a.ready); a.err != nil || !maps.Equal(got, batch{0: read}) {
-			t.Fatalf("Select returned %v, %v, want fd 0 readable", got, a.err)
+		c = backendtest.StartSelect(s, fdtest.Timeout)
+		fdtest.Write(t, w, "x")
+		a := backendtest.Await(t, c)
+		if got := backendtest.NewBatch(t, a.Ready); a.Err != nil || !maps.Equal(got, batch{0: read}) {
+			t.Fatalf("Select returned %v, %v, want fd 0 readable", got, a.Err)
 		}
-		modify(t, s, 0, read|oneShot)
-		expect(t, s, batch{0: read})
-		expectSilence(t, s)
-		unregister(t, s, 0)
-		expectSilence(t, s)
+		backendtest.Modify(t, s, 0, read|oneShot)
+		backendtest.Expect(t, s, batch{0: read})
+		backendtest.ExpectNothing(t, s)
+		backendtest.Unregister(t, s, 0)
+		backendtest.ExpectNothing(t, s)
 	})
 }
 
@@ -70,26 +72,26 @@ func TestPeersFDZero(t *testing.T) {
 // pipe (pkg/netpoll, poller_kqueue_wakeup1.go), so after the first wake its
 // loop spins. A wake ends one Select, and then the selector rests.
 func TestPeersWakeIsTakenOnce(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		r, _ := pipe(t)
-		register(t, s, r, read)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		r, _ := fdtest.Pipe(t)
+		backendtest.Register(t, s, r, read)
 		for range 50 {
 			for range 3 {
 				s.Wake()
 			}
-			begun := time.Now()
-			if got := collect(t, s, patience); len(got) != 0 || time.Since(begun) >= patience {
-				t.Fatalf("reported %v after %v, want a wake", got, time.Since(begun))
+			start := time.Now()
+			if got := backendtest.Select(t, s, fdtest.Timeout); len(got) != 0 || time.Since(start) >= fdtest.Timeout {
+				t.Fatalf("reported %v after %v, want a wake", got, time.Since(start))
 			}
 		}
 		for range 10 {
-			c := selecting(s, patience)
+			c := backendtest.StartSelect(s, fdtest.Timeout)
 			s.Wake()
-			if a := await(t, c); a.err != nil || len(a.ready) != 0 || a.took >= patience {
-				t.Fatalf("a woken Select returned %v, %v", a.ready, a.err)
+			if a := backendtest.Await(t, c); a.Err != nil || len(a.Ready) != 0 || a.Took >= fdtest.Timeout {
+				t.Fatalf("a woken Select returned %v, %v", a.Ready, a.Err)
 			}
 		}
-		expectRest(t, s, 50*time.Millisecond)
+		backendtest.ExpectIdle(t, s, 50*time.Millisecond)
 	})
 }
 
@@ -98,18 +100,18 @@ func TestPeersWakeIsTakenOnce(t *testing.T) {
 // for both was EVFILT_READ|EVFILT_WRITE, which is -1 (pkg/netpoll). Every
 // change from one interest to another leaves exactly the new one.
 func TestPeersInterestIsReplaced(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		a, b := pair(t)
-		put(t, b, "x") // so a is ready for both
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		a, b := fdtest.UnixPair(t)
+		fdtest.Write(t, b, "x") // so a is ready for both
 		interests := []selectors.Event{read, write, read | write}
 		for _, from := range interests {
 			for _, to := range interests {
-				register(t, s, a, from)
-				expect(t, s, batch{a: from})
-				modify(t, s, a, to)
-				expect(t, s, batch{a: to})
-				unregister(t, s, a)
-				expectSilence(t, s)
+				backendtest.Register(t, s, a, from)
+				backendtest.Expect(t, s, batch{a: from})
+				backendtest.Modify(t, s, a, to)
+				backendtest.Expect(t, s, batch{a: to})
+				backendtest.Unregister(t, s, a)
+				backendtest.ExpectNothing(t, s)
 			}
 		}
 	})
@@ -119,20 +121,20 @@ func TestPeersInterestIsReplaced(t *testing.T) {
 // has neither a timeout nor a way to do one round. Select does one round, in
 // its time, and returns its errors.
 func TestPeersSelectReturnsErrors(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		a, _ := pair(t)
-		register(t, s, a, write)
-		expect(t, s, batch{a: write})
-		modify(t, s, a, read)
-		begun := time.Now()
-		if got := collect(t, s, moment); len(got) != 0 || time.Since(begun) < moment {
-			t.Errorf("Select(%v) reported %v after %v", moment, got, time.Since(begun))
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		a, _ := fdtest.UnixPair(t)
+		backendtest.Register(t, s, a, write)
+		backendtest.Expect(t, s, batch{a: write})
+		backendtest.Modify(t, s, a, read)
+		start := time.Now()
+		if got := backendtest.Select(t, s, fdtest.QuietTime); len(got) != 0 || time.Since(start) < fdtest.QuietTime {
+			t.Errorf("Select(%v) reported %v after %v", fdtest.QuietTime, got, time.Since(start))
 		}
-		c := selecting(s, -1)
+		c := backendtest.StartSelect(s, -1)
 		_, err := s.Select(0)
-		expectError(t, err, selectors.ErrConcurrentSelect)
+		backendtest.ExpectError(t, err, selectors.ErrConcurrentSelect)
 		s.Close()
-		expectError(t, await(t, c).err, selectors.ErrClosed)
+		backendtest.ExpectError(t, backendtest.Await(t, c).Err, selectors.ErrClosed)
 	})
 }
 
@@ -141,8 +143,8 @@ func TestPeersSelectReturnsErrors(t *testing.T) {
 // block: its deadlines never fire again (mailru/easygo#11, mosn/mosn#210,
 // m-lab/ndt-server#371).
 func TestPeersRegisterKeepsNonBlocking(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		conn, _ := netPair(t)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		conn, _ := fdtest.NetPair(t)
 		file, w, err := os.Pipe()
 		if err != nil {
 			t.Fatal(err)
@@ -152,20 +154,20 @@ func TestPeersRegisterKeepsNonBlocking(t *testing.T) {
 			SetReadDeadline(time.Time) error
 			Read([]byte) (int, error)
 		}{conn, file} {
-			key := register(t, s, object, read)
-			expectSilence(t, s)
-			modify(t, s, object, read|oneShot)
+			key := backendtest.Register(t, s, object, read)
+			backendtest.ExpectNothing(t, s)
+			backendtest.Modify(t, s, object, read|oneShot)
 			if _, err := selectors.TryRead(object, make([]byte, 1)); err != selectors.ErrWouldBlock {
 				t.Errorf("TryRead of %T: %v", object, err)
 			}
-			unregister(t, s, object)
+			backendtest.Unregister(t, s, object)
 
 			flags, err := unix.FcntlInt(uintptr(key.FD), unix.F_GETFL, 0)
 			if err != nil || flags&unix.O_NONBLOCK == 0 {
 				t.Errorf("%T is in blocking mode: flags %#x, %v", object, flags, err)
 			}
 			failed := make(chan error, 1)
-			object.SetReadDeadline(time.Now().Add(moment))
+			object.SetReadDeadline(time.Now().Add(fdtest.QuietTime))
 			go func() {
 				_, err := object.Read(make([]byte, 1))
 				failed <- err
@@ -175,7 +177,7 @@ func TestPeersRegisterKeepsNonBlocking(t *testing.T) {
 				if !errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Errorf("Read of %T: %v", object, err)
 				}
-			case <-time.After(patience):
+			case <-time.After(fdtest.Timeout):
 				t.Fatalf("the deadline of a %T does not fire", object)
 			}
 		}
@@ -186,23 +188,23 @@ func TestPeersRegisterKeepsNonBlocking(t *testing.T) {
 // kernel that the garbage collector did not see, and crashed on the memory
 // they once pointed to (cloudwego/netpoll#362; alike #330, #351, #408).
 func TestPeersNothingForTheCollector(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		type payload struct{ fd int }
 		churn := func() (want batch) {
 			want = batch{}
 			for i := range 200 {
-				r, w := pipe(t)
-				put(t, w, "x")
+				r, w := fdtest.Pipe(t)
+				fdtest.Write(t, w, "x")
 				if _, err := s.Register(r, read, &payload{r}); err != nil {
 					t.Fatal(err)
 				}
 				switch i % 3 {
 				case 0: // leaves
-					unregister(t, s, r)
+					backendtest.Unregister(t, s, r)
 				case 1: // leaves an orphan behind
-					dupHigh(t, r)
-					shut(t, r)
-					unregister(t, s, r)
+					fdtest.Dup(t, r)
+					fdtest.Close(t, r)
+					backendtest.Unregister(t, s, r)
 				default:
 					want[r] = read
 				}
@@ -212,7 +214,7 @@ func TestPeersNothingForTheCollector(t *testing.T) {
 		want := churn()
 		for range 3 {
 			runtime.GC()
-			ready, err := s.Select(patience)
+			ready, err := s.Select(fdtest.Timeout)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -221,7 +223,7 @@ func TestPeersNothingForTheCollector(t *testing.T) {
 					t.Fatalf("key %+v came back with somebody else's data %+v", r.Key, p)
 				}
 			}
-			if got := asBatch(t, ready); !maps.Equal(got, want) {
+			if got := backendtest.NewBatch(t, ready); !maps.Equal(got, want) {
 				t.Fatalf("reported %v, want %v", got, want)
 			}
 		}
@@ -238,40 +240,40 @@ func TestPeersNoNewsOfOldRegistrations(t *testing.T) {
 		turn func(t *testing.T, s selectors.Selector, fd, quiet int)
 	}{
 		{"unregistered and registered again, with another file", func(t *testing.T, s selectors.Selector, fd, quiet int) {
-			unregister(t, s, fd)
-			replace(t, fd, quiet)
-			register(t, s, fd, read)
+			backendtest.Unregister(t, s, fd)
+			fdtest.Replace(t, fd, quiet)
+			backendtest.Register(t, s, fd, read)
 		}},
 		{"another file before it was unregistered", func(t *testing.T, s selectors.Selector, fd, quiet int) {
-			replace(t, fd, quiet)
-			unregister(t, s, fd)
-			register(t, s, fd, read)
+			fdtest.Replace(t, fd, quiet)
+			backendtest.Unregister(t, s, fd)
+			backendtest.Register(t, s, fd, read)
 		}},
 		{"another file, registered over it", func(t *testing.T, s selectors.Selector, fd, quiet int) {
-			replace(t, fd, quiet)
-			register(t, s, fd, read)
+			fdtest.Replace(t, fd, quiet)
+			backendtest.Register(t, s, fd, read)
 		}},
 		{"another file, modified", func(t *testing.T, s selectors.Selector, fd, quiet int) {
-			replace(t, fd, quiet)
-			modify(t, s, fd, read|oneShot)
+			fdtest.Replace(t, fd, quiet)
+			backendtest.Modify(t, s, fd, read|oneShot)
 		}},
 	} {
 		for _, keep := range []string{"old file gone", "old file kept by a duplicate"} {
 			t.Run(test.name+"/"+keep, func(t *testing.T) {
-				eachSelector(t, func(t *testing.T, s selectors.Selector) {
-					fd, w := pair(t)
-					put(t, w, "x")
+				backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+					fd, w := fdtest.UnixPair(t)
+					fdtest.Write(t, w, "x")
 					if keep != "old file gone" {
-						dupHigh(t, fd)
+						fdtest.Dup(t, fd)
 					}
-					register(t, s, fd, read)
-					expect(t, s, batch{fd: read})
-					quiet, peer := pair(t)
+					backendtest.Register(t, s, fd, read)
+					backendtest.Expect(t, s, batch{fd: read})
+					quiet, peer := fdtest.UnixPair(t)
 					test.turn(t, s, fd, quiet)
-					expectSilence(t, s)
-					put(t, peer, "y")
-					expect(t, s, batch{fd: read})
-					if got := take(t, fd, 9); got != "y" {
+					backendtest.ExpectNothing(t, s)
+					fdtest.Write(t, peer, "y")
+					backendtest.Expect(t, s, batch{fd: read})
+					if got := fdtest.Read(t, fd, 9); got != "y" {
 						t.Errorf("read %q", got)
 					}
 				})
@@ -285,26 +287,26 @@ func TestPeersNoNewsOfOldRegistrations(t *testing.T) {
 // Whatever the kernel refuses is an error, and the selector goes on. (That
 // constructors fail cleanly: TestConstructorsWithoutDescriptors.)
 func TestPeersNoPanics(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		good, peer := pair(t)
-		register(t, s, good, read)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		good, peer := fdtest.UnixPair(t)
+		backendtest.Register(t, s, good, read)
 
-		gone, _ := pair(t)
-		other, _ := pair(t)
-		register(t, s, gone, read)
-		shut(t, gone)
+		gone, _ := fdtest.UnixPair(t)
+		other, _ := fdtest.UnixPair(t)
+		backendtest.Register(t, s, gone, read)
+		fdtest.Close(t, gone)
 		_, err := s.Modify(gone, write, nil)
-		expectError(t, err, unix.EBADF)
+		backendtest.ExpectError(t, err, unix.EBADF)
 		_, err = s.Register(gone, write, nil)
-		expectError(t, err, unix.EBADF)
-		replace(t, gone, other) // epoll_ctl(MOD) is ENOENT now
-		modify(t, s, gone, write)
-		expect(t, s, batch{gone: write})
-		shut(t, gone)
-		unregister(t, s, gone) // EPOLL_CTL_DEL is EBADF
+		backendtest.ExpectError(t, err, unix.EBADF)
+		fdtest.Replace(t, gone, other) // epoll_ctl(MOD) is ENOENT now
+		backendtest.Modify(t, s, gone, write)
+		backendtest.Expect(t, s, batch{gone: write})
+		fdtest.Close(t, gone)
+		backendtest.Unregister(t, s, gone) // EPOLL_CTL_DEL is EBADF
 
-		put(t, peer, "x")
-		expect(t, s, batch{good: read})
+		fdtest.Write(t, peer, "x")
+		backendtest.Expect(t, s, batch{good: read})
 	})
 }
 
@@ -312,18 +314,18 @@ func TestPeersNoPanics(t *testing.T) {
 // most three reads: a longer tail of data is lost. Readiness says that a read
 // will not block, and no more; the end is what the read says.
 func TestPeersTailAfterHangup(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		for _, kind := range []struct {
 			name string
 			make func(testing.TB) (int, int)
-		}{{"unix", pair}, {"tcp", tcpPair}, {"pipe", pipe}} {
+		}{{"unix", fdtest.UnixPair}, {"tcp", fdtest.TCPPair}, {"pipe", fdtest.Pipe}} {
 			r, w := kind.make(t)
-			sent := fill(t, w)
-			shut(t, w)
-			register(t, s, r, read)
+			sent := fdtest.Fill(t, w)
+			fdtest.Close(t, w)
+			backendtest.Register(t, s, r, read)
 			received, batches := 0, 0
 			for buf := make([]byte, 4096); ; batches++ {
-				if got := masked(t, s, collect(t, s, patience)); !maps.Equal(got, batch{r: read}) {
+				if got := backendtest.Select(t, s, fdtest.Timeout).Interests(t, s); !maps.Equal(got, batch{r: read}) {
 					t.Fatalf("%s: reported %v after %d of %d bytes", kind.name, got, received, sent)
 				}
 				n, err := selectors.TryRead(r, buf)
@@ -335,7 +337,7 @@ func TestPeersTailAfterHangup(t *testing.T) {
 			if received != sent || batches < 4 {
 				t.Errorf("%s: received %d of %d bytes in %d batches", kind.name, received, sent, batches)
 			}
-			unregister(t, s, r)
+			backendtest.Unregister(t, s, r)
 		}
 	})
 }
@@ -344,20 +346,20 @@ func TestPeersTailAfterHangup(t *testing.T) {
 // library owns them (xtaci/gaio#11 wants them back). A key is of the
 // descriptor itself, and registering opens none.
 func TestPeersNoDuplicates(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		conn, peer := netPair(t)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		conn, peer := fdtest.NetPair(t)
 		s.Select(0) // whatever the first Select opens
-		before := openFDs(t)
-		key := register(t, s, conn, read)
-		if want := fdOf(t, conn); key.FD != want {
+		before := fdtest.OpenFiles(t)
+		key := backendtest.Register(t, s, conn, read)
+		if want := fdtest.Number(t, conn); key.FD != want {
 			t.Errorf("the key is of fd %d, the connection's is %d", key.FD, want)
 		}
-		if after := openFDs(t); !slices.Equal(before, after) {
+		if after := fdtest.OpenFiles(t); !slices.Equal(before, after) {
 			t.Errorf("registering changed the open descriptors from %v to %v", before, after)
 		}
 		s.Close()
 		// The connection is as alive as before, with its deadlines.
-		conn.SetDeadline(time.Now().Add(patience))
+		conn.SetDeadline(time.Now().Add(fdtest.Timeout))
 		if _, err := peer.Write([]byte("x")); err != nil {
 			t.Fatal(err)
 		}
@@ -367,44 +369,28 @@ func TestPeersNoDuplicates(t *testing.T) {
 	})
 }
 
-// openFDs lists the open descriptors of the process, but for the one that
-// lists them.
-func openFDs(t testing.TB) (fds []string) {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Skip("needs /proc: ", err)
-	}
-	for _, e := range entries {
-		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
-			fds = append(fds, e.Name()+" "+to)
-		}
-	}
-	return fds
-}
-
 // TestPeersNoHiddenQueue: gaio's loop stalls for every connection once 16 384
 // results wait to be taken. What nobody acts on is simply reported again.
 func TestPeersNoHiddenQueue(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		want := batch{}
 		for range 100 {
-			_, w := pipe(t)
-			register(t, s, w, write)
+			_, w := fdtest.Pipe(t)
+			backendtest.Register(t, s, w, write)
 			want[w] = write
 		}
-		late, peer := pair(t)
-		register(t, s, late, read)
+		late, peer := fdtest.UnixPair(t)
+		backendtest.Register(t, s, late, read)
 		var dst []selectors.Ready
 		for i := range 200 { // 20 000 reports
 			var err error
-			if dst, err = s.SelectInto(dst[:0], patience); err != nil || len(dst) != len(want) {
+			if dst, err = s.SelectInto(dst[:0], fdtest.Timeout); err != nil || len(dst) != len(want) {
 				t.Fatalf("batch %d has %d entries, %v", i, len(dst), err)
 			}
 		}
-		put(t, peer, "x")
+		fdtest.Write(t, peer, "x")
 		want[late] = read
-		expect(t, s, want)
+		backendtest.Expect(t, s, want)
 	})
 }
 
@@ -412,16 +398,16 @@ func TestPeersNoHiddenQueue(t *testing.T) {
 // timeout for a single call. Any number of selectors work side by side, each
 // in its own goroutine and with its own timeouts.
 func TestPeersIndependentSelectors(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b selectors.Backend) {
+	backendtest.EachBackend(t, func(t *testing.T, b selectors.Backend) {
 		type worker struct {
 			s    selectors.Selector
 			r, w int
 		}
 		var workers []worker
 		for range 8 {
-			r, w := pipe(t)
-			s := newSelector(t, b)
-			register(t, s, r, read)
+			r, w := fdtest.Pipe(t)
+			s := backendtest.New(t, b)
+			backendtest.Register(t, s, r, read)
 			workers = append(workers, worker{s, r, w})
 		}
 		failed := make(chan error, len(workers))
@@ -429,7 +415,7 @@ func TestPeersIndependentSelectors(t *testing.T) {
 			next := workers[(i+1)%len(workers)]
 			go func() {
 				for round := range 50 {
-					ready, err := me.s.Select(patience)
+					ready, err := me.s.Select(fdtest.Timeout)
 					if err != nil || len(ready) != 1 {
 						failed <- errors.Join(err, errors.New("no token"))
 						return
@@ -449,14 +435,14 @@ func TestPeersIndependentSelectors(t *testing.T) {
 				failed <- nil
 			}()
 		}
-		put(t, workers[0].w, "t") // one token goes round
+		fdtest.Write(t, workers[0].w, "t") // one token goes round
 		for range workers {
 			select {
 			case err := <-failed:
 				if err != nil {
 					t.Fatal(err)
 				}
-			case <-time.After(3 * patience):
+			case <-time.After(3 * fdtest.Timeout):
 				t.Fatal("the token got lost")
 			}
 		}
