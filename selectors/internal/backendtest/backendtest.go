@@ -308,8 +308,8 @@ func Await(t testing.TB, c <-chan Result) Result {
 // AwaitWoken waits for a Select that a wake-up must have ended.
 func AwaitWoken(t testing.TB, c <-chan Result) {
 	t.Helper()
-	if r := Await(t, c); r.Err != nil || len(r.Ready) != 0 {
-		t.Fatalf("a woken Select returned %v, %v", r.Ready, r.Err)
+	if r := Await(t, c); r.Err != nil || len(r.Ready) != 0 || r.Took >= fdtest.Timeout {
+		t.Fatalf("a woken Select returned %v, %v after %v", r.Ready, r.Err, r.Took)
 	}
 }
 
