@@ -10,9 +10,10 @@ import (
 	"goselectors/selectors/internal/fdtest"
 )
 
-// TestRegressAfterClose: after close Python's select and poll went on working
-// in silence, its epoll raised, and no close woke a waiter. It is ErrClosed
-// everywhere, for the waiter too.
+// TestRegressAfterClose: After close, Python's select and poll selectors keep
+// working without an error, its epoll selector raises, and close does not wake
+// a waiter. Here every method returns ErrClosed, and so does a Select that
+// waits during Close.
 func TestRegressAfterClose(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		fd, peer := fdtest.UnixPair(t)
@@ -55,7 +56,7 @@ func TestRegressAfterClose(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Errorf("Close again: %v", err)
 		}
-		fdtest.Write(t, peer, "x") // the user's files are open
+		fdtest.Write(t, peer, "x") // the files stay open
 		if got := fdtest.Read(t, fd, 1); got != "x" {
 			t.Errorf("read %q", got)
 		}

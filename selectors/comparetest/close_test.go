@@ -85,7 +85,7 @@ func TestLibeventFDLeak(t *testing.T) {
 	})
 }
 
-// TestLibuvPollClose: many at once.
+// TestLibuvPollClose: Close with many registered keys.
 func TestLibuvPollClose(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		for range 128 {
@@ -111,7 +111,7 @@ func TestMioPollClosesFD(t *testing.T) {
 			if err != nil {
 				t.Fatalf("selector %d: %v", i, err)
 			}
-			if i%50 == 0 { // with the descriptors that come late
+			if i%50 == 0 { // opens the descriptors that are opened on first use
 				c := backendtest.StartSelect(s, time.Millisecond)
 				backendtest.Await(t, c)
 			}

@@ -13,8 +13,8 @@ import (
 	"goselectors/selectors/internal/fdtest"
 )
 
-// TestRegressRegisterDuringSelect: only Python's epoll saw a registration made
-// while another thread was in select.
+// TestRegressRegisterDuringSelect: In Python only the epoll selector sees a
+// registration that another thread makes during select.
 func TestRegressRegisterDuringSelect(t *testing.T) {
 	for _, change := range []struct {
 		name string
@@ -71,9 +71,9 @@ func TestRegressRegisterDuringSelect(t *testing.T) {
 	})
 }
 
-// TestRegressUnregisterReleasesFile: a poll(2) or select(2) that goes on holds the
-// files it was given. One that is unregistered and closed meanwhile is really
-// closed, and its peer learns it.
+// TestRegressUnregisterReleasesFile: A poll(2) or select(2) in progress holds
+// references to its files. A file that is unregistered and closed meanwhile
+// must really be closed: its peer sees that.
 func TestRegressUnregisterReleasesFile(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		r, w := fdtest.Pipe(t)
@@ -87,8 +87,9 @@ func TestRegressUnregisterReleasesFile(t *testing.T) {
 	})
 }
 
-// TestRegressConcurrentSelect: a second Python thread in poll got a
-// RuntimeError, in select or epoll a share of the events.
+// TestRegressConcurrentSelect: In Python a second thread in select gets a
+// RuntimeError from poll, and a share of the events from select and epoll.
+// Here it gets ErrConcurrentSelect.
 func TestRegressConcurrentSelect(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		c := backendtest.StartSelect(s, -1)
@@ -102,9 +103,9 @@ func TestRegressConcurrentSelect(t *testing.T) {
 	})
 }
 
-// TestPeersSelectReturnsErrors: gnet's Polling drops every error but two, and
-// has neither a timeout nor a way to do one round. Select does one round, in
-// its time, and returns its errors.
+// TestPeersSelectReturnsErrors: gnet's Polling ignores all errors but two, and
+// has neither a timeout nor a way to wait once. Select waits once, for at most
+// its timeout, and returns its errors.
 func TestPeersSelectReturnsErrors(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		a, _ := fdtest.UnixPair(t)
@@ -123,8 +124,8 @@ func TestPeersSelectReturnsErrors(t *testing.T) {
 	})
 }
 
-// TestPeersIndependentSelectors: the peers have one loop a poller and no
-// timeout for a single call. Any number of selectors work side by side, each
+// TestPeersIndependentSelectors: The peers have one loop for each poller and
+// no timeout for a single call. Several selectors work at the same time, each
 // in its own goroutine and with its own timeouts.
 func TestPeersIndependentSelectors(t *testing.T) {
 	backendtest.EachBackend(t, func(t *testing.T, b selectors.Backend) {
@@ -164,7 +165,7 @@ func TestPeersIndependentSelectors(t *testing.T) {
 				failed <- nil
 			}()
 		}
-		fdtest.Write(t, workers[0].w, "t") // one token goes round
+		fdtest.Write(t, workers[0].w, "t") // one token circulates
 		for range workers {
 			select {
 			case err := <-failed:
@@ -172,7 +173,7 @@ func TestPeersIndependentSelectors(t *testing.T) {
 					t.Fatal(err)
 				}
 			case <-time.After(3 * fdtest.Timeout):
-				t.Fatal("the token got lost")
+				t.Fatal("the token was lost")
 			}
 		}
 	})

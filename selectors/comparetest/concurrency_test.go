@@ -14,8 +14,9 @@ import (
 	"goselectors/selectors/internal/fdtest"
 )
 
-// TestLibeventManyDupsDuringSelect: the same while another goroutine sleeps in
-// the selector: it hears of the last one as of the first.
+// TestLibeventManyDupsDuringSelect: The same as TestLibeventManyDups, while
+// another goroutine waits in the selector. Every key is registered with the
+// running Select, the last as well as the first.
 func TestLibeventManyDupsDuringSelect(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		r, w := fdtest.Pipe(t)
@@ -45,9 +46,9 @@ func TestLibeventManyDupsDuringSelect(t *testing.T) {
 	})
 }
 
-// TestLibkqueueDeleteRace: keys leave from one goroutine while another one
-// selects and a third makes them ready. After Unregister has returned, a
-// Select that begins does not report the key.
+// TestLibkqueueDeleteRace: One goroutine unregisters keys while another
+// selects. A Select that starts after Unregister has returned does not report
+// the key.
 func TestLibkqueueDeleteRace(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		r, w := fdtest.Pipe(t)
@@ -70,9 +71,9 @@ func TestLibkqueueDeleteRace(t *testing.T) {
 					return
 				}
 				for _, r := range ready {
-					// Registered in epoch n, unregistered before n+1 began.
+					// Registered in epoch n, unregistered before epoch n+1.
 					if n := r.Key.Data.(int64); n < epochBefore {
-						failed <- errors.New("a key was reported that had left before the Select")
+						failed <- errors.New("a key was reported that had been unregistered before the Select")
 						return
 					}
 				}
@@ -103,8 +104,8 @@ func TestLibkqueueDeleteRace(t *testing.T) {
 	})
 }
 
-// TestLibkqueueSingleDelivery: of two selectors that wait for the same file,
-// at least one hears of an event; a one-shot key of it once and no more.
+// TestLibkqueueSingleDelivery: Two selectors wait for the same file. At least
+// one reports the event. A one-shot key reports it once.
 func TestLibkqueueSingleDelivery(t *testing.T) {
 	backendtest.EachBackend(t, func(t *testing.T, b selectors.Backend) {
 		modes := []selectors.Event{oneShot}
@@ -120,7 +121,7 @@ func TestLibkqueueSingleDelivery(t *testing.T) {
 			fdtest.Write(t, w, "x")
 			a1, a2 := backendtest.Await(t, c1), backendtest.Await(t, c2)
 			if a1.Err != nil || a2.Err != nil || len(a1.Ready)+len(a2.Ready) == 0 {
-				t.Errorf("%v: %v, %v and %v, %v: nobody was told", mode, a1.Ready, a1.Err, a2.Ready, a2.Err)
+				t.Errorf("%v: %v, %v and %v, %v: no selector reported the event", mode, a1.Ready, a1.Err, a2.Ready, a2.Err)
 			}
 			if mode == oneShot {
 				backendtest.ExpectNothing(t, one)
@@ -130,7 +131,7 @@ func TestLibkqueueSingleDelivery(t *testing.T) {
 	})
 }
 
-// TestPollingMultiplePollers: one file in two selectors.
+// TestPollingMultiplePollers: One file in two selectors.
 func TestPollingMultiplePollers(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -161,7 +162,7 @@ func TestPollingMultiplePollers(t *testing.T) {
 					backendtest.ExpectNothing(t, one)
 					backendtest.ExpectNothing(t, two)
 				}
-				// To leave one changes nothing for the other.
+				// Unregistering from one does not change the other.
 				backendtest.Unregister(t, one, r)
 				backendtest.ExpectNothing(t, one)
 				backendtest.Modify(t, two, r, read|test.mode)
@@ -175,8 +176,8 @@ func TestPollingMultiplePollers(t *testing.T) {
 	}
 }
 
-// TestPollingManyPollers: one file in very many selectors, as a listener that
-// a loop for every processor shares.
+// TestPollingManyPollers: One file in very many selectors, like a listener
+// that is shared by one loop for each processor.
 func TestPollingManyPollers(t *testing.T) {
 	backendtest.EachBackend(t, func(t *testing.T, b selectors.Backend) {
 		mode := selectors.Event(0)

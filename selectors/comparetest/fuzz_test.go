@@ -13,13 +13,13 @@ import (
 	"goselectors/selectors"
 )
 
-// fuzzMost bounds the length of a sequence: longer ones find nothing that two
-// shorter ones do not.
-const fuzzMost = 100
+// maxFuzzOperations bounds the length of a sequence. A longer one finds nothing
+// that two shorter ones do not find.
+const maxFuzzOperations = 100
 
-// decodeOperations reads a sequence from bytes, one for each choice. They are
-// taken modulo what there is to choose from, and what is missing at the end is
-// 0, so that any bytes are a sequence.
+// decodeOperations decodes a sequence from bytes, one byte for each choice. A byte
+// is taken modulo the number of alternatives, and missing bytes at the end are 0,
+// so that any bytes are a valid sequence.
 func decodeOperations(data []byte) (ops []operation) {
 	choose := func(n int) (b int) {
 		if len(data) > 0 {
@@ -27,13 +27,13 @@ func decodeOperations(data []byte) (ops []operation) {
 		}
 		return b
 	}
-	for len(data) > 0 && len(ops) < fuzzMost {
+	for len(data) > 0 && len(ops) < maxFuzzOperations {
 		ops = append(ops, chooser(choose).operation(len(modelNames)))
 	}
 	return ops
 }
 
-// encodeOperations is the reverse, for seeds.
+// encodeOperations is the inverse of decodeOperations, for seeds.
 func encodeOperations(ops []operation) (data []byte, err error) {
 	for _, op := range ops {
 		n := slices.IndexFunc(modelVerbs, func(v modelVerb) bool { return v.verb == op.verb })
@@ -51,7 +51,7 @@ func encodeOperations(ops []operation) (data []byte, err error) {
 		}
 		for _, n := range choices {
 			if n < 0 {
-				return nil, fmt.Errorf("no sequence has %v", op)
+				return nil, fmt.Errorf("%v cannot be encoded", op)
 			}
 			data = append(data, byte(n))
 		}
@@ -59,32 +59,32 @@ func encodeOperations(ops []operation) (data []byte, err error) {
 	return data, nil
 }
 
-// fuzzSeeds are stories worth varying.
+// fuzzSeeds are scripts that the fuzzer starts from.
 var fuzzSeeds = []string{
 	"a pipe: pipe a b; register a Read; select; write b; select; read a; select; write b; close b; select; read a; select; unregister a",
 	"a full pipe: pipe a b; register b Write; fill b; select; read a; select; drain a; select; fill b; close a; select",
 	"a half-closed socket: unix a b; register a Read|Write; shutdown b write; select; shutdown a write; select; drain a; select",
-	"a peer that goes: unix a b; register a Read|Write; write a; close b; select; read a; select; read a; select",
+	"a closed peer: unix a b; register a Read|Write; write a; close b; select; read a; select; read a; select",
 	"a full socket: unix a b; register a Write; register b Read; fill a; select; read b; select; drain b; select",
 	"a counter: eventfd a; register a Read|Write; write a; select; fill a; select; drain a; select",
 	"one shot: pipe a b; register a Read|OneShot; write b; select; select; modify a Read|OneShot; select; close b; select; modify a Read; select",
 	"hints only: pipe a b; register a Write; select; close b; select; select; modify a Read|Write; select; modify a Priority; select; select",
-	"hints, later news: unix a b; register a Write; fill a; shutdown a write; shutdown b write; select; select; drain b; select",
+	"hints, then more hints: unix a b; register a Write; fill a; shutdown a write; shutdown b write; select; select; drain b; select",
 	"always ready: device a null; register a Read; select; select; modify a Write|OneShot; select; select; unregister a; select",
-	"always ready, not always: device a null; register a Read; pipe a b; select; register a Read; select; device a null; register a Write; select",
+	"always ready, then another file: device a null; register a Read; pipe a b; select; register a Read; select; device a null; register a Write; select",
 	"closed: pipe a b; register a Read; register b Write; close a; select; select; modify a Write; modify a Read; select; unregister a",
 	"reuse: pipe a b; register a Read; close a; unix a c; select; register a Write; select; write c; modify a Read|Write; select",
-	"a ghost: pipe a b; dup2 a c; register a Read; close a; write b; unregister a; select; select; pipe a d; register a Read; select; write d; select",
-	"a ghost comes back: pipe a b; dup2 a c; register a Read; close a; unregister a; dup2 c a; register a Read; write b; select",
-	"a ghost in the way: pipe a b; dup2 a c; register a Read; pipe a d; register a Read; dup2 c a; register a Read; write b; select",
+	"an orphan: pipe a b; dup2 a c; register a Read; close a; write b; unregister a; select; select; pipe a d; register a Read; select; write d; select",
+	"an orphan gets its number back: pipe a b; dup2 a c; register a Read; close a; unregister a; dup2 c a; register a Read; write b; select",
+	"an orphan blocks Register: pipe a b; dup2 a c; register a Read; pipe a d; register a Read; dup2 c a; register a Read; write b; select",
 	"two numbers: pipe a b; dup2 a c; register a Read; register c Read|OneShot; write b; select; select; close a; select; drain c; select",
 	"refused: pipe a b; register a 0; register a OneShot; register a Read|Hangup; register a ReadClosed; register a Read; register a Write; modify a 0; keys; select",
 	"unknown: unregister a; modify a Read; close a; register a Read; select; keys",
 }
 
 func seedOperations(seed string) (ops []operation) {
-	_, story, _ := strings.Cut(seed, ": ")
-	for line := range strings.SplitSeq(story, "; ") {
+	_, script, _ := strings.Cut(seed, ": ")
+	for line := range strings.SplitSeq(script, "; ") {
 		fields := strings.Fields(line)
 		ops = append(ops, operation{fields[0], fields[1:]})
 	}
@@ -99,17 +99,18 @@ func FuzzBackendsAgree(f *testing.F) {
 		}
 		f.Add(data)
 	}
-	// Each backend once: how a selector waits does not matter where it never does.
-	var kinds []contenderKind
+	// Each backend once: its ways to wait do not matter, as no select waits.
+	var configs []config
 	for _, b := range selectors.Backends() {
-		kinds = append(kinds, contenderKind{b.Name, func() (selectors.Selector, error) { return b.New(selectors.WithBlockingWait()) }})
+		configs = append(configs, config{b.Name, func() (selectors.Selector, error) { return b.New(selectors.WithBlockingWait()) }})
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		compareWithModel(t, "", decodeOperations(data), kinds)
+		compareWithModel(t, "", decodeOperations(data), configs)
 	})
 }
 
-// TestSequenceBytes checks that bytes keep what a sequence says.
+// TestSequenceBytes checks that decodeOperations is the inverse of
+// encodeOperations.
 func TestSequenceBytes(t *testing.T) {
 	for _, seed := range fuzzSeeds {
 		ops := seedOperations(seed)
@@ -118,7 +119,7 @@ func TestSequenceBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(fmt.Sprint(ops), fmt.Sprint(decodeOperations(data))); diff != "" {
-			t.Errorf("%s: -sequence +through bytes\n%s", seed, diff)
+			t.Errorf("%s: -sequence +decoded\n%s", seed, diff)
 		}
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"goselectors/selectors/internal/fdtest"
 )
 
-// TestAsyncioPtyHangup: the end of a terminal shows as readable, and the read
-// as EIO.
+// TestAsyncioPtyHangup: The hangup of a terminal is reported as readable. The
+// read returns EIO.
 func TestAsyncioPtyHangup(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		master, slave := fdtest.Pty(t)
@@ -43,9 +43,9 @@ func TestAsyncioPtyHangup(t *testing.T) {
 	})
 }
 
-// TestPeersDataAfterHangup: nbio closes a connection on a hang-up after at
-// most three reads: a longer tail of data is lost. Readiness says that a read
-// will not block, and no more; the end is what the read says.
+// TestPeersDataAfterHangup: nbio closes a connection after a hangup and at
+// most three reads, so that more unread data is lost. Readiness only means
+// that a read does not block. The end of the data is what the read returns.
 func TestPeersDataAfterHangup(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		for _, kind := range []struct {

@@ -14,8 +14,8 @@ import (
 	"goselectors/selectors/internal/fdtest"
 )
 
-// TestAsyncioWritePipeDisconnect: who watches only whether the reader of his
-// pipe is still there registers the writing end for reading.
+// TestAsyncioWritePipeDisconnect: A program that only wants to know whether a
+// pipe still has a reader registers the write end for EventRead.
 func TestAsyncioWritePipeDisconnect(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		rd, wr := fdtest.Pipe(t)
@@ -26,8 +26,9 @@ func TestAsyncioWritePipeDisconnect(t *testing.T) {
 	})
 }
 
-// TestLibeventSimpleClose: EventReadClosed says that the peer has closed, and
-// nothing else, whether data is left or not.
+// TestLibeventSimpleClose: EventReadClosed reports that the peer has closed
+// its side, with unread data or without, and is not reported for any other
+// reason.
 func TestLibeventSimpleClose(t *testing.T) {
 	for _, how := range []string{"close", "shutdown"} {
 		for _, mode := range []selectors.Event{0, oneShot, edge, edge | oneShot} {
@@ -67,8 +68,8 @@ func TestLibeventSimpleClose(t *testing.T) {
 	}
 }
 
-// TestMioClosedEvents: what is told of files whose directions close, by the
-// interest Read|Write; and hints, by those backends that have them.
+// TestMioClosedEvents: The events of files with closed directions, for the
+// interest Read|Write, and the hints of those backends that support them.
 func TestMioClosedEvents(t *testing.T) {
 	const (
 		hangup = selectors.EventHangup
@@ -78,8 +79,8 @@ func TestMioClosedEvents(t *testing.T) {
 		name  string
 		make  func(testing.TB) (watched, peer int)
 		act   func(t *testing.T, watched, peer int)
-		want  selectors.Event // of Read and Write
-		hints selectors.Event // as Linux tells them
+		want  selectors.Event // without hints
+		hints selectors.Event // on Linux
 	}{
 		{"tcp, shutdown_read", fdtest.TCPPair, func(t *testing.T, a, b int) { fdtest.Shutdown(t, a, unix.SHUT_RD) }, read | write, readClosed},
 		{"tcp, shutdown_write", fdtest.TCPPair, func(t *testing.T, a, b int) { fdtest.Shutdown(t, a, unix.SHUT_WR) }, write, 0},
@@ -107,7 +108,7 @@ func TestMioClosedEvents(t *testing.T) {
 					backendtest.Modify(t, s, a, interest)
 					got := backendtest.Select(t, s, 0).Interests(t, s)
 					if got[a] != test.want&interest {
-						t.Errorf("for %v alone %v is reported", interest, got)
+						t.Errorf("for the interest %v, %v is reported", interest, got)
 					}
 				}
 				backendtest.Unregister(t, s, a)

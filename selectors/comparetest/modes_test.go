@@ -35,8 +35,8 @@ func TestLibeventPersistence(t *testing.T) {
 	})
 }
 
-// TestLibeventNonpersistReadd: the callback of one one-shot key arms the other
-// one again, of which the same batch tells.
+// TestLibeventNonpersistReadd: The callback of a one-shot key re-arms the
+// other key, which is in the same batch.
 func TestLibeventNonpersistReadd(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		a, b := fdtest.UnixPair(t)
@@ -58,8 +58,8 @@ func TestLibeventNonpersistReadd(t *testing.T) {
 	})
 }
 
-// TestLibeventEdgeMultipleEvents: to give up one of two events does not lose
-// the edge of the other.
+// TestLibeventEdgeMultipleEvents: Dropping one of two events does not lose the
+// edge of the other.
 func TestLibeventEdgeMultipleEvents(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		backendtest.Need(t, s, selectors.FeatureEdgeTriggered)
@@ -76,9 +76,8 @@ func TestLibeventEdgeMultipleEvents(t *testing.T) {
 	})
 }
 
-// TestPollingModes: what is reported after only a part was read, in each mode,
-// and that Modify switches between them. What a backend does not have is an
-// error.
+// TestPollingModes: What each mode reports after a partial read, and changes
+// of mode by Modify. A mode that the backend does not support is an error.
 func TestPollingModes(t *testing.T) {
 	const level = selectors.Event(0)
 	for _, mode := range []selectors.Event{level, oneShot, edge, edge | oneShot} {
@@ -89,7 +88,7 @@ func TestPollingModes(t *testing.T) {
 					_, err := s.Register(r, read|mode, nil)
 					backendtest.ExpectError(t, err)
 					if s.Len() != 0 {
-						t.Error("the key was left behind")
+						t.Error("the key is still registered")
 					}
 					return
 				}
@@ -131,8 +130,8 @@ func TestPollingModes(t *testing.T) {
 	}
 }
 
-// TestMioEdgeBehaviorRecv: a socket read until ErrWouldBlock reports the next
-// packet.
+// TestMioEdgeBehaviorRecv: After reads up to ErrWouldBlock, an edge-triggered
+// socket reports the next packet.
 func TestMioEdgeBehaviorRecv(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		backendtest.Need(t, s, selectors.FeatureEdgeTriggered)

@@ -12,8 +12,8 @@ import (
 	"goselectors/selectors/internal/fdtest"
 )
 
-// TestLibuvPollNested: a selector's epoll set may itself be watched, and is
-// silent while there is nothing in it; and files of all of Linux's kinds.
+// TestLibuvPollNested: An epoll set can itself be watched. It is ready while
+// it has an event.
 func TestLibuvPollNested(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -38,7 +38,8 @@ func TestLibuvPollNested(t *testing.T) {
 	})
 }
 
-// TestLinuxEventFiles: what Linux tells through descriptors.
+// TestLinuxEventFiles: The kinds of files that deliver events: eventfd,
+// timerfd, inotify.
 func TestLinuxEventFiles(t *testing.T) {
 	for _, kind := range []struct {
 		name string
@@ -106,8 +107,8 @@ func readEvent(t *testing.T, fd int) {
 	}
 }
 
-// TestRegressAlwaysReadyStdin: a regular file or /dev/null as standard input
-// was a PermissionError on Python's epoll.
+// TestRegressAlwaysReadyStdin: Python's epoll selector raises PermissionError
+// if the standard input is a regular file or /dev/null.
 func TestRegressAlwaysReadyStdin(t *testing.T) {
 	saved := fdtest.Dup(t, 0)
 	defer func() {
@@ -145,8 +146,8 @@ func TestRegressAlwaysReadyStdin(t *testing.T) {
 	}
 }
 
-// TestRegressAlwaysReadyReplaced: a number passes from an always-ready file to
-// another one and back, by being registered over and by Modify.
+// TestRegressAlwaysReadyReplaced: A number changes from an always-ready file
+// to a pipe and back. The new file is registered by Register or by Modify.
 func TestRegressAlwaysReadyReplaced(t *testing.T) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
@@ -165,12 +166,12 @@ func TestRegressAlwaysReadyReplaced(t *testing.T) {
 					}
 				}
 				r, w := fdtest.Pipe(t)
-				others, _ := os.Open(os.DevNull) // two more of them, on either side
-				defer others.Close()
-				before := backendtest.Register(t, s, fdtest.Dup(t, fdtest.Number(t, others)), write).FD
+				bystander, _ := os.Open(os.DevNull) // two more always-ready keys, with a lower and a higher number
+				defer bystander.Close()
+				before := backendtest.Register(t, s, fdtest.Dup(t, fdtest.Number(t, bystander)), write).FD
 				fd := fdtest.Dup(t, fdtest.Number(t, null))
 				backendtest.Register(t, s, fd, read)
-				after := backendtest.Register(t, s, fdtest.Dup(t, fdtest.Number(t, others)), write).FD
+				after := backendtest.Register(t, s, fdtest.Dup(t, fdtest.Number(t, bystander)), write).FD
 				want := batch{before: write, after: write, fd: read}
 				backendtest.Expect(t, s, want)
 
@@ -190,7 +191,7 @@ func TestRegressAlwaysReadyReplaced(t *testing.T) {
 				want[fd] = read | write
 				backendtest.Expect(t, s, want)
 
-				// Closed, it cannot be modified, and its key stands.
+				// A closed descriptor cannot be modified. Its key stays.
 				fdtest.Close(t, fd)
 				_, err := s.Modify(fd, read, nil)
 				backendtest.ExpectError(t, err, unix.EBADF)
@@ -212,7 +213,7 @@ func TestRegressAlwaysReadyReplaced(t *testing.T) {
 
 // TestPeersFDZero: gnet (internal/netpoll, kqueue), evio, cloudwego/netpoll,
 // gaio and nbio take the number 0 in an event for their own wake-up, so that
-// fd 0, the standard input, can never be selected.
+// descriptor 0, the standard input, cannot be watched.
 func TestPeersFDZero(t *testing.T) {
 	saved := fdtest.Dup(t, 0)
 	defer func() {
@@ -226,14 +227,14 @@ func TestPeersFDZero(t *testing.T) {
 		fdtest.Replace(t, 0, r)
 		backendtest.Register(t, s, 0, read)
 
-		// A wake is not taken for fd 0 …
+		// A wake-up is not taken for an event of descriptor 0.
 		s.Wake()
 		backendtest.Expect(t, s, batch{})
 		c := backendtest.StartSelect(s, fdtest.Timeout)
 		s.Wake()
 		backendtest.AwaitWoken(t, c)
 
-		// … nor fd 0 for a wake.
+		// An event of descriptor 0 is not taken for a wake-up.
 		c = backendtest.StartSelect(s, fdtest.Timeout)
 		fdtest.Write(t, w, "x")
 		backendtest.AwaitBatch(t, c, batch{0: read})
@@ -245,8 +246,9 @@ func TestPeersFDZero(t *testing.T) {
 	})
 }
 
-// TestPeersNoHiddenQueue: gaio's loop stalls for every connection once 16 384
-// results wait to be taken. What nobody acts on is simply reported again.
+// TestPeersNoHiddenQueue: gaio's loop stalls for all connections once 16 384
+// results wait in its queue. Here an event that is not handled is reported
+// again by the next Select.
 func TestPeersNoHiddenQueue(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		want := batch{}

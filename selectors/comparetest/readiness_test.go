@@ -34,7 +34,7 @@ func TestCPythonSelect(t *testing.T) {
 	})
 }
 
-// TestCPythonSelectReadWrite: both events come in one entry
+// TestCPythonSelectReadWrite: Both events are in one entry
 // (https://github.com/python/cpython/issues/110038).
 func TestCPythonSelectReadWrite(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
@@ -45,8 +45,8 @@ func TestCPythonSelectReadWrite(t *testing.T) {
 	})
 }
 
-// TestCPythonSelector: of twelve pairs only the one that is written to becomes
-// readable, and they leave one after the other.
+// TestCPythonSelector: With twelve pairs, only the pair that is written to
+// becomes readable. The pairs are unregistered one by one.
 func TestCPythonSelector(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		const message = "This is a test."
@@ -80,8 +80,8 @@ func TestCPythonSelector(t *testing.T) {
 	})
 }
 
-// TestCPythonAboveFDSetsize: one Select tells of every descriptor that is
-// ready, however many they are and however high their numbers.
+// TestCPythonAboveFDSetsize: One Select reports every ready descriptor,
+// whatever their count and their numbers.
 func TestCPythonAboveFDSetsize(t *testing.T) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -112,8 +112,8 @@ func TestCPythonAboveFDSetsize(t *testing.T) {
 	})
 }
 
-// TestCPythonRegisterFile: Python's epoll refuses regular files. Here they are
-// always ready, as poll and select have them.
+// TestCPythonRegisterFile: Python's epoll selector refuses regular files. Here
+// they are always ready, as with poll and select.
 func TestCPythonRegisterFile(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		f, err := os.CreateTemp(t.TempDir(), "")
@@ -128,7 +128,7 @@ func TestCPythonRegisterFile(t *testing.T) {
 	})
 }
 
-// TestLibeventCombined: much data both ways at once, as the selector says.
+// TestLibeventCombined: Much data in both directions at once.
 func TestLibeventCombined(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		const size = 2 << 20
@@ -152,7 +152,7 @@ func TestLibeventCombined(t *testing.T) {
 		for s.Len() > 0 {
 			ready, err := s.Select(fdtest.Timeout)
 			if err != nil || len(ready) == 0 {
-				t.Fatalf("nothing to do before the end: %v", err)
+				t.Fatalf("Select reported nothing before the transfer ended: %v", err)
 			}
 			for _, r := range ready {
 				me := r.Key.Data.(*side)
@@ -181,14 +181,14 @@ func TestLibeventCombined(t *testing.T) {
 		}
 		for _, me := range sides {
 			if !bytes.Equal(me.received, source) {
-				t.Errorf("fd %d received something else than was sent", me.fd)
+				t.Errorf("fd %d did not receive what was sent", me.fd)
 			}
 		}
 	})
 }
 
-// TestLibeventManyEvents: each of many ready sockets once, added all at once or
-// one by one between Selects.
+// TestLibeventManyEvents: Each of many ready sockets is reported once, whether
+// they are all added first or one by one between Selects.
 func TestLibeventManyEvents(t *testing.T) {
 	for _, slow := range []bool{false, true} {
 		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
@@ -210,9 +210,9 @@ func TestLibeventManyEvents(t *testing.T) {
 	}
 }
 
-// TestLibuvPollDuplex: connections that write, read, shut down and change
-// their interest at random. Every byte arrives, and what Select reports is
-// true: nobody else reads, so a report of Read finds something.
+// TestLibuvPollDuplex: Connections that write, read, shut down and change
+// their interest at random. Every byte arrives. As there is no other reader,
+// most reports of Read must be followed by a read that succeeds.
 func TestLibuvPollDuplex(t *testing.T) {
 	for _, kind := range []struct {
 		name string
@@ -242,7 +242,7 @@ func TestLibuvPollDuplex(t *testing.T) {
 				for s.Len() > 0 {
 					ready, err := s.Select(fdtest.Timeout)
 					if err != nil || len(ready) == 0 {
-						t.Fatalf("nothing to do before the end: %v", err)
+						t.Fatalf("Select reported nothing before the transfer ended: %v", err)
 					}
 					for _, r := range ready {
 						me := r.Key.Data.(*side)
@@ -293,7 +293,7 @@ func TestLibuvPollDuplex(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-					// A side that only reads may wait for one that only reads.
+					// Two sides that both only read would wait for each other.
 					for _, me := range sides {
 						if key, err := s.Key(me.fd); err == nil && !me.shut && key.Events == read && random.IntN(4) == 0 {
 							if _, err := s.Modify(me.fd, read|write, me); err != nil {
@@ -315,7 +315,8 @@ func TestLibuvPollDuplex(t *testing.T) {
 	}
 }
 
-// TestLibuvPollOOB: the urgent byte first, then what it overtook.
+// TestLibuvPollOOB: The urgent byte can be read before the data that was sent
+// earlier.
 func TestLibuvPollOOB(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		backendtest.Need(t, s, selectors.FeaturePriority)
@@ -396,7 +397,7 @@ func TestPollingManyConnections(t *testing.T) {
 	})
 }
 
-// TestMioZeroDurationPollsEvents: a timeout of zero still asks the kernel.
+// TestMioZeroDurationPollsEvents: A timeout of zero still asks the kernel.
 func TestMioZeroDurationPollsEvents(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		want := batch{}
@@ -445,8 +446,8 @@ func TestMioTCPAccept(t *testing.T) {
 	})
 }
 
-// TestMioTCPConnect: a connect that has ended makes a socket writable, however
-// it ended.
+// TestMioTCPConnect: A socket is writable when its connect has ended, with
+// success or with an error.
 func TestMioTCPConnect(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		l, addr := fdtest.Listen(t)
@@ -477,7 +478,7 @@ func TestMioTCPConnect(t *testing.T) {
 	})
 }
 
-// TestMioChildProcess: a child's standard input and output through a selector.
+// TestMioChildProcess: The standard input and output of a child process.
 func TestMioChildProcess(t *testing.T) {
 	cat, err := exec.LookPath("cat")
 	if err != nil {

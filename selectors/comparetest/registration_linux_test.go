@@ -16,9 +16,9 @@ import (
 	"goselectors/selectors/internal/fdtest"
 )
 
-// TestRegressModifyBadEvents: Python's epoll and poll took any events, its
-// select lost the registration over them. They are refused, and nothing has
-// changed.
+// TestRegressModifyBadEvents: Python's epoll and poll selectors accept any
+// events, and its select selector loses the registration. Here invalid events
+// are an error that changes nothing.
 func TestRegressModifyBadEvents(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		fd, peer := fdtest.UnixPair(t)
@@ -71,9 +71,9 @@ func TestRegressModifyBadEvents(t *testing.T) {
 	})
 }
 
-// TestRegressModifyData: Python's modify erased the data when it was given
-// none, and compared data with !=, which some data cannot take. Modify sets
-// what it is given, and compares nothing.
+// TestRegressModifyData: Python's modify erases the data if it is given none,
+// and compares data with !=, which fails for some values. Modify sets what it
+// is given and compares nothing.
 func TestRegressModifyData(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		fd, _ := fdtest.UnixPair(t)
@@ -98,8 +98,8 @@ func TestRegressModifyData(t *testing.T) {
 	})
 }
 
-// TestRegressClosedObject: of a closed object that was never registered
-// Python's unregister said ValueError. We just do not know it.
+// TestRegressClosedObject: Python's unregister raises ValueError for a closed
+// object that was never registered. Here the error is ErrNotRegistered.
 func TestRegressClosedObject(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -127,10 +127,10 @@ func TestRegressClosedObject(t *testing.T) {
 	})
 }
 
-// TestPeersInterestIsReplaced: on gnet's kqueue, Delete did nothing, ModRead
-// left a key that waited for writing only without anything, and the constant
-// for both was EVFILT_READ|EVFILT_WRITE, which is -1 (pkg/netpoll). Every
-// change from one interest to another leaves exactly the new one.
+// TestPeersInterestIsReplaced: On gnet's kqueue, Delete did nothing, ModRead
+// left a key that waited for writing without any interest, and the constant
+// for both was EVFILT_READ|EVFILT_WRITE, which is -1 (pkg/netpoll). After each
+// change from one interest to another, exactly the new one is in effect.
 func TestPeersInterestIsReplaced(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		a, b := fdtest.UnixPair(t)
@@ -149,10 +149,10 @@ func TestPeersInterestIsReplaced(t *testing.T) {
 	})
 }
 
-// TestPeersRegisterKeepsNonBlocking: gnet's documentation taught to take a
-// connection's descriptor by File and Fd, which makes the connection itself
-// block: its deadlines never fire again (mailru/easygo#11, mosn/mosn#210,
-// m-lab/ndt-server#371).
+// TestPeersRegisterKeepsNonBlocking: gnet's documentation recommended to get a
+// connection's descriptor by File and Fd, which puts the connection itself
+// into blocking mode, so that its deadlines never fire again
+// (mailru/easygo#11, mosn/mosn#210, m-lab/ndt-server#371).
 func TestPeersRegisterKeepsNonBlocking(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		conn, _ := fdtest.NetPair(t)
@@ -196,9 +196,9 @@ func TestPeersRegisterKeepsNonBlocking(t *testing.T) {
 }
 
 // TestPeersNoPanics: evio panics when the kernel refuses a descriptor
-// (tidwall/evio#51), and with a nil error when it cannot make its eventfd.
-// Whatever the kernel refuses is an error, and the selector goes on. (That
-// constructors fail cleanly: TestConstructorsWithoutDescriptors.)
+// (tidwall/evio#51), and with a nil error when it cannot open its eventfd.
+// Here a refusal is an error, and the selector keeps working.
+// (TestConstructorsWithoutDescriptors covers constructors.)
 func TestPeersNoPanics(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		good, peer := fdtest.UnixPair(t)
@@ -223,9 +223,9 @@ func TestPeersNoPanics(t *testing.T) {
 	})
 }
 
-// TestPeersNoDuplicatedDescriptors: gaio duplicates every descriptor because the standard
-// library owns them (xtaci/gaio#11 wants them back). A key is of the
-// descriptor itself, and registering opens none.
+// TestPeersNoDuplicatedDescriptors: gaio duplicates every descriptor because
+// the standard library owns the original (xtaci/gaio#11 asks for it back).
+// Here a key holds the descriptor itself, and Register opens none.
 func TestPeersNoDuplicatedDescriptors(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		conn, peer := fdtest.NetPair(t)
@@ -239,7 +239,7 @@ func TestPeersNoDuplicatedDescriptors(t *testing.T) {
 			t.Errorf("registering changed the open descriptors from %v to %v", before, after)
 		}
 		s.Close()
-		// The connection is as alive as before, with its deadlines.
+		// The connection still works, with its deadlines.
 		conn.SetDeadline(time.Now().Add(fdtest.Timeout))
 		if _, err := peer.Write([]byte("x")); err != nil {
 			t.Fatal(err)

@@ -63,7 +63,7 @@ func TestCPythonModify(t *testing.T) {
 		rd, _ := fdtest.UnixPair(t)
 		key := backendtest.Register(t, s, rd, read)
 
-		// The events change: a new key, and the one that Key gives.
+		// The events change: Modify returns a new key, and Key returns it.
 		key2 := backendtest.Modify(t, s, rd, write)
 		if key2.Events != write || *key2 == *key {
 			t.Errorf("Modify returned %+v", *key2)
@@ -73,8 +73,8 @@ func TestCPythonModify(t *testing.T) {
 		}
 		backendtest.Expect(t, s, batch{rd: write})
 
-		// Only the data changes: the events stay, and the old keys are as
-		// they were.
+		// Only the data changes: the events stay, and the old keys do not
+		// change.
 		key3, err := s.Modify(rd, write, "data")
 		if err != nil {
 			t.Fatal(err)
@@ -90,7 +90,7 @@ func TestCPythonModify(t *testing.T) {
 }
 
 // TestCPythonModifyFails: Python drops a key whose modification the kernel
-// refuses. Here it stands.
+// refuses. Here the key stays as it was.
 func TestCPythonModifyFails(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		rd, _ := fdtest.UnixPair(t)
@@ -119,7 +119,7 @@ func TestCPythonGetKey(t *testing.T) {
 		_, err := s.Key(999999)
 		backendtest.ExpectError(t, err, selectors.ErrNotRegistered)
 
-		// Any name of the descriptor will do.
+		// Each kind of file object finds the key.
 		conn, _ := fdtest.NetPair(t)
 		key = backendtest.Register(t, s, conn, read)
 		for _, name := range []any{conn, key.FD, uintptr(key.FD), fdtest.FdOnly(key.FD)} {
@@ -127,7 +127,7 @@ func TestCPythonGetKey(t *testing.T) {
 				t.Errorf("Key of a %T is %v, %v, want %v", name, got, err, key)
 			}
 		}
-		// Unless the key's own object has left the number.
+		// Once its own object is closed, another object does not find it.
 		conn.Close()
 		for _, name := range []any{conn, key.FD} {
 			if got, err := s.Key(name); got != key || err != nil {
@@ -151,7 +151,7 @@ func TestCPythonGetMap(t *testing.T) {
 			t.Errorf("Keys is %v, want %v; Len is %d", got, want, s.Len())
 		}
 		for range s.Keys() {
-			break // must be possible
+			break // an early end of the iteration is allowed
 		}
 	})
 }
@@ -189,8 +189,8 @@ func TestLibeventInvalidSlots(t *testing.T) {
 	})
 }
 
-// TestLibeventChangelist: to remove, add and change a key again and again
-// leaves a selector that rests.
+// TestLibeventChangelist: After many registrations, changes and removals of
+// one key, the selector is idle.
 func TestLibeventChangelist(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		a, _ := fdtest.UnixPair(t)
@@ -233,8 +233,8 @@ func TestPollingDeleteUnrecognized(t *testing.T) {
 	})
 }
 
-// TestMioReregisterReplacesAll: Modify replaces interest and data, it adds
-// nothing to them.
+// TestMioReregisterReplacesAll: Modify replaces interest and data. It does not
+// add to them.
 func TestMioReregisterReplacesAll(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		a, b := fdtest.UnixPair(t)
@@ -289,7 +289,7 @@ func TestMioWithoutRegister(t *testing.T) {
 	})
 }
 
-// A countedSource counts how often it is asked for its descriptor.
+// A countedSource counts the calls of Fd.
 type countedSource struct {
 	fd    int
 	asked int
@@ -297,12 +297,12 @@ type countedSource struct {
 
 func (c *countedSource) Fd() uintptr { c.asked++; return uintptr(c.fd) }
 
-// A brokenSource has a descriptor that cannot be.
+// A brokenSource has a descriptor out of range.
 type brokenSource struct{}
 
 func (brokenSource) Fd() uintptr { return math.MaxInt32 + 1 }
 
-// TestMioOwnSource: types of the user's are as good as any.
+// TestMioOwnSource: Types of the user's own with an Fd method.
 func TestMioOwnSource(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		r, w := fdtest.UnixPair(t)
@@ -329,8 +329,8 @@ func TestMioOwnSource(t *testing.T) {
 	})
 }
 
-// TestMioRegisterDeregister: every kind of file joins, changes and leaves, and
-// is not heard of any more.
+// TestMioRegisterDeregister: Each kind of file is registered, modified and
+// unregistered, and is not reported afterwards.
 func TestMioRegisterDeregister(t *testing.T) {
 	for _, kind := range []struct {
 		name string
@@ -399,9 +399,9 @@ func TestMioRegisterDeregister(t *testing.T) {
 	}
 }
 
-// TestMioDeregisterBeforePoll: what was ready when it was unregistered is not
-// reported (https://github.com/tokio-rs/mio/issues/1205), and wakes come
-// through all the same.
+// TestMioDeregisterBeforePoll: A key that was ready when it was unregistered
+// is not reported (https://github.com/tokio-rs/mio/issues/1205). It does not
+// hide a wake-up.
 func TestMioDeregisterBeforePoll(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		r, w := fdtest.Pipe(t)
@@ -415,8 +415,8 @@ func TestMioDeregisterBeforePoll(t *testing.T) {
 	})
 }
 
-// TestMioRegisteringAfterDeregistering: also in the middle of a batch, as a
-// loop's callbacks do it.
+// TestMioRegisteringAfterDeregistering: A key is unregistered and registered
+// again between two Selects, as the callbacks of a loop do.
 func TestMioRegisteringAfterDeregistering(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		a, b := fdtest.UnixPair(t)

@@ -19,10 +19,7 @@ import (
 /*
 The script language.
 
-A script is a story about files, told once to all backends at the same time:
-every operation on a file happens once, every operation on a selector happens
-on each of them, and what each has to say is compared with the script and with
-what the others say. One line is one operation:
+A script is a sequence of operations. One line is one operation:
 
 	pipe r w
 	register r Read
@@ -32,84 +29,88 @@ what the others say. One line is one operation:
 	close w
 	select              -> r Read|Hangup
 
+An operation on a file runs once. An operation on a selector runs on an instance
+of every backend, and the result of each is compared with the script and with
+the results of the others.
+
 Files have names. A name has the same descriptor number from its first use to
-the end of the script, whatever is open under it: `pipe r w` once more is a
-number that came back with another file.
+the end of the script, whatever is open under it: a second `pipe r w` reuses the
+numbers for other files.
 
-After the arrow stands the result: of select and keys the batch ("nothing", or
-names with events, sorted, separated by commas), of everything else an error.
-No arrow means that all is well.
+The result is after the arrow: of select and keys the batch ("nothing", or names
+with events, sorted, separated by commas), of any other operation the error.
+Without an arrow the operation must succeed.
 
-Batches are written as the best-informed backend tells them. Where Features
-says that a backend cannot tell something, it is not expected of it: Hangup and
-Error need FeatureHangup, ReadClosed needs FeatureReadClosed, an entry with
-Invalid needs FeatureInvalid. What differs by design otherwise gets lines of its
-own below, indented, with the names of the backends in front of it ("kqueue" is
-all that are called kqueue-something):
+A batch is written as a backend with all features reports it. What a backend
+cannot report, by its Features, is not expected of it: Hangup and Error need
+FeatureHangup, ReadClosed needs FeatureReadClosed, an entry with Invalid needs
+FeatureInvalid. Other differences by design have overrides: indented lines below
+the operation, which begin with the names of backends ("kqueue" stands for every
+name that begins with "kqueue-"):
 
 	register r ReadClosed
 		select: not supported
 
-Lines that begin with # are comments. `needs FEATURE` (EdgeTriggered, …) leaves
-the script to those backends that have the feature.
+Lines that begin with # are comments. `needs FEATURE` (EdgeTriggered, …) runs the
+script only on the backends that have the feature.
 
-Files:
+Operations that open files:
 
 	pipe R W              unix A B        dgram A B        pty MASTER SLAVE
 	tcp CLIENT SERVER     socket A        listen L         connect A L
-	accept A L            udp A B         deaf A           (deaf: UDP to a closed port,
+	accept A L            udp A B         udp-closed A     (connected to a closed port;
 	                                                       socket: TCP that does not listen)
 	eventfd E             timerfd T 20ms  epollfd E A      (which watches A)
 	file F                dir D           device N null    child P  (a pidfd)
 
-What happens to them:
+Operations on files:
 
 	write A [COUNT]       read A [COUNT]  fill A           drain A
-	oob A                 readoob A       (an urgent byte)
+	oob A                 readoob A       (one byte of urgent data)
 	shutdown A read|write|both            reset A          (closes with an RST)
-	close A               dup A B         dup2 A B         (B takes the place of what B was)
+	close A               dup A B         dup2 A B         (B refers to the file of A)
 	kill P                reap P
-	await A IN|RDHUP      (until poll(2) says so, for what takes time)
+	await A IN|RDHUP      (until poll(2) reports the events)
 	sleep 120ms
 
-The selectors:
+Operations on selectors:
 
 	register A EVENTS     modify A EVENTS unregister A     (EVENTS as Event.String writes them)
 	select [TIMEOUT]      (0 if left out; or "forever")
 	keys                  (Keys and Len: names with interests)
-	wake                  quit            (Wake and Close)
-	later 20ms OPERATION  (in the background, in a while)
+	wake                  close-selector
+	after 20ms OPERATION  (runs in the background after the delay)
 
-A select that waits also checks the clock: never early with nothing, and, if
-it may take ten seconds, woken well before that.
+A select that waits also checks the time: it must not report nothing before its
+timeout, and a select of ten seconds or more must be woken well before that.
 
-With -update the test writes what happened into the scripts. Read the
-difference before you believe it.
+With -update the test writes the actual results into the scripts. Check the
+difference before you keep it.
 */
 type script struct {
 	lines []*scriptLine
 	needs selectors.Feature
 }
 
-// scriptLine is one operation and what is expected of it.
+// A scriptLine is one operation and its expected result.
 type scriptLine struct {
-	number   int
-	text     string // of comments and the like, which have no op
-	op       operation
-	want     string            // "" stands for "ok"
-	sections map[string]string // by backend, instead of want
+	number    int
+	text      string // the whole line
+	op        operation
+	want      string            // "" stands for "ok"
+	overrides map[string]string // by backend, instead of want
 }
 
-var update = flag.Bool("update", false, "write what happened into the scripts")
+var update = flag.Bool("update", false, "write the actual results into the scripts")
 
 // parseScript reads the language above.
 func parseScript(text string) (*script, error) {
 	s := &script{}
 	for i, text := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
-		wrong := func(format string, args ...any) (*script, error) {
+		fail := func(format string, args ...any) (*script, error) {
 			return nil, fmt.Errorf("line %d: %s", i+1, fmt.Sprintf(format, args...))
 		}
-		line := &scriptLine{number: i + 1, text: text, sections: map[string]string{}}
+		line := &scriptLine{number: i + 1, text: text, overrides: map[string]string{}}
 		trimmed := strings.TrimSpace(text)
 		command, want, _ := strings.Cut(trimmed, "->")
 		fields := strings.Fields(command)
@@ -122,18 +123,18 @@ func parseScript(text string) (*script, error) {
 				}
 			}
 			if s.needs == 0 {
-				return wrong("%q is not a feature", trimmed)
+				return fail("%q is not a feature", trimmed)
 			}
 		case text[0] == '\t' || text[0] == ' ':
 			if len(s.lines) == 0 || s.lines[len(s.lines)-1].op.verb == "" {
-				return wrong("a section needs an operation above")
+				return fail("an override needs an operation above")
 			}
 			names, want, ok := strings.Cut(trimmed, ":")
 			if !ok {
-				return wrong("a section is `backends: result`")
+				return fail("an override is `backends: result`")
 			}
 			for name := range strings.SplitSeq(names, ",") {
-				s.lines[len(s.lines)-1].sections[strings.TrimSpace(name)] = strings.TrimSpace(want)
+				s.lines[len(s.lines)-1].overrides[strings.TrimSpace(name)] = strings.TrimSpace(want)
 			}
 			continue
 		default:
@@ -145,13 +146,13 @@ func parseScript(text string) (*script, error) {
 	return s, nil
 }
 
-// expected is what the line wants of a contender.
-func (line *scriptLine) expected(c *contender) (result, error) {
-	want, special := line.sections[c.name]
-	if family, _, _ := strings.Cut(c.name, "-"); !special {
-		want, special = line.sections[family]
+// expected returns the result that the line expects of an instance.
+func (line *scriptLine) expected(inst *instance) (result, error) {
+	want, overridden := line.overrides[inst.name]
+	if family, _, _ := strings.Cut(inst.name, "-"); !overridden {
+		want, overridden = line.overrides[family]
 	}
-	if !special {
+	if !overridden {
 		want = line.want
 	}
 	switch {
@@ -161,16 +162,16 @@ func (line *scriptLine) expected(c *contender) (result, error) {
 		}
 		return result{text: want}, nil
 	case want == "":
-		return result{}, fmt.Errorf("%v wants a result", line.op)
+		return result{}, fmt.Errorf("%v needs a result", line.op)
 	}
 	b, err := parseBatch(want)
-	if !special && line.op.verb == "select" {
-		b = b.told(c.Features())
+	if !overridden && line.op.verb == "select" {
+		b = b.reportable(inst.Features())
 	}
 	return result{batch: b}, err
 }
 
-// parseBatch reads what report.String writes.
+// parseBatch is the inverse of report.String.
 func parseBatch(text string) (report, error) {
 	b := report{}
 	if text == "nothing" {
@@ -187,46 +188,46 @@ func parseBatch(text string) (report, error) {
 	return b, nil
 }
 
-// scribe writes lines of a script.
-type scribe struct{ contenders []*contender }
+// A scriptWriter writes lines of a script.
+type scriptWriter struct{ instances []*instance }
 
-// line writes an operation with its results: in the main line what fits the
-// most contenders, below it what does not fit.
-func (s scribe) line(op operation, results []result) string {
-	best, rest, least := "", map[string][]string{}, len(results)+1
+// line returns an operation with its results. The main line has the result that
+// fits the most instances; the others get overrides.
+func (s scriptWriter) line(op operation, results []result) string {
+	best, exceptions, fewest := "", map[string][]string{}, len(results)+1
 	for i := range results {
 		main := results[i]
-		others, odd := map[string][]string{}, 0 // by result, the backends
-		for j, c := range s.contenders {
-			if w := main; w.batch == nil || results[j].batch == nil || op.verb != "select" {
-				if w.String() == results[j].String() {
+		others, count := map[string][]string{}, 0 // the backends by result
+		for j, inst := range s.instances {
+			if main.batch == nil || results[j].batch == nil || op.verb != "select" {
+				if main.String() == results[j].String() {
 					continue
 				}
-			} else if w.batch.told(c.Features()).String() == results[j].String() {
+			} else if main.batch.reportable(inst.Features()).String() == results[j].String() {
 				continue
 			}
-			if text := results[j].String(); !slices.Contains(others[text], c.name) {
-				others[text] = append(others[text], c.name)
-				odd++
+			if text := results[j].String(); !slices.Contains(others[text], inst.name) {
+				others[text] = append(others[text], inst.name)
+				count++
 			}
 		}
-		if text := main.String(); odd < least || odd == least && len(text) > len(best) {
-			best, rest, least = text, others, odd
+		if text := main.String(); count < fewest || count == fewest && len(text) > len(best) {
+			best, exceptions, fewest = text, others, count
 		}
 	}
 	text := op.String()
 	if best != "ok" {
 		text = fmt.Sprintf("%-31s -> %s", text, best)
 	}
-	var sections []string
-	for want, names := range rest {
-		sections = append(sections, "\t"+strings.Join(names, ", ")+": "+want)
+	var overrides []string
+	for want, names := range exceptions {
+		overrides = append(overrides, "\t"+strings.Join(names, ", ")+": "+want)
 	}
-	slices.Sort(sections)
-	return strings.Join(append([]string{text}, sections...), "\n")
+	slices.Sort(overrides)
+	return strings.Join(append([]string{text}, overrides...), "\n")
 }
 
-// TestScripts tells every story in testdata/scripts to all backends.
+// TestScripts runs every script in testdata/scripts on all backends.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/scripts/*.txt")
 	if err != nil || len(files) == 0 {
@@ -246,92 +247,92 @@ func runScript(t *testing.T, file string) {
 	if err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
-	w, err := newWorld(contenderKinds())
+	e, err := newEnv(allConfigs())
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.dir = t.TempDir()
+	e.dir = t.TempDir()
 	t.Cleanup(func() {
-		if err := w.close(); err != nil {
+		if err := e.close(); err != nil {
 			t.Error(err)
 		}
 	})
-	w.leave(s.needs)
-	if len(w.contenders) == 0 {
+	e.keepSupporting(s.needs)
+	if len(e.instances) == 0 {
 		t.Skipf("no backend here has %v", s.needs)
 	}
 
-	var news strings.Builder
+	var actual strings.Builder
 	for _, line := range s.lines {
 		if line.op.verb == "" {
-			fmt.Fprintln(&news, line.text)
+			fmt.Fprintln(&actual, line.text)
 			continue
 		}
 		where := fmt.Sprintf("%s:%d: %v", file, line.number, line.op)
-		got, err := w.do(line.op)
+		got, err := e.do(line.op)
 		if err != nil {
 			t.Fatalf("%s: %v", where, err)
 		}
-		fmt.Fprintln(&news, scribe{w.contenders}.line(line.op, got))
+		fmt.Fprintln(&actual, scriptWriter{e.instances}.line(line.op, got))
 		if *update {
 			continue
 		}
-		for i, c := range w.contenders {
-			want, err := line.expected(c)
+		for i, inst := range e.instances {
+			want, err := line.expected(inst)
 			if err != nil {
 				t.Fatalf("%s: %v", where, err)
 			}
 			if diff := cmp.Diff(want.entries(), got[i].entries()); diff != "" {
-				t.Errorf("%s: %s: -want +got\n%s", where, c.name, diff)
+				t.Errorf("%s: %s: -want +got\n%s", where, inst.name, diff)
 			}
 		}
-		if len(line.sections) == 0 {
-			compareResults(t, w, 0, where, got)
+		if len(line.overrides) == 0 {
+			compareResults(t, e, 0, where, got)
 		}
 		if t.Failed() {
-			return // the rest would make no sense
+			return // later results depend on this one
 		}
 	}
-	if *update && news.String() != string(text) {
-		if err := os.WriteFile(file, []byte(news.String()), 0o644); err != nil {
+	if *update && actual.String() != string(text) {
+		if err := os.WriteFile(file, []byte(actual.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// leave sends those contenders away that lack a feature.
-func (w *world) leave(needs selectors.Feature) {
-	w.contenders = slices.DeleteFunc(w.contenders, func(c *contender) bool {
-		if c.Features()&needs == needs {
+// keepSupporting closes and drops the instances that lack a feature.
+func (e *env) keepSupporting(needs selectors.Feature) {
+	e.instances = slices.DeleteFunc(e.instances, func(inst *instance) bool {
+		if inst.Features()&needs == needs {
 			return false
 		}
-		c.Close()
+		inst.Close()
 		return true
 	})
 }
 
-// TestScriptLanguage checks the checker: a script that expects the wrong thing
-// has to be noticed.
+// TestScriptLanguage checks that invalid scripts are refused, and the expected
+// results of backends.
 func TestScriptLanguage(t *testing.T) {
-	for text, wrong := range map[string]bool{
-		"\tselect: nothing":        true, // a section of what?
-		"needs Coffee":             true,
+	for text, invalid := range map[string]bool{
+		"\tselect: nothing":        true, // no operation above
+		"needs Unknown":            true,
 		"select -> a Read\n\tpoll": true,
 		"# nothing\n\nselect -> a Read, b Write|Hangup\n\tpoll, select: nothing": false,
 	} {
-		if _, err := parseScript(text); (err != nil) != wrong {
+		if _, err := parseScript(text); (err != nil) != invalid {
 			t.Errorf("parse of %q: %v", text, err)
 		}
 	}
-	w, err := newWorld(contenderKinds())
+	e, err := newEnv(allConfigs())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { w.close() })
-	for _, line := range []string{"coffee", "register a", "register a Coffee", "select soon", "later soon wake", "pipe a"} {
+	t.Cleanup(func() { e.close() })
+	for _, line := range []string{"unknown", "register a", "register a Unknown", "select soon", "after soon wake", "pipe a"} {
 		f := strings.Fields(line)
-		if _, err := w.do(operation{f[0], f[1:]}); err == nil {
-			t.Errorf("%q makes no sense, but was done", line)
+		if _, err := e.do(operation{f[0], f[1:]}); err == nil {
+			t.Errorf("%q is not valid, but was run", line)
 		}
 	}
 
@@ -339,20 +340,20 @@ func TestScriptLanguage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range w.contenders {
-		want, err := s.lines[0].expected(c)
+	for _, inst := range e.instances {
+		want, err := s.lines[0].expected(inst)
 		if err != nil {
 			t.Fatal(err)
 		}
 		expected := report{}
-		switch c.name {
+		switch inst.name {
 		case "epoll":
 			expected = report{"a": selectors.EventRead | selectors.EventHangup | selectors.EventReadClosed, "b": selectors.EventError}
 		case "select":
 			expected = report{"a": selectors.EventRead, "c": selectors.EventError | selectors.EventInvalid}
 		}
 		if diff := cmp.Diff(expected, want.batch); diff != "" {
-			t.Errorf("%s: %s", c.name, diff)
+			t.Errorf("%s: %s", inst.name, diff)
 		}
 	}
 }

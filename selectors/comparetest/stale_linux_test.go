@@ -13,13 +13,14 @@ import (
 	"goselectors/selectors/internal/fdtest"
 )
 
-// TestRegressOrphanedRegistration: a descriptor that was duplicated and then closed haunts
-// an epoll set. Python's select returned an empty list 53 748 times in 0.2 s,
-// a number registered again got the old file's readiness, and the orphans took
-// other files' places in a batch. (Seen in the wild with libuv:
-// https://github.com/MagicStack/uvloop/issues/61.)
+// TestRegressOrphanedRegistration: If a descriptor is duplicated and then
+// closed, its registration stays in the epoll set and cannot be removed by
+// number. Python's select returned an empty list 53 748 times in 0.2 s because
+// of it, a number that was registered again got the old file's readiness, and
+// such orphaned registrations took the places of other files in a batch.
+// (Reported for libuv: https://github.com/MagicStack/uvloop/issues/61.)
 func TestRegressOrphanedRegistration(t *testing.T) {
-	orphan := func(t *testing.T, s selectors.Selector) int {
+	newOrphan := func(t *testing.T, s selectors.Selector) int {
 		r, w := fdtest.Pipe(t)
 		fdtest.Write(t, w, "x")
 		backendtest.Register(t, s, r, read)
@@ -27,10 +28,10 @@ func TestRegressOrphanedRegistration(t *testing.T) {
 		fdtest.Close(t, r)
 		return r
 	}
-	t.Run("silence", func(t *testing.T) {
+	t.Run("idle", func(t *testing.T) {
 		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 			for range 3 {
-				backendtest.Unregister(t, s, orphan(t, s))
+				backendtest.Unregister(t, s, newOrphan(t, s))
 			}
 			backendtest.ExpectIdle(t, s, 100*time.Millisecond)
 		})
@@ -38,7 +39,7 @@ func TestRegressOrphanedRegistration(t *testing.T) {
 	t.Run("number registered again", func(t *testing.T) {
 		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 			quiet, peer := fdtest.UnixPair(t)
-			fd := orphan(t, s)
+			fd := newOrphan(t, s)
 			backendtest.Unregister(t, s, fd)
 			fdtest.Replace(t, fd, quiet)
 			backendtest.Register(t, s, fd, read)
@@ -50,7 +51,7 @@ func TestRegressOrphanedRegistration(t *testing.T) {
 	t.Run("registered over", func(t *testing.T) {
 		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 			quiet, peer := fdtest.UnixPair(t)
-			fd := orphan(t, s)
+			fd := newOrphan(t, s)
 			fdtest.Replace(t, fd, quiet)
 			backendtest.Register(t, s, fd, read)
 			backendtest.ExpectNothing(t, s)
@@ -74,11 +75,11 @@ func TestRegressOrphanedRegistration(t *testing.T) {
 			backendtest.ExpectNothing(t, s)
 		})
 	})
-	t.Run("no places taken", func(t *testing.T) {
+	t.Run("stale events take no places in a batch", func(t *testing.T) {
 		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 			want := batch{}
 			for range 50 {
-				backendtest.Unregister(t, s, orphan(t, s))
+				backendtest.Unregister(t, s, newOrphan(t, s))
 				r, w := fdtest.Pipe(t)
 				fdtest.Write(t, w, "x")
 				backendtest.Register(t, s, r, read)
@@ -88,7 +89,7 @@ func TestRegressOrphanedRegistration(t *testing.T) {
 			backendtest.Expect(t, s, want)
 		})
 	})
-	t.Run("nothing of the others is lost", func(t *testing.T) {
+	t.Run("events of other keys are not lost", func(t *testing.T) {
 		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 			modes := []selectors.Event{read, read | oneShot}
 			if s.Features()&selectors.FeatureEdgeTriggered != 0 {
@@ -112,8 +113,8 @@ func TestRegressOrphanedRegistration(t *testing.T) {
 			backendtest.Select(t, s, 0)
 			backendtest.Select(t, s, 0) // muted by now
 
-			// The orphan comes to light in the batch that has the early ones.
-			backendtest.Unregister(t, s, orphan(t, s))
+			// The stale event is in the same batch as the events of early.
+			backendtest.Unregister(t, s, newOrphan(t, s))
 			want := batch{}
 			for r, w := range early {
 				fdtest.Write(t, w, "x")
@@ -143,8 +144,8 @@ func TestRegressOrphanedRegistration(t *testing.T) {
 	})
 }
 
-// expectNoMoreThan checks that a second batch has nothing that the first one
-// had not.
+// expectNoMoreThan checks that the next batch has no event that is not in
+// want.
 func expectNoMoreThan(t *testing.T, s selectors.Selector, want batch) {
 	t.Helper()
 	for fd, events := range backendtest.Select(t, s, 0).Interests(t, s) {
@@ -154,8 +155,8 @@ func expectNoMoreThan(t *testing.T, s selectors.Selector, want batch) {
 	}
 }
 
-// expectOnly checks that of keys that were reported and not read, the
-// level-triggered ones and no others are reported again.
+// expectOnly checks that, of keys that were reported but not read, only the
+// level-triggered ones are reported again.
 func expectOnly(t *testing.T, s selectors.Selector, fds map[int]int, events selectors.Event) {
 	t.Helper()
 	want := batch{}
@@ -171,10 +172,10 @@ func expectOnly(t *testing.T, s selectors.Selector, fds map[int]int, events sele
 	backendtest.Expect(t, s, want)
 }
 
-// TestRegressClosedFD: a descriptor that was closed without being
-// unregistered made Python's select fail for everybody and its poll spin
-// (17 900 callbacks in 0.1 s). It is reported once, where it can be known, and
-// nobody else notices.
+// TestRegressClosedFD: A descriptor that was closed without being unregistered
+// makes Python's select fail for all descriptors, and its poll spin (17 900
+// callbacks in 0.1 s). Here it is reported once, if the backend has
+// FeatureInvalid, and other keys are not affected.
 func TestRegressClosedFD(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		good, peer := fdtest.UnixPair(t)
@@ -197,9 +198,9 @@ func TestRegressClosedFD(t *testing.T) {
 				}
 			}
 		}
-		_, told := got[bad]
-		if want := s.Features()&selectors.FeatureInvalid != 0; told != want {
-			t.Errorf("the closed fd was reported: %v, want %v", told, want)
+		_, reported := got[bad]
+		if want := s.Features()&selectors.FeatureInvalid != 0; reported != want {
+			t.Errorf("the closed fd was reported: %v, want %v", reported, want)
 		}
 		fdtest.Drain(t, good)
 		backendtest.ExpectIdle(t, s, 50*time.Millisecond)
@@ -210,10 +211,11 @@ func TestRegressClosedFD(t *testing.T) {
 	})
 }
 
-// TestRegressReusedNumber: a descriptor closed without being unregistered,
-// and its number opened again: asyncio never called the new reader, for its
-// selector thought it knew that one (https://github.com/Martiusweb/asynctest/issues/3
-// is a user who wants to be warned). The new file is registered, and armed.
+// TestRegressReusedNumber: A descriptor is closed without being unregistered,
+// and its number is opened again. asyncio never called the new reader, because
+// its selector took the registration for the old one (in
+// https://github.com/Martiusweb/asynctest/issues/3 a user asks for a warning).
+// Here Register replaces the key and watches the new file.
 func TestRegressReusedNumber(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		fd, _ := fdtest.UnixPair(t)
@@ -239,13 +241,13 @@ func TestRegressReusedNumber(t *testing.T) {
 	})
 }
 
-// TestRegressReusedNumberOfObject: the same with objects. The closed
-// connection's key gives way, and the new one's is found by the object.
+// TestRegressReusedNumberOfObject: The same as TestRegressReusedNumber, with
+// file objects. The closed connection's key is replaced.
 func TestRegressReusedNumberOfObject(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		a, _ := fdtest.NetPair(t)
 		key := backendtest.Register(t, s, a, read)
-		// While it is closed, its number is taken by a file of ours.
+		// A file of the test takes the number of the closed connection.
 		other, peer := fdtest.UnixPair(t)
 		number := key.FD
 		a.Close()
@@ -260,9 +262,9 @@ func TestRegressReusedNumberOfObject(t *testing.T) {
 	})
 }
 
-// TestPeersNoPointersInKernel: cloudwego/netpoll kept pointers in the
-// kernel that the garbage collector did not see, and crashed on the memory
-// they once pointed to (cloudwego/netpoll#362; alike #330, #351, #408).
+// TestPeersNoPointersInKernel: cloudwego/netpoll kept pointers in the kernel
+// that the garbage collector did not see, and crashed on the memory they
+// pointed to (cloudwego/netpoll#362; similar: #330, #351, #408).
 func TestPeersNoPointersInKernel(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		type payload struct{ fd int }
@@ -275,9 +277,9 @@ func TestPeersNoPointersInKernel(t *testing.T) {
 					t.Fatal(err)
 				}
 				switch i % 3 {
-				case 0: // leaves
+				case 0: // unregistered
 					backendtest.Unregister(t, s, r)
-				case 1: // leaves an orphan behind
+				case 1: // leaves an orphaned registration
 					fdtest.Dup(t, r)
 					fdtest.Close(t, r)
 					backendtest.Unregister(t, s, r)
@@ -296,7 +298,7 @@ func TestPeersNoPointersInKernel(t *testing.T) {
 			}
 			for _, r := range ready {
 				if p, ok := r.Key.Data.(*payload); !ok || p.fd != r.Key.FD {
-					t.Fatalf("key %+v came back with somebody else's data %+v", r.Key, p)
+					t.Fatalf("key %+v came back with the data of another key %+v", r.Key, p)
 				}
 			}
 			if got := backendtest.NewBatch(t, ready); !maps.Equal(got, want) {
@@ -306,10 +308,10 @@ func TestPeersNoPointersInKernel(t *testing.T) {
 	})
 }
 
-// TestPeersNoStaleEvents: even Go's runtime took an event of a
-// descriptor's former life for one of its present life
-// (https://go.dev/issue/59545) until it numbered them. A batch tells nothing
-// of a registration that has ended before the Select, even if it was ready.
+// TestPeersNoStaleEvents: Go's runtime took an event of a descriptor's former
+// registration for one of the present one (https://go.dev/issue/59545) until
+// it numbered the registrations. A batch has no event of a registration that
+// ended before the Select, even if it was ready.
 func TestPeersNoStaleEvents(t *testing.T) {
 	for _, test := range []struct {
 		name string

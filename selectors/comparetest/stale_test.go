@@ -57,8 +57,8 @@ func TestCPythonUnregisterAfterSocketClose(t *testing.T) {
 	})
 }
 
-// TestLibeventDupFD: both numbers of one file, and one of them closed and made
-// again.
+// TestLibeventDupFD: Two numbers of one file. One of them is closed and
+// duplicated again.
 func TestLibeventDupFD(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		r, w := fdtest.UnixPair(t)
@@ -86,7 +86,7 @@ func TestLibeventDupFD(t *testing.T) {
 	})
 }
 
-// TestLibeventManyDups: however many numbers one file has.
+// TestLibeventManyDups: Many numbers of one file.
 func TestLibeventManyDups(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		r, w := fdtest.Pipe(t)
@@ -104,8 +104,8 @@ func TestLibeventManyDups(t *testing.T) {
 	})
 }
 
-// TestLibuvWatcherCrossStop: all of many ready keys are unregistered at the
-// first report. Nobody is heard of afterwards.
+// TestLibuvWatcherCrossStop: All of many ready keys are unregistered after the
+// first batch. None is reported again.
 func TestLibuvWatcherCrossStop(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		want := batch{}
@@ -118,7 +118,7 @@ func TestLibuvWatcherCrossStop(t *testing.T) {
 		backendtest.Expect(t, s, want)
 		for fd := range want {
 			if fd%2 == 0 {
-				fdtest.Close(t, fd) // before, for good measure
+				fdtest.Close(t, fd) // closed before it is unregistered
 			}
 			backendtest.Unregister(t, s, fd)
 		}
@@ -126,8 +126,8 @@ func TestLibuvWatcherCrossStop(t *testing.T) {
 	})
 }
 
-// TestLibkqueueFDReuse: numbers that are closed and opened again under the
-// selector, in every way, never show the readiness of their former files.
+// TestLibkqueueFDReuse: Numbers that are closed and opened again, in several
+// ways, do not show the readiness of their former files.
 func TestLibkqueueFDReuse(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		random := rand.New(rand.NewPCG(5, 6))
@@ -139,7 +139,7 @@ func TestLibkqueueFDReuse(t *testing.T) {
 		renew := func(i int) (ready bool) {
 			a, b := fdtest.UnixPair(t)
 			if random.IntN(2) == 0 {
-				fdtest.Dup(t, numbers[i]) // its old file lives on
+				fdtest.Dup(t, numbers[i]) // keeps its old file open
 			}
 			if random.IntN(2) == 0 {
 				fdtest.Close(t, numbers[i])
@@ -147,7 +147,7 @@ func TestLibkqueueFDReuse(t *testing.T) {
 			fdtest.Replace(t, numbers[i], a)
 			fdtest.Close(t, a)
 			if peers[i] != 0 {
-				unix.Write(peers[i], []byte("old news"))
+				unix.Write(peers[i], []byte("stale"))
 			}
 			peers[i] = b
 			return random.IntN(2) == 0
@@ -166,7 +166,7 @@ func TestLibkqueueFDReuse(t *testing.T) {
 				}
 			}
 			got := backendtest.Select(t, s, 0).Interests(t, s)
-			for range 2 { // as often as it may take to find ghosts
+			for range 2 { // stale events may take several Selects to find
 				maps.Copy(got, backendtest.Select(t, s, 0).Interests(t, s))
 			}
 			if !maps.Equal(got, want) {
@@ -176,8 +176,8 @@ func TestLibkqueueFDReuse(t *testing.T) {
 	})
 }
 
-// TestMioAddThenDrop: the selector owns nothing. A file that its owner closes
-// is closed, and its peer learns it.
+// TestMioAddThenDrop: A selector holds no reference to a file. When the owner
+// closes a file, it is closed, and the peer sees that.
 func TestMioAddThenDrop(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		a, b := fdtest.TCPPair(t)

@@ -14,8 +14,8 @@ import (
 	"goselectors/selectors/internal/fdtest"
 )
 
-// TestPollingConcurrentInterruption: signals to the very thread that waits.
-// They are no error, and the Select waits its time.
+// TestPollingConcurrentInterruption: Signals to the thread that waits. They
+// are not an error, and do not shorten the timeout.
 func TestPollingConcurrentInterruption(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		r, _ := fdtest.Pipe(t)
@@ -33,12 +33,12 @@ func TestPollingConcurrentInterruption(t *testing.T) {
 		}()
 		id := <-thread
 		stop := time.After(timeout / 2)
-		for ringing := true; ringing; {
+		for signaling := true; signaling; {
 			select {
 			case <-stop:
-				ringing = false
+				signaling = false
 			default:
-				// SIGURG is what the runtime itself interrupts threads with.
+				// The Go runtime itself uses SIGURG to interrupt threads.
 				if err := unix.Tgkill(os.Getpid(), id, unix.SIGURG); err != nil {
 					t.Fatal(err)
 				}
@@ -51,11 +51,11 @@ func TestPollingConcurrentInterruption(t *testing.T) {
 	})
 }
 
-// TestRegressExactTimeouts: Python's epoll rounded a timeout twice, so that 9,
-// 13, 18 and 26 ms lasted a millisecond too long, and huge ones raised
-// OverflowError (https://bugs.python.org/issue20452 is why it
-// rounds at all). Here none is ever too short, and at best too long by what the
-// kernel and the scheduler take, which is well below a millisecond.
+// TestRegressExactTimeouts: Python's epoll selector rounded a timeout twice,
+// so that 9, 13, 18 and 26 ms took a millisecond too long, and huge timeouts
+// raised OverflowError (https://bugs.python.org/issue20452 is the reason for
+// rounding). Here no timeout is too short, and the best is late only by the
+// overhead of kernel and scheduler, which is well below a millisecond.
 func TestRegressExactTimeouts(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		for _, ms := range []time.Duration{9, 13, 18, 26} {

@@ -37,7 +37,7 @@ func TestCPythonTimeout(t *testing.T) {
 			t.Errorf("Select(-1) reported %v", got)
 		}
 		if took := time.Since(start); took > fdtest.Timeout/2 {
-			t.Errorf("waited %v with something ready", took)
+			t.Errorf("waited %v with a ready key", took)
 		}
 		backendtest.Unregister(t, s, wr)
 
@@ -57,8 +57,8 @@ func TestCPythonTimeout(t *testing.T) {
 	})
 }
 
-// TestCPythonSelectInterruptNoRaise: a signal interrupts the system call, not
-// the Select, which waits its time.
+// TestCPythonSelectInterruptNoRaise: A signal interrupts the system call. The
+// Select still waits for its timeout.
 func TestCPythonSelectInterruptNoRaise(t *testing.T) {
 	seen := make(chan os.Signal, 1)
 	signal.Notify(seen, syscall.SIGALRM)
@@ -87,8 +87,8 @@ func TestCPythonEmptySelectTimeout(t *testing.T) {
 	})
 }
 
-// TestAsyncioTimeoutRounding: timeouts are rounded up. One that is rounded
-// down to zero makes a loop turn and turn until the deadline has passed.
+// TestAsyncioTimeoutRounding: Timeouts are rounded up. A timeout rounded down
+// to zero makes a loop spin until its deadline.
 func TestAsyncioTimeoutRounding(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		for _, timeout := range []time.Duration{10 * time.Millisecond, 100 * time.Microsecond, time.Microsecond, 10, 1} {
@@ -97,8 +97,8 @@ func TestAsyncioTimeoutRounding(t *testing.T) {
 	})
 }
 
-// TestPollingPrecision: never early, and, where the kernel has the calls for
-// it, at best within half a millisecond.
+// TestPollingPrecision: A Select never returns early. Where the kernel has the
+// system calls for it, the best attempt is less than half a millisecond late.
 func TestPollingPrecision(t *testing.T) {
 	for _, timeout := range []time.Duration{100 * time.Microsecond, 3100 * time.Microsecond} {
 		t.Run(timeout.String(), func(t *testing.T) {

@@ -10,9 +10,9 @@ import (
 	"goselectors/selectors/internal/fdtest"
 )
 
-// TestRegressWakesCoalesce: asyncio's self-pipe held 278 wakes of a byte each,
-// and a signal that met a full pipe was lost. Wakes are counted as one, and
-// none is lost.
+// TestRegressWakesCoalesce: asyncio's self-pipe held 278 wake-ups of a byte
+// each, and lost a signal when the pipe was full. Here wake-ups coalesce into
+// one, and none is lost.
 func TestRegressWakesCoalesce(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		for range 20_000 {
@@ -23,10 +23,10 @@ func TestRegressWakesCoalesce(t *testing.T) {
 		start := time.Now()
 		backendtest.Expect(t, s, batch{})
 		if got := backendtest.Select(t, s, fdtest.QuietTime); len(got) != 0 || time.Since(start) < fdtest.QuietTime {
-			t.Errorf("20 000 wakes counted for more than one")
+			t.Errorf("20 000 wake-ups ended more than one Select")
 		}
 
-		// Strictly alternating with another goroutine: each is seen.
+		// Wake and Select alternate: each wake-up ends one Select.
 		const rounds = 500
 		woken := make(chan error)
 		go func() {
@@ -56,9 +56,10 @@ func TestRegressWakesCoalesce(t *testing.T) {
 	})
 }
 
-// TestPeersWakeIsConsumedOnce: gnet on NetBSD and OpenBSD never drains its wake
-// pipe (pkg/netpoll, poller_kqueue_wakeup1.go), so after the first wake its
-// loop spins. A wake ends one Select, and then the selector rests.
+// TestPeersWakeIsConsumedOnce: gnet on NetBSD and OpenBSD never drains its
+// wake pipe (pkg/netpoll, poller_kqueue_wakeup1.go), so that its loop spins
+// after the first wake-up. Here a wake-up ends one Select, and then the
+// selector is idle.
 func TestPeersWakeIsConsumedOnce(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		r, _ := fdtest.Pipe(t)

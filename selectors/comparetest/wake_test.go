@@ -21,8 +21,8 @@ func TestAsyncioWakeFromThread(t *testing.T) {
 	})
 }
 
-// TestAsyncioWriteToSelfTryAgain: wakes that nobody takes are no error, and
-// are one.
+// TestAsyncioWriteToSelfTryAgain: Wake-ups that no Select has consumed are not
+// an error, and coalesce.
 func TestAsyncioWriteToSelfTryAgain(t *testing.T) {
 	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 		for range 100_000 {
@@ -74,10 +74,10 @@ func TestMioWaker(t *testing.T) {
 			}
 			backendtest.AwaitWoken(t, c)
 			all.Wait()
-			backendtest.Select(t, s, 0) // those that came after it had left
+			backendtest.Select(t, s, 0) // wake-ups after that Select had returned
 			backendtest.ExpectNothing(t, s)
 		}
-		// A wake does not keep anything from being reported.
+		// A wake-up does not suppress events.
 		fdtest.Write(t, w, "x")
 		wakes(1)
 		backendtest.Expect(t, s, batch{r: read})

@@ -17,9 +17,9 @@ func ExpectIdle(t testing.TB, s selectors.Selector, timeout time.Duration) {
 	t.Helper()
 	var used []time.Duration
 	for range 3 {
-		cpu := fdtest.CPUTime(t)
+		cpu := fdtest.CPUTime()
 		ExpectTimeout(t, s, timeout)
-		cpu = fdtest.CPUTime(t) - cpu
+		cpu = fdtest.CPUTime() - cpu
 		if cpu <= timeout/8 {
 			return
 		}
