@@ -15,20 +15,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// idlers are files that a selector has nothing to tell of, or nothing any
-// more. The kernel is at its most talkative with those that are hung up or
-// closed: poll(2) and epoll(7) report them whether asked or not.
-var idlers = []struct {
+// idleCases are keys of which nothing is reported, or nothing after a first
+// report. Most have hung up or are closed: poll(2) and epoll(7) report those
+// conditions whatever the interest is.
+var idleCases = []struct {
 	name  string
 	needs selectors.Feature
-	// make registers something and returns what is reported of it before it
-	// falls silent, hints included (those that the backend can tell).
-	make func(t *testing.T, s selectors.Selector) batch
+	// setUp registers keys and returns what is reported before they are idle, hints
+	// included.
+	setUp func(t *testing.T, s selectors.Selector) batch
 }{
 	{"nothing", 0, func(t *testing.T, s selectors.Selector) batch {
 		return batch{}
 	}},
-	{"quiet", 0, func(t *testing.T, s selectors.Selector) batch {
+	{"not ready", 0, func(t *testing.T, s selectors.Selector) batch {
 		r, _ := fdtest.Pipe(t)
 		backendtest.Register(t, s, r, read)
 		return batch{}
@@ -45,7 +45,7 @@ var idlers = []struct {
 		backendtest.Register(t, s, w, write)
 		return batch{}
 	}},
-	{"orphan, readable", 0, func(t *testing.T, s selectors.Selector) batch {
+	{"orphaned registration, readable", 0, func(t *testing.T, s selectors.Selector) batch {
 		r, w := fdtest.Pipe(t)
 		fdtest.Write(t, w, "x")
 		fdtest.Dup(t, r)
@@ -54,7 +54,7 @@ var idlers = []struct {
 		backendtest.Unregister(t, s, r)
 		return batch{}
 	}},
-	{"orphan, hung up", 0, func(t *testing.T, s selectors.Selector) batch {
+	{"orphaned registration, hung up", 0, func(t *testing.T, s selectors.Selector) batch {
 		r, w := fdtest.Pipe(t)
 		fdtest.Dup(t, r)
 		backendtest.Register(t, s, r, read)
@@ -62,7 +62,7 @@ var idlers = []struct {
 		backendtest.Unregister(t, s, r)
 		return batch{}
 	}},
-	{"orphan beside a hung-up key", 0, func(t *testing.T, s selectors.Selector) batch {
+	{"orphaned registration beside a hung-up key", 0, func(t *testing.T, s selectors.Selector) batch {
 		r, w := fdtest.Pipe(t)
 		fdtest.Write(t, w, "x")
 		fdtest.Dup(t, r)
@@ -127,7 +127,7 @@ var idlers = []struct {
 		backendtest.Register(t, s, w, priority)
 		return batch{w: selectors.EventError}
 	}},
-	{"connected, peer gone with unread data, waiting for priority", 0, func(t *testing.T, s selectors.Selector) batch {
+	{"connected, peer closed with unread data, waiting for priority", 0, func(t *testing.T, s selectors.Selector) batch {
 		a, b := fdtest.UnixPair(t)
 		fdtest.Write(t, a, "x")
 		fdtest.Close(t, b)
@@ -163,11 +163,11 @@ var idlers = []struct {
 		fdtest.Close(t, r)
 		return batch{r: selectors.EventError | selectors.EventInvalid}
 	}},
-	{"closed after it had fallen silent", 0, func(t *testing.T, s selectors.Selector) batch {
+	{"closed after it was disabled", 0, func(t *testing.T, s selectors.Selector) batch {
 		r, w := fdtest.Pipe(t)
 		fdtest.Write(t, w, "x")
 		backendtest.Register(t, s, r, read|oneShot)
-		backendtest.Select(t, s, 0) // it fires
+		backendtest.Select(t, s, 0) // reported once
 		fdtest.Close(t, r)
 		return batch{}
 	}},
@@ -175,7 +175,7 @@ var idlers = []struct {
 		r, w := fdtest.Pipe(t)
 		fdtest.Close(t, w)
 		backendtest.Register(t, s, r, priority)
-		backendtest.Select(t, s, 0) // the hang-up is told
+		backendtest.Select(t, s, 0) // the hangup is reported
 		fdtest.Close(t, r)
 		return batch{r: selectors.EventError | selectors.EventInvalid}
 	}},
@@ -191,7 +191,7 @@ var idlers = []struct {
 		backendtest.Register(t, s, r, priority)
 		fdtest.Close(t, r, w)
 		if s.Features()&selectors.FeatureInvalid == 0 {
-			return batch{r: selectors.EventHangup} // of the file, which lives on
+			return batch{r: selectors.EventHangup} // of the file, which the duplicate keeps open
 		}
 		return batch{r: selectors.EventError | selectors.EventInvalid}
 	}},
@@ -247,19 +247,17 @@ var idlers = []struct {
 	}},
 }
 
-// TestIdleUsesNoCPU: a Select that has nothing to tell sleeps.
+// TestIdleUsesNoCPU: a Select with nothing to report sleeps.
 func TestIdleUsesNoCPU(t *testing.T) {
-	for _, idler := range idlers {
-		t.Run(idler.name, func(t *testing.T) {
+	for _, test := range idleCases {
+		t.Run(test.name, func(t *testing.T) {
 			backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
-				if s.Features()&idler.needs != idler.needs {
-					t.Skipf("this backend has no %v", idler.needs)
-				}
-				// Somebody who must not suffer.
+				backendtest.Need(t, s, test.needs)
+				// Events of another key must still be reported.
 				bystander, peer := fdtest.UnixPair(t)
 				backendtest.Register(t, s, bystander, read)
 
-				expectHints(t, s, idler.make(t, s))
+				expectHints(t, s, test.setUp(t, s))
 				backendtest.ExpectIdle(t, s, 50*time.Millisecond)
 				fdtest.Write(t, peer, "x")
 				backendtest.Expect(t, s, batch{bystander: read})
@@ -268,19 +266,19 @@ func TestIdleUsesNoCPU(t *testing.T) {
 	}
 	t.Run("all of them", func(t *testing.T) {
 		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
-			for _, idler := range idlers {
-				if s.Features()&idler.needs == idler.needs {
-					idler.make(t, s)
+			for _, test := range idleCases {
+				if s.Features()&test.needs == test.needs {
+					test.setUp(t, s)
 				}
 			}
-			// Some are looked at now and then only, so several Selects in a
-			// row have to be silent, however slowly the machine runs.
-			for silent, start := 0, time.Now(); silent < 12; silent++ {
+			// Muted keys are rechecked at intervals only, so several Selects in
+			// a row must report nothing, however slow the machine is.
+			for empty, start := 0, time.Now(); empty < 12; empty++ {
 				if len(backendtest.Select(t, s, fdtest.QuietTime)) > 0 {
-					silent = 0
+					empty = 0
 				}
 				if time.Since(start) > fdtest.Timeout {
-					t.Fatal("Select never ceases to report")
+					t.Fatal("Select does not stop reporting")
 				}
 			}
 			backendtest.ExpectIdle(t, s, 300*time.Millisecond)
@@ -288,52 +286,46 @@ func TestIdleUsesNoCPU(t *testing.T) {
 	})
 }
 
-// expectHints expects what the backend can tell of a batch, at once, and in
-// full, though it may come in more than one Select.
+// expectHints checks that the Selects that follow report, in all, exactly those
+// events of want that the backend can report. The first Selects do not wait.
 func expectHints(t *testing.T, s selectors.Selector, want batch) {
 	t.Helper()
-	able := batch{}
+	supported := batch{}
 	for fd, events := range want {
 		if events&selectors.EventInvalid != 0 && s.Features()&selectors.FeatureInvalid == 0 {
-			continue // closed, and this backend does not know
+			continue // this backend does not report closed descriptors
 		} else if events&selectors.EventInvalid == 0 {
 			events = backendtest.SupportedHints(s, events)
 		}
 		if events != 0 {
-			able[fd] = events
+			supported[fd] = events
 		}
 	}
 	got := batch{}
 	timeout := time.Duration(0)
-	for i, start := 0, time.Now(); i < 5 || len(got) < len(able) && time.Since(start) < fdtest.Timeout; i++ {
+	for i, start := 0, time.Now(); i < 5 || len(got) < len(supported) && time.Since(start) < fdtest.Timeout; i++ {
 		for fd, events := range backendtest.Select(t, s, timeout).Guaranteed(s) {
 			got[fd] |= events
 		}
-		if i >= 3 && len(got) < len(able) {
-			timeout = fdtest.QuietTime // some are looked at now and then only
+		if i >= 3 && len(got) < len(supported) {
+			timeout = fdtest.QuietTime // muted keys are rechecked at intervals only
 		}
 	}
-	if !maps.Equal(got, able) {
-		t.Errorf("Select reported %v, want %v", got, able)
+	if !maps.Equal(got, supported) {
+		t.Errorf("Select reported %v, want %v", got, supported)
 	}
 }
 
-// TestMutedKeyComesBack: a key that was silenced because it had nothing but
-// hints to tell reports again when something of its interest gets ready.
-func TestMutedKeyComesBack(t *testing.T) {
+// TestMutedKeyBecomesReady: a key that is muted because only hints were ready is
+// reported again when an event of its interest is ready.
+func TestMutedKeyBecomesReady(t *testing.T) {
 	t.Run("FIFO gets a writer again", func(t *testing.T) {
 		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
 			name := t.TempDir() + "/fifo"
 			if err := unix.Mkfifo(name, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			open := func(mode int) int {
-				fd, err := unix.Open(name, mode|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return fdtest.Own(t, fd)
-			}
+			open := func(mode int) int { return fdtest.Open(t, name, mode|unix.O_NONBLOCK) }
 			r := open(unix.O_RDONLY)
 			w := open(unix.O_WRONLY)
 			backendtest.Register(t, s, w, priority)
@@ -341,23 +333,20 @@ func TestMutedKeyComesBack(t *testing.T) {
 			expectHints(t, s, batch{w: selectors.EventError})
 			backendtest.ExpectNothing(t, s)
 			backendtest.Modify(t, s, w, write)
-			fill2 := open(unix.O_RDONLY)
+			r = open(unix.O_RDONLY)
 			backendtest.Expect(t, s, batch{w: write})
-			fdtest.Close(t, fill2)
+			fdtest.Close(t, r)
 			backendtest.Expect(t, s, batch{w: write})
 		})
 	})
 	t.Run("socket connects", func(t *testing.T) {
 		backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
-			l, addr := fdtest.Listen(t)
+			_, addr := fdtest.Listen(t)
 			fd := fdtest.TCPSocket(t)
 			backendtest.Register(t, s, fd, priority)
 			expectHints(t, s, batch{fd: selectors.EventHangup})
 			backendtest.ExpectNothing(t, s)
-			if err := unix.Connect(fd, addr); err != nil && err != unix.EINPROGRESS {
-				t.Fatal(err)
-			}
-			_ = l
+			fdtest.Connect(t, fd, addr)
 			backendtest.ExpectNothing(t, s)
 			backendtest.Modify(t, s, fd, write)
 			backendtest.Expect(t, s, batch{fd: write})
@@ -369,9 +358,7 @@ func TestMutedKeyComesBack(t *testing.T) {
 			fd := fdtest.TCPSocket(t)
 			backendtest.Register(t, s, fd, priority)
 			expectHints(t, s, batch{fd: selectors.EventHangup})
-			if err := unix.Connect(fd, addr); err != nil && err != unix.EINPROGRESS {
-				t.Fatal(err)
-			}
+			fdtest.Connect(t, fd, addr)
 			backendtest.Register(t, s, l, read)
 			backendtest.Expect(t, s, batch{l: read})
 			peer, _, err := unix.Accept(l)
@@ -381,9 +368,7 @@ func TestMutedKeyComesBack(t *testing.T) {
 			peer = fdtest.Own(t, peer)
 			backendtest.Unregister(t, s, l)
 			backendtest.ExpectNothing(t, s)
-			if err := unix.Sendto(peer, []byte("!"), unix.MSG_OOB, nil); err != nil {
-				t.Fatal(err)
-			}
+			fdtest.SendUrgent(t, peer)
 			backendtest.Expect(t, s, batch{fd: priority})
 		})
 	})

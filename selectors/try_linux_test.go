@@ -15,17 +15,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the kernel reads and writes without waiting, and what it does not,
-// behaves alike. The kinds that 6.18 does not: FIFOs, terminals, inotify,
-// writing to eventfds, files of tmpfs and of /proc, directories.
+// TryRead and TryWrite behave the same for files that the kernel reads and writes
+// with RWF_NOWAIT and for those that it does not. Linux 6.18 does not support
+// it for FIFOs, terminals, inotify, writes to eventfds, files of tmpfs and of /proc,
+// and directories.
 
 // A channel is a kind of file with two ends.
 type channel struct {
 	name    string
 	make    func(testing.TB) (r, w int)
 	fills   bool
-	message bool  // what is written together is read together
-	end     error // of a read when the other end is closed; nil: there is none
+	message bool  // keeps the boundaries of messages
+	end     error // of a read when the other end is closed; nil if it does not end
 }
 
 var channels = []channel{
@@ -41,8 +42,8 @@ var channels = []channel{
 	{"terminal's master", cookedPty, false, false, unix.EIO},
 }
 
-// splicedPipe is a pipe whose ends were in splice(2), which the kernel
-// remembers.
+// splicedPipe is a pipe whose ends were used with splice(2). The kernel changes
+// how it handles such a pipe.
 func splicedPipe(t testing.TB) (r, w int) {
 	t.Helper()
 	r, w = fdtest.Pipe(t)
@@ -68,8 +69,8 @@ func cookedPty(t testing.TB) (master, slave int) {
 	return master, slave
 }
 
-// eachMode runs a test with descriptors in either mode; it sets the mode
-// itself, when its fixtures are as they should be.
+// eachMode runs a test with non-blocking and with blocking descriptors. The test
+// calls set when its set-up is done.
 func eachMode(t *testing.T, name string, test func(t *testing.T, set func(fds ...int))) {
 	t.Helper()
 	t.Run(name+"/non-blocking", func(t *testing.T) { test(t, func(...int) {}) })
@@ -78,8 +79,8 @@ func eachMode(t *testing.T, name string, test func(t *testing.T, set func(fds ..
 	})
 }
 
-// tryReadWants and tryWriteWants are for use within bounded.
-func tryReadWants(t *testing.T, fd, size int, want string, wantErr error) {
+// expectTryRead and expectTryWrite may be called in fdtest.Nonblocking.
+func expectTryRead(t *testing.T, fd, size int, want string, wantErr error) {
 	t.Helper()
 	buf := make([]byte, size)
 	n, err := selectors.TryRead(fd, buf)
@@ -88,7 +89,7 @@ func tryReadWants(t *testing.T, fd, size int, want string, wantErr error) {
 	}
 }
 
-func tryWriteWants(t *testing.T, fd int, data string, want int, wantErr error) {
+func expectTryWrite(t *testing.T, fd int, data string, want int, wantErr error) {
 	t.Helper()
 	n, err := selectors.TryWrite(fd, []byte(data))
 	if n != want || !errors.Is(err, wantErr) {
@@ -102,66 +103,66 @@ func TestTryChannels(t *testing.T) {
 			r, w := kind.make(t)
 			set(r, w)
 			fdtest.Nonblocking(t, func() {
-				tryReadWants(t, r, 8, "", selectors.ErrWouldBlock)
-				tryWriteWants(t, w, "one\n", 4, nil)
+				expectTryRead(t, r, 8, "", selectors.ErrWouldBlock)
+				expectTryWrite(t, w, "one\n", 4, nil)
 				fdtest.AwaitReadable(t, r)
-				tryReadWants(t, r, 8, "one\n", nil)
-				tryReadWants(t, r, 8, "", selectors.ErrWouldBlock)
+				expectTryRead(t, r, 8, "one\n", nil)
+				expectTryRead(t, r, 8, "", selectors.ErrWouldBlock)
 
-				tryWriteWants(t, w, "three\n", 6, nil)
+				expectTryWrite(t, w, "three\n", 6, nil)
 				fdtest.AwaitReadable(t, r)
-				tryReadWants(t, r, 2, "th", nil)
+				expectTryRead(t, r, 2, "th", nil)
 				if kind.message {
-					tryReadWants(t, r, 8, "", selectors.ErrWouldBlock)
+					expectTryRead(t, r, 8, "", selectors.ErrWouldBlock)
 				} else {
-					tryReadWants(t, r, 8, "ree\n", nil)
+					expectTryRead(t, r, 8, "ree\n", nil)
 				}
-				tryReadWants(t, r, 100<<10, "", selectors.ErrWouldBlock)
+				expectTryRead(t, r, 100<<10, "", selectors.ErrWouldBlock)
 			})
 			if kind.end != nil && !t.Failed() {
 				fdtest.Write(t, w, "end\n")
 				fdtest.Close(t, w)
 				fdtest.Nonblocking(t, func() {
 					fdtest.AwaitReadable(t, r)
-					tryReadWants(t, r, 8, "end\n", nil)
+					expectTryRead(t, r, 8, "end\n", nil)
 					fdtest.AwaitReadable(t, r)
-					tryReadWants(t, r, 8, "", kind.end)
-					tryReadWants(t, r, 8, "", kind.end)
+					expectTryRead(t, r, 8, "", kind.end)
+					expectTryRead(t, r, 8, "", kind.end)
 				})
 			}
 		})
 	}
 }
 
-// TestTryEmpty: writing nothing is a message only where there are messages,
-// and reading nothing takes nothing away, not even a message.
+// TestTryEmpty: a write of no bytes is a message only where there are messages. A
+// read into an empty buffer consumes nothing, not even a message.
 func TestTryEmpty(t *testing.T) {
 	for _, kind := range channels {
 		eachMode(t, kind.name, func(t *testing.T, set func(...int)) {
 			r, w := kind.make(t)
 			set(r, w)
 			fdtest.Nonblocking(t, func() {
-				tryWriteWants(t, w, "", 0, nil)
+				expectTryWrite(t, w, "", 0, nil)
 				if kind.message {
 					fdtest.AwaitReadable(t, r)
 					var want error
 					if kind.end == io.EOF { // packets: it looks like the end
 						want = io.EOF
 					}
-					tryReadWants(t, r, 8, "", want)
+					expectTryRead(t, r, 8, "", want)
 				}
-				tryReadWants(t, r, 8, "", selectors.ErrWouldBlock)
-				tryWriteWants(t, w, "text\n", 5, nil)
+				expectTryRead(t, r, 8, "", selectors.ErrWouldBlock)
+				expectTryWrite(t, w, "text\n", 5, nil)
 				fdtest.AwaitReadable(t, r)
-				tryReadWants(t, r, 0, "", nil)
-				tryReadWants(t, r, 8, "text\n", nil)
+				expectTryRead(t, r, 0, "", nil)
+				expectTryRead(t, r, 8, "text\n", nil)
 			})
 		})
 	}
 }
 
-// TestTryFull: to what is full no write gets through, or, as TCP finds some more
-// room after a while, none that waits.
+// TestTryFull: a write to a full file returns ErrWouldBlock. TCP may find some more
+// room after a while; even then no write waits.
 func TestTryFull(t *testing.T) {
 	for _, kind := range channels {
 		if !kind.fills {
@@ -186,17 +187,17 @@ func TestTryFull(t *testing.T) {
 	}
 }
 
-// TestTryCounters: files that tell of events.
+// TestTryCounters: files that deliver events.
 func TestTryCounters(t *testing.T) {
 	one := string(binary.NativeEndian.AppendUint64(nil, 1))
 	for _, kind := range []struct {
-		name string
-		make func() (int, error)
-		size int
-		tell func(t *testing.T, fd int)
+		name      string
+		make      func() (int, error)
+		size      int
+		makeReady func(t *testing.T, fd int)
 	}{
 		{"eventfd", func() (int, error) { return unix.Eventfd(0, 0) }, 8,
-			func(t *testing.T, fd int) { tryWriteWants(t, fd, one, 8, nil) }},
+			func(t *testing.T, fd int) { expectTryWrite(t, fd, one, 8, nil) }},
 		{"timerfd", func() (int, error) { return unix.TimerfdCreate(unix.CLOCK_MONOTONIC, 0) }, 8,
 			func(t *testing.T, fd int) {
 				if err := unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Value: unix.Timespec{Nsec: 1}}, nil); err != nil {
@@ -224,22 +225,22 @@ func TestTryCounters(t *testing.T) {
 			set(fd)
 			fdtest.Nonblocking(t, func() {
 				for range 2 {
-					tryReadWants(t, fd, kind.size, "", selectors.ErrWouldBlock)
-					kind.tell(t, fd)
+					expectTryRead(t, fd, kind.size, "", selectors.ErrWouldBlock)
+					kind.makeReady(t, fd)
 					fdtest.AwaitReadable(t, fd)
-					tryReadWants(t, fd, 4, "", unix.EINVAL) // it does not fit
+					expectTryRead(t, fd, 4, "", unix.EINVAL) // too small a buffer
 					if n, err := selectors.TryRead(fd, make([]byte, kind.size)); n < 8 || err != nil {
 						t.Errorf("read: %d, %v", n, err)
 					}
 				}
-				tryReadWants(t, fd, kind.size, "", selectors.ErrWouldBlock)
+				expectTryRead(t, fd, kind.size, "", selectors.ErrWouldBlock)
 			})
 		})
 	}
 }
 
-// TestTryFiles: files that are always ready, with their offset, at their end
-// and when they are not in memory.
+// TestTryFiles: always-ready files: their offset, their end, and data that is not
+// in the page cache.
 func TestTryFiles(t *testing.T) {
 	dirs := map[string]string{"disk": t.TempDir()}
 	if dir, err := os.MkdirTemp("/dev/shm", ""); err == nil {
@@ -260,29 +261,29 @@ func TestTryFiles(t *testing.T) {
 			fd := fdtest.Open(t, f.Name(), unix.O_RDWR)
 			set(fd)
 			fdtest.Nonblocking(t, func() {
-				tryReadWants(t, fd, 10, content[:10], nil)
-				tryReadWants(t, fd, 10, content[10:20], nil)
+				expectTryRead(t, fd, 10, content[:10], nil)
+				expectTryRead(t, fd, 10, content[10:20], nil)
 				for _, at := range []int64{0, 8192, 16380} {
-					// Out of memory with it, so that the kernel would have to wait.
+					// Drop it from the page cache, so that the kernel has to wait.
 					for _, err := range []error{f.Sync(), unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED)} {
 						if err != nil {
 							t.Error(err)
 						}
 					}
 					unix.Seek(fd, at, io.SeekStart)
-					tryReadWants(t, fd, 4, content[at:at+4], nil)
+					expectTryRead(t, fd, 4, content[at:at+4], nil)
 				}
 				for range 3 {
-					tryReadWants(t, fd, 4, "", io.EOF)
+					expectTryRead(t, fd, 4, "", io.EOF)
 				}
 				unix.Seek(fd, 4, io.SeekStart)
-				tryWriteWants(t, fd, "WRITTEN", 7, nil)
-				tryReadWants(t, fd, 5, "bcdef", nil)
+				expectTryWrite(t, fd, "WRITTEN", 7, nil)
+				expectTryRead(t, fd, 5, "bcdef", nil)
 				unix.Seek(fd, 0, io.SeekStart)
-				tryReadWants(t, fd, 12, "0123WRITTENb", nil)
+				expectTryRead(t, fd, 12, "0123WRITTENb", nil)
 				unix.Seek(fd, 0, io.SeekEnd)
-				tryWriteWants(t, fd, "end", 3, nil)
-				tryReadWants(t, fd, 4, "", io.EOF)
+				expectTryWrite(t, fd, "end", 3, nil)
+				expectTryRead(t, fd, 4, "", io.EOF)
 			})
 		})
 	}
@@ -304,14 +305,14 @@ func TestTryFiles(t *testing.T) {
 			fd := fdtest.Open(t, file.name, file.flags)
 			set(fd)
 			fdtest.Nonblocking(t, func() {
-				tryReadWants(t, fd, 4, file.want, file.readErr)
-				tryWriteWants(t, fd, "text", file.written, file.writeErr)
+				expectTryRead(t, fd, 4, file.want, file.readErr)
+				expectTryWrite(t, fd, "text", file.written, file.writeErr)
 			})
 		})
 	}
 }
 
-// TestTryErrorsOnce: an error that the kernel tells once is told, and once.
+// TestTryErrorsOnce: an error that the kernel returns once is returned, and once.
 func TestTryErrorsOnce(t *testing.T) {
 	eachMode(t, "no readers", func(t *testing.T, set func(...int)) {
 		for _, kind := range channels {
@@ -322,8 +323,8 @@ func TestTryErrorsOnce(t *testing.T) {
 			fdtest.Close(t, r)
 			set(w)
 			fdtest.Nonblocking(t, func() {
-				tryWriteWants(t, w, "x", 0, unix.EPIPE) // and no signal ends the process
-				tryWriteWants(t, w, "x", 0, unix.EPIPE)
+				expectTryWrite(t, w, "x", 0, unix.EPIPE) // and no signal ends the process
+				expectTryWrite(t, w, "x", 0, unix.EPIPE)
 			})
 		}
 	})
@@ -335,12 +336,12 @@ func TestTryErrorsOnce(t *testing.T) {
 			set(a)
 			fdtest.Nonblocking(t, func() {
 				if write {
-					tryWriteWants(t, a, "x", 0, unix.ECONNRESET)
-					tryWriteWants(t, a, "x", 0, unix.EPIPE)
+					expectTryWrite(t, a, "x", 0, unix.ECONNRESET)
+					expectTryWrite(t, a, "x", 0, unix.EPIPE)
 				} else {
-					tryReadWants(t, a, 1, "", unix.ECONNRESET)
+					expectTryRead(t, a, 1, "", unix.ECONNRESET)
 				}
-				tryReadWants(t, a, 1, "", io.EOF)
+				expectTryRead(t, a, 1, "", io.EOF)
 			})
 		}
 	})
@@ -349,15 +350,15 @@ func TestTryErrorsOnce(t *testing.T) {
 		fdtest.Close(t, b)
 		set(a)
 		fdtest.Nonblocking(t, func() {
-			tryWriteWants(t, a, "x", 1, nil)
-			fdtest.Await(t, unix.PollFd{Fd: int32(a), Events: unix.POLLIN}) // POLLERR
-			tryReadWants(t, a, 1, "", unix.ECONNREFUSED)
-			tryReadWants(t, a, 1, "", selectors.ErrWouldBlock)
+			expectTryWrite(t, a, "x", 1, nil)
+			fdtest.AwaitReadable(t, a) // POLLERR
+			expectTryRead(t, a, 1, "", unix.ECONNREFUSED)
+			expectTryRead(t, a, 1, "", selectors.ErrWouldBlock)
 		})
 	})
 	t.Run("wrong end", func(t *testing.T) {
 		r, w := fdtest.Pipe(t)
-		tryReadWants(t, w, 1, "", unix.EBADF)
-		tryWriteWants(t, r, "x", 0, unix.EBADF)
+		expectTryRead(t, w, 1, "", unix.EBADF)
+		expectTryWrite(t, r, "x", 0, unix.EBADF)
 	})
 }

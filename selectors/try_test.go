@@ -120,7 +120,7 @@ func TestTryReadEOF(t *testing.T) {
 			t.Errorf("read %q, %v", text, err)
 		}
 	})
-	t.Run("nothing asked for", func(t *testing.T) {
+	t.Run("empty buffer", func(t *testing.T) {
 		r, w := fdtest.Pipe(t)
 		fdtest.Close(t, w)
 		if n, err := selectors.TryRead(r, nil); n != 0 || err != nil {
@@ -133,8 +133,8 @@ type tryReader struct{ object any }
 
 func (r tryReader) Read(p []byte) (int, error) { return selectors.TryRead(r.object, p) }
 
-// TestTryReadEmptyMessage: of a datagram socket no bytes are an empty message,
-// not the end.
+// TestTryReadEmptyMessage: a read of 0 bytes from a datagram socket is an empty
+// message, not the end.
 func TestTryReadEmptyMessage(t *testing.T) {
 	a, b := fdtest.SocketPair(t, unix.SOCK_DGRAM)
 	if n, err := selectors.TryWrite(b, nil); n != 0 || err != nil {
@@ -168,8 +168,8 @@ func TestTryReadEmptyMessage(t *testing.T) {
 	}
 }
 
-// TestTryOnObjects: with connections and files of Go's own, which go on
-// working.
+// TestTryOnObjects: connections of package net and files of package os. Their own
+// methods still work.
 func TestTryOnObjects(t *testing.T) {
 	a, b := fdtest.NetPair(t)
 	r, w, err := os.Pipe()
@@ -206,13 +206,13 @@ func TestTryOnObjects(t *testing.T) {
 	}
 }
 
-// TestTryMemoryOrder: what was done before a write at one end happens before
-// what is done after reading at the other, whichever of them is package net's
-// or a number, and whoever reads and writes the number. The race detector is to
-// know it.
+// TestTryMemoryOrder: operations before a write at one end happen before those
+// after the read at the other end, for connections of package net and for
+// numbers, and whatever function reads and writes the number. The race detector
+// must see it.
 func TestTryMemoryOrder(t *testing.T) {
 	type call = func(p []byte) (int, error)
-	for name, far := range map[string]func(conn net.Conn, fd int) (read, write call){
+	for name, remote := range map[string]func(conn net.Conn, fd int) (read, write call){
 		"net": func(conn net.Conn, fd int) (read, write call) { return conn.Read, conn.Write },
 		"unix": func(conn net.Conn, fd int) (read, write call) {
 			return func(p []byte) (int, error) { return unix.Read(fd, p) }, func(p []byte) (int, error) { return unix.Write(fd, p) }
@@ -231,7 +231,7 @@ func TestTryMemoryOrder(t *testing.T) {
 			if number {
 				object = fd
 			}
-			var asked, answered int
+			var requests, replies int
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
@@ -241,22 +241,22 @@ func TestTryMemoryOrder(t *testing.T) {
 					if n, err := selectors.TryRead(object, buf); n != 1 || err != nil {
 						t.Errorf("%s: read: %d, %v", name, n, err)
 					}
-					answered = asked + 1
+					replies = requests + 1
 					if n, err := selectors.TryWrite(object, buf); n != 1 || err != nil {
 						t.Errorf("%s: write: %d, %v", name, n, err)
 					}
 				}
 			}()
 			a.SetDeadline(time.Now().Add(fdtest.Timeout))
-			theirs := fdtest.Number(t, a)
-			read, write := far(a, theirs)
+			remoteFD := fdtest.Number(t, a)
+			read, write := remote(a, remoteFD)
 			buf := make([]byte, 1)
 			for range 3 {
-				asked++
+				requests++
 				write(buf)
-				fdtest.AwaitReadable(t, theirs)
-				if n, err := read(buf); n != 1 || err != nil || answered != asked+1 {
-					t.Errorf("%s: answered %d to %d, %d, %v", name, answered, asked, n, err)
+				fdtest.AwaitReadable(t, remoteFD)
+				if n, err := read(buf); n != 1 || err != nil || replies != requests+1 {
+					t.Errorf("%s: replies %d to %d, %d, %v", name, replies, requests, n, err)
 				}
 			}
 			<-done
@@ -364,7 +364,7 @@ func TestTryAccept(t *testing.T) {
 		t.Errorf("accepted a %T of %v, want a TCP connection of %v", conn, conn.RemoteAddr(), client.LocalAddr())
 	}
 
-	// It is a connection as good as any: deadlines and all.
+	// It is a usual connection, with deadlines.
 	conn.SetReadDeadline(time.Now().Add(fdtest.QuietTime))
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("Read: %v", err)
@@ -410,10 +410,10 @@ func TestTryAcceptFD(t *testing.T) {
 	}
 }
 
-// TestTryAcceptReset: a connection that is reset while it queues. Linux hands
-// it out, and the next read says so; other systems say ECONNABORTED, which is
-// passed over. Either way there is no error, and the next one in the queue is
-// not held up.
+// TestTryAcceptReset: a connection is reset while it waits in the queue. Linux
+// returns it, and the next read returns ECONNRESET. Other systems return
+// ECONNABORTED, after which TryAcceptFD goes on to the next connection. In both
+// cases there is no error, and the next connection is returned.
 func TestTryAcceptReset(t *testing.T) {
 	l, addr := fdtest.Listen(t)
 	reset, good := fdtest.TCPSocket(t), fdtest.TCPSocket(t)
