@@ -256,7 +256,7 @@ func TestTryMemoryOrder(t *testing.T) {
 				write(buf)
 				fdtest.AwaitReadable(t, remoteFD)
 				if n, err := read(buf); n != 1 || err != nil || replies != requests+1 {
-					t.Errorf("%s: replies %d to %d, %d, %v", name, replies, requests, n, err)
+					t.Errorf("%s: reply %d to request %d, read %d, %v", name, replies, requests, n, err)
 				}
 			}
 			<-done
