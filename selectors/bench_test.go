@@ -17,15 +17,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Every benchmark here is a duel: the package against what its user would
-// write by hand on the same system call, in turns, block by block. ns/op and
-// allocs/op are ours, bare-ns/op is the other's, and x-bare is the ratio of
-// neighbouring blocks. All three are medians, which noise hardly reaches.
+// Every benchmark here compares the package with code that calls the same system
+// call directly. Blocks of both alternate. ns/op and allocs/op are those of the
+// package, bare-ns/op that of the direct calls, and x-bare is the ratio of
+// neighbouring blocks. All three are medians, to which noise matters little.
 //
 //	go test -run xxx -bench . -benchmem ./selectors
 
-// duel times b.N runs of ours against as many of bare. Each func does n runs.
-func duel(b *testing.B, ours, bare func(n int)) {
+// compare times b.N runs of ours and as many of bare. Each function does n runs.
+func compare(b *testing.B, ours, bare func(n int)) {
 	const span = 200 * time.Microsecond // of a block
 	clock := func(f func(n int), n int) time.Duration {
 		began := time.Now()
@@ -61,21 +61,22 @@ func duel(b *testing.B, ours, bare func(n int)) {
 	b.ReportMetric(median(ratios), "x-bare")
 }
 
-// A client is what a program keeps for a descriptor. The loops below find it
-// and look at it: without that they would leave out what Data is for.
+// A client is the state that a program keeps for a descriptor. The loops below
+// look it up and change it, because SelectorKey.Data saves that look-up.
 type client struct {
 	fd, seen int
-	_        [6]uintptr // its buffers
+	_        [6]uintptr // like buffers
 }
 
-// A bench is a set of descriptors, and what ours and the bare loops need.
+// A bench is a set of descriptors, with the state for the loops of ours and bare.
 type bench struct {
 	fds     []int
-	clients []*client // by descriptor: how a program finds what an event is for
+	clients []*client // by descriptor
 }
 
-// newBench opens n eventfds, of which active are readable, evenly spread. No
-// file is cheaper for the kernel to ask, so what we add weighs most.
+// newBench opens n eventfds, of which active are readable, evenly spread. They are
+// the cheapest files for the kernel to poll, so the overhead of the package is
+// largest.
 func newBench(b testing.TB, n, active int) *bench {
 	b.Helper()
 	return newBenchOf(b, n, active, func(ready bool) int {
@@ -91,7 +92,7 @@ func newBench(b testing.TB, n, active int) *bench {
 	})
 }
 
-// newTCPBench opens n TCP connections: what a server has.
+// newTCPBench opens n TCP connections, like a server.
 func newTCPBench(b testing.TB, n, active int) *bench {
 	b.Helper()
 	ln, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -153,7 +154,7 @@ func newBenchOf(b testing.TB, n, active int, open func(ready bool) int) *bench {
 	return s
 }
 
-// ours is SelectInto and a walk over the batch.
+// ours calls SelectInto and iterates over the batch.
 func (s *bench) ours(b testing.TB, backend string, timeout time.Duration, active int) func(n int) {
 	sel := newBenchSelector(b, backend)
 	for _, fd := range s.fds {
@@ -194,7 +195,7 @@ func newBenchSelector(b testing.TB, backend string) selectors.Selector {
 	return nil
 }
 
-// bare is the same by hand. Timeouts are 0 or -1.
+// bare does the same with direct system calls. timeout is 0 or -1.
 func (s *bench) bare(b testing.TB, backend string, timeout, active int) func(n int) {
 	switch backend {
 	case "epoll":
@@ -240,7 +241,8 @@ func (s *bench) epollSet(b testing.TB) int {
 	return set
 }
 
-// rawEpollWait does not tell the scheduler: right only where it cannot block.
+// rawEpollWait does not notify the scheduler. This is correct only if it cannot
+// block.
 func rawEpollWait(set int, events []unix.EpollEvent, msec int) (int, error) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(set), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(msec), 0, 0)
 	if errno != 0 {
@@ -310,14 +312,14 @@ func (s *bench) bareSelect(b testing.TB, timeout, active int) func(n int) {
 
 var benchBackends = []string{"epoll", "poll", "select"}
 
-// All that is registered is ready.
+// BenchmarkSelectInto: all registered descriptors are ready.
 func BenchmarkSelectInto(b *testing.B) {
 	for _, backend := range benchBackends {
 		for _, n := range []int{1, 100, 1000} {
 			for _, timeout := range []int{0, -1} {
 				b.Run(fmt.Sprintf("%s/ready=%d/timeout=%d", backend, n, timeout), func(b *testing.B) {
 					s := newBench(b, n, n)
-					duel(b, s.ours(b, backend, time.Duration(timeout), n), s.bare(b, backend, timeout, n))
+					compare(b, s.ours(b, backend, time.Duration(timeout), n), s.bare(b, backend, timeout, n))
 				})
 			}
 		}
@@ -325,25 +327,25 @@ func BenchmarkSelectInto(b *testing.B) {
 	for _, n := range []int{1, 100, 1000} {
 		b.Run(fmt.Sprintf("epoll/tcp/ready=%d/timeout=-1", n), func(b *testing.B) {
 			s := newTCPBench(b, n, n)
-			duel(b, s.ours(b, "epoll", -1, n), s.bare(b, "epoll", -1, n))
+			compare(b, s.ours(b, "epoll", -1, n), s.bare(b, "epoll", -1, n))
 		})
 	}
-	// The same against a bare loop that knows when the scheduler need not know.
+	// Compared with a loop that does not notify the scheduler.
 	for _, n := range []int{1, 100, 1000} {
 		b.Run(fmt.Sprintf("epoll/ready=%d/timeout=0/bare=raw", n), func(b *testing.B) {
 			s := newBench(b, n, n)
-			duel(b, s.ours(b, "epoll", 0, n), s.bareEpoll(b, 0, n, rawEpollWait))
+			compare(b, s.ours(b, "epoll", 0, n), s.bareEpoll(b, 0, n, rawEpollWait))
 		})
 	}
 }
 
-// One is ready of all that are registered.
+// BenchmarkScan: one of the registered descriptors is ready.
 func BenchmarkScan(b *testing.B) {
 	for _, backend := range benchBackends {
 		for _, n := range []int{100, 1000, 9000} {
 			b.Run(fmt.Sprintf("%s/fds=%d", backend, n), func(b *testing.B) {
 				s := newBench(b, n, 1)
-				duel(b, s.ours(b, backend, -1, 1), s.bare(b, backend, -1, 1))
+				compare(b, s.ours(b, backend, -1, 1), s.bare(b, backend, -1, 1))
 			})
 		}
 	}
@@ -387,7 +389,7 @@ func BenchmarkRegisterUnregister(b *testing.B) {
 	b.Run("epoll/int", func(b *testing.B) {
 		s := newBench(b, 500, 0)
 		fd := s.fds[len(s.fds)-1]
-		duel(b, register(b, newBenchSelector(b, "epoll"), fd, nil), bare(b, s, fd))
+		compare(b, register(b, newBenchSelector(b, "epoll"), fd, nil), bare(b, s, fd))
 	})
 	b.Run("epoll/os.File", func(b *testing.B) {
 		s := newBench(b, 500, 0)
@@ -396,7 +398,7 @@ func BenchmarkRegisterUnregister(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.Cleanup(func() { r.Close(); w.Close() })
-		duel(b, register(b, newBenchSelector(b, "epoll"), 0, r), bare(b, s, s.fds[len(s.fds)-1]))
+		compare(b, register(b, newBenchSelector(b, "epoll"), 0, r), bare(b, s, s.fds[len(s.fds)-1]))
 	})
 }
 
@@ -413,7 +415,7 @@ func BenchmarkModify(b *testing.B) {
 		}
 		events := [2]selectors.Event{selectors.EventRead, other}
 		masks := [2]uint32{unix.EPOLLIN | unix.EPOLLRDHUP, mask}
-		duel(b, func(n int) {
+		compare(b, func(n int) {
 			for i := range n {
 				if _, err := sel.Modify(fd, events[i&1], c); err != nil {
 					b.Fatal(err)
@@ -437,8 +439,9 @@ func BenchmarkModify(b *testing.B) {
 	b.Run("epoll/data", func(b *testing.B) { run(b, newBench(b, 500, 0), selectors.EventRead, unix.EPOLLIN|unix.EPOLLRDHUP) })
 }
 
-// BenchmarkWake is against an eventfd in an epoll set, waited for in the
-// kernel: post with nobody asleep, and post until the answer of a sleeper.
+// BenchmarkWake compares with an eventfd in an epoll set. post is a wake-up while
+// no goroutine waits; answer is the time from a wake-up to the answer of a waiting
+// goroutine.
 func BenchmarkWake(b *testing.B) {
 	one := binary.NativeEndian.AppendUint64(nil, 1)
 	bareWaker := func(b *testing.B) (set, fd int) {
@@ -453,7 +456,7 @@ func BenchmarkWake(b *testing.B) {
 		b.Run(backend+"/post", func(b *testing.B) {
 			sel := newBenchSelector(b, backend)
 			_, fd := bareWaker(b)
-			duel(b, func(n int) {
+			compare(b, func(n int) {
 				for range n {
 					if err := sel.Wake(); err != nil {
 						b.Fatal(err)
@@ -494,7 +497,7 @@ func BenchmarkWake(b *testing.B) {
 					bare <- struct{}{}
 				}
 			}()
-			duel(b, func(n int) {
+			compare(b, func(n int) {
 				for range n {
 					if err := sel.Wake(); err != nil {
 						b.Fatal(err)
@@ -518,14 +521,14 @@ func BenchmarkWake(b *testing.B) {
 	}
 }
 
-// maxHeap is what a registered descriptor may cost, in bytes of heap.
+// maxHeap is the limit of heap bytes for a registered descriptor.
 const maxHeap = 120
 
-// heapPerKey registers raw descriptors and weighs them.
+// heapPerKey registers descriptors and returns the heap bytes for each.
 func heapPerKey(b testing.TB, backend string) float64 {
 	const n = 10000
-	// Files of their own, not duplicates: epoll takes one file a hundred times
-	// at most in a set that is itself watched by another that is watched
+	// Separate files, not duplicates: epoll allows one file a hundred times at
+	// most in a set that is watched by another set that is watched itself
 	// (fs/eventpoll.c, path_limits).
 	fds := newBench(b, n, 0).fds
 	sel := newBenchSelector(b, backend)
@@ -536,7 +539,7 @@ func heapPerKey(b testing.TB, backend string) float64 {
 			b.Fatal(err)
 		}
 	}
-	if _, err := sel.Select(0); err != nil { // which makes its buffers
+	if _, err := sel.Select(0); err != nil { // allocates its buffers
 		b.Fatal(err)
 	}
 	each := float64(heap()-before) / n
@@ -559,7 +562,7 @@ func BenchmarkHeap(b *testing.B) {
 	for _, backend := range benchBackends {
 		b.Run(backend, func(b *testing.B) {
 			each := heapPerKey(b, backend)
-			for b.Loop() { // once is enough
+			for b.Loop() { // the heap was measured once above
 			}
 			b.ReportMetric(0, "ns/op")
 			b.ReportMetric(each, "B/fd")

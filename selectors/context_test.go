@@ -5,125 +5,115 @@ package selectors_test
 import (
 	"context"
 	"errors"
-	"maps"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"goselectors/selectors"
+	"goselectors/selectors/internal/backendtest"
+	"goselectors/selectors/internal/fdtest"
 )
 
-// A foreign selector is somebody else's, built around one of ours. It counts
-// the calls that it gets.
-type foreign struct {
+// A wrapper is a Selector of another package that wraps one of ours. It counts
+// calls.
+type wrapper struct {
 	selectors.Selector
 	selects, wakes atomic.Int32
 }
 
-func (f *foreign) SelectInto(dst []selectors.Ready, timeout time.Duration) ([]selectors.Ready, error) {
+func (f *wrapper) SelectInto(dst []selectors.Ready, timeout time.Duration) ([]selectors.Ready, error) {
 	f.selects.Add(1)
 	return f.Selector.SelectInto(dst, timeout)
 }
 
-func (f *foreign) Wake() error {
+func (f *wrapper) Wake() error {
 	f.wakes.Add(1)
 	return f.Selector.Wake()
 }
 
-// eachOwnAndForeign runs a test with selectors of ours and of others.
-func eachOwnAndForeign(t *testing.T, test func(t *testing.T, s selectors.Selector)) {
+// eachWithWrapper runs a test with a selector of each backend, and with a wrapper
+// of it.
+func eachWithWrapper(t *testing.T, test func(t *testing.T, s selectors.Selector)) {
 	t.Helper()
-	eachBackend(t, func(t *testing.T, b selectors.Backend) {
-		t.Run("own", func(t *testing.T) { test(t, newSelector(t, b)) })
-		t.Run("foreign", func(t *testing.T) { test(t, &foreign{Selector: newSelector(t, b)}) })
+	backendtest.EachBackend(t, func(t *testing.T, b selectors.Backend) {
+		t.Run("direct", func(t *testing.T) { test(t, backendtest.New(t, b)) })
+		t.Run("wrapped", func(t *testing.T) { test(t, &wrapper{Selector: backendtest.New(t, b)}) })
 	})
 }
 
-// selectContext is SelectContext in another goroutine, which has gone to sleep
-// by the time it returns.
-func selectContext(ctx context.Context, s selectors.Selector) <-chan answer {
-	c := make(chan answer, 1)
-	go func() {
-		begun := time.Now()
-		ready, err := selectors.SelectContext(ctx, s, nil)
-		c <- answer{ready, err, time.Since(begun)}
-	}()
-	time.Sleep(moment)
-	return c
+// selectContext calls SelectContext in another goroutine and gives it time to
+// block.
+func selectContext(ctx context.Context, s selectors.Selector) <-chan backendtest.Result {
+	return backendtest.Start(func() ([]selectors.Ready, error) { return selectors.SelectContext(ctx, s, nil) })
 }
 
 func TestSelectContextReady(t *testing.T) {
-	eachOwnAndForeign(t, func(t *testing.T, s selectors.Selector) {
+	eachWithWrapper(t, func(t *testing.T, s selectors.Selector) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		for _, ctx := range []context.Context{ctx, context.Background()} {
-			r, w := pipe(t)
-			register(t, s, r, read)
+			r, w := fdtest.Pipe(t)
+			backendtest.Register(t, s, r, read)
 			c := selectContext(ctx, s)
-			put(t, w, "x")
-			a := await(t, c)
-			if got := asBatch(t, a.ready); a.err != nil || !maps.Equal(got, batch{r: read}) {
-				t.Errorf("SelectContext returned %v, %v", got, a.err)
-			}
+			fdtest.Write(t, w, "x")
+			backendtest.AwaitBatch(t, c, batch{r: read})
 
-			// It appends.
+			// The batch is appended to dst.
 			given := []selectors.Ready{{Events: write}}
 			got, err := selectors.SelectContext(ctx, s, given)
 			if err != nil || len(got) != 2 || got[0] != given[0] || got[1].Key.FD != r {
 				t.Errorf("SelectContext returned %v, %v", got, err)
 			}
-			unregister(t, s, r)
+			backendtest.Unregister(t, s, r)
 		}
 	})
 }
 
 func TestSelectContextCancelled(t *testing.T) {
-	eachOwnAndForeign(t, func(t *testing.T, s selectors.Selector) {
-		r, w := pipe(t)
-		register(t, s, r, read)
+	eachWithWrapper(t, func(t *testing.T, s selectors.Selector) {
+		r, w := fdtest.Pipe(t)
+		backendtest.Register(t, s, r, read)
 		ctx, cancel := context.WithCancel(context.Background())
 		c := selectContext(ctx, s)
 		cancel()
-		if a := await(t, c); a.err != context.Canceled || len(a.ready) != 0 {
-			t.Fatalf("SelectContext returned %v, %v", a.ready, a.err)
+		if a := backendtest.Await(t, c); a.Err != context.Canceled || len(a.Ready) != 0 {
+			t.Fatalf("SelectContext returned %v, %v", a.Ready, a.Err)
 		}
 
-		// From now on it does not even look, not at what is ready either.
-		put(t, w, "x")
+		// With the context cancelled it reports nothing, even if a key is ready.
+		fdtest.Write(t, w, "x")
 		given := []selectors.Ready{{Events: write}}
 		got, err := selectors.SelectContext(ctx, s, given)
 		if err != context.Canceled || len(got) != 1 || got[0] != given[0] {
 			t.Errorf("SelectContext returned %v, %v", got, err)
 		}
-		expect(t, s, batch{r: read})
+		backendtest.Expect(t, s, batch{r: read})
 	})
 }
 
 func TestSelectContextDeadline(t *testing.T) {
-	eachOwnAndForeign(t, func(t *testing.T, s selectors.Selector) {
-		begun := time.Now()
-		ctx, cancel := context.WithTimeout(context.Background(), 3*moment)
+	eachWithWrapper(t, func(t *testing.T, s selectors.Selector) {
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), 3*fdtest.QuietTime)
 		defer cancel()
 		got, err := selectors.SelectContext(ctx, s, nil)
 		if !errors.Is(err, context.DeadlineExceeded) || len(got) != 0 {
 			t.Errorf("SelectContext returned %v, %v", got, err)
 		}
-		if took := time.Since(begun); took < 3*moment {
+		if took := time.Since(start); took < 3*fdtest.QuietTime {
 			t.Errorf("SelectContext ended after %v, before its deadline", took)
 		}
 	})
 }
 
 func TestSelectContextWoken(t *testing.T) {
-	eachOwnAndForeign(t, func(t *testing.T, s selectors.Selector) {
+	eachWithWrapper(t, func(t *testing.T, s selectors.Selector) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		c := selectContext(ctx, s)
 		s.Wake()
-		if a := await(t, c); a.err != nil || len(a.ready) != 0 {
-			t.Errorf("SelectContext returned %v, %v", a.ready, a.err)
-		}
-		s.Wake() // before
+		backendtest.AwaitWoken(t, c)
+		s.Wake() // before SelectContext
 		if got, err := selectors.SelectContext(ctx, s, nil); err != nil || len(got) != 0 {
 			t.Errorf("SelectContext returned %v, %v", got, err)
 		}
@@ -131,86 +121,83 @@ func TestSelectContextWoken(t *testing.T) {
 }
 
 func TestSelectContextErrors(t *testing.T) {
-	eachOwnAndForeign(t, func(t *testing.T, s selectors.Selector) {
+	eachWithWrapper(t, func(t *testing.T, s selectors.Selector) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		c := selectContext(ctx, s)
 		_, err := selectors.SelectContext(ctx, s, nil)
-		expectError(t, err, selectors.ErrConcurrentSelect)
+		backendtest.ExpectError(t, err, selectors.ErrConcurrentSelect)
 		s.Close()
-		expectError(t, await(t, c).err, selectors.ErrClosed)
+		backendtest.ExpectError(t, backendtest.Await(t, c).Err, selectors.ErrClosed)
 		_, err = selectors.SelectContext(ctx, s, nil)
-		expectError(t, err, selectors.ErrClosed)
+		backendtest.ExpectError(t, err, selectors.ErrClosed)
 	})
 }
 
-// TestSelectContextLeavesNoWake: the end of a context, however close it comes
-// to the end of the call, does not end the next Select early. A foreign
-// selector's may: the documentation says so.
+// TestSelectContextLeavesNoWake: a cancellation at the end of the call does not
+// end the next Select early. With a Selector of another package it may, as the
+// documentation says.
 func TestSelectContextLeavesNoWake(t *testing.T) {
-	eachSelector(t, func(t *testing.T, s selectors.Selector) {
-		r, w := pipe(t)
-		register(t, s, r, read)
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		r, w := fdtest.Pipe(t)
+		backendtest.Register(t, s, r, read)
 		for range 50 {
 			ctx, cancel := context.WithCancel(context.Background())
-			c := make(chan answer, 1)
+			c := make(chan backendtest.Result, 1)
 			go func() {
 				ready, err := selectors.SelectContext(ctx, s, nil)
-				c <- answer{ready: ready, err: err}
+				c <- backendtest.Result{Ready: ready, Err: err}
 			}()
 			go cancel()
-			put(t, w, "x")
-			if a := await(t, c); (len(a.ready) == 0) != (a.err == context.Canceled) {
-				t.Fatalf("SelectContext returned %v, %v", a.ready, a.err)
+			fdtest.Write(t, w, "x")
+			if a := backendtest.Await(t, c); (len(a.Ready) == 0) != (a.Err == context.Canceled) {
+				t.Fatalf("SelectContext returned %v, %v", a.Ready, a.Err)
 			}
 			cancel()
-			drain(t, r)
-			begun := time.Now()
-			if got := collect(t, s, time.Millisecond); len(got) != 0 || time.Since(begun) < time.Millisecond {
-				t.Fatalf("the next Select reported %v after %v", got, time.Since(begun))
-			}
+			fdtest.Drain(t, r)
+			backendtest.ExpectTimeout(t, s, time.Millisecond)
 		}
 	})
 }
 
-// TestSelectContextAsksForeigners: a foreign selector's own methods are
-// called, also if it embeds one of our types and so has all that they have.
-func TestSelectContextAsksForeigners(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b selectors.Backend) {
-		inner := newSelector(t, b)
+// TestSelectContextCallsWrapper: SelectContext calls the methods of a wrapper,
+// even if it embeds one of our types and therefore has all of its methods.
+func TestSelectContextCallsWrapper(t *testing.T) {
+	backendtest.EachBackend(t, func(t *testing.T, b selectors.Backend) {
+		inner := backendtest.New(t, b)
 		for _, f := range []interface {
 			selectors.Selector
-			asked() int32
-		}{&embedsInterface{foreign{Selector: inner}}, embedding(inner)} {
-			r, w := pipe(t)
-			put(t, w, "x")
-			register(t, f, r, read)
+			selectCount() int32
+		}{&interfaceEmbedder{wrapper{Selector: inner}}, newEmbedder(inner)} {
+			r, w := fdtest.Pipe(t)
+			fdtest.Write(t, w, "x")
+			backendtest.Register(t, f, r, read)
 			ctx, cancel := context.WithCancel(context.Background())
 			got, err := selectors.SelectContext(ctx, f, nil)
 			cancel()
 			if err != nil || len(got) != 1 || got[0].Key.FD != r {
 				t.Errorf("%T: SelectContext returned %v, %v", f, got, err)
 			}
-			if f.asked() == 0 {
-				t.Errorf("%T: its SelectInto was passed over", f)
+			if f.selectCount() == 0 {
+				t.Errorf("%T: its SelectInto was not called", f)
 			}
-			unregister(t, f, r)
+			backendtest.Unregister(t, f, r)
 		}
 	})
 }
 
-type embedsInterface struct{ foreign }
+type interfaceEmbedder struct{ wrapper }
 
-func (e *embedsInterface) asked() int32 { return e.selects.Load() }
+func (e *interfaceEmbedder) selectCount() int32 { return e.selects.Load() }
 
-// A pollEmbedder is foreign, but has every method of *PollSelector, those that
+// A pollEmbedder is a wrapper that has every method of *PollSelector, those that
 // are not exported too.
 type pollEmbedder struct {
 	*selectors.PollSelector
 	selects int32
 }
 
-func (e *pollEmbedder) asked() int32 { return e.selects }
+func (e *pollEmbedder) selectCount() int32 { return e.selects }
 
 func (e *pollEmbedder) SelectInto(dst []selectors.Ready, timeout time.Duration) ([]selectors.Ready, error) {
 	e.selects++
@@ -222,17 +209,17 @@ type selectEmbedder struct {
 	selects int32
 }
 
-func (e *selectEmbedder) asked() int32 { return e.selects }
+func (e *selectEmbedder) selectCount() int32 { return e.selects }
 
 func (e *selectEmbedder) SelectInto(dst []selectors.Ready, timeout time.Duration) ([]selectors.Ready, error) {
 	e.selects++
 	return e.SelectSelector.SelectInto(dst, timeout)
 }
 
-// embedding wraps one of our selectors in a type that embeds its type.
-func embedding(s selectors.Selector) interface {
+// newEmbedder wraps a selector in a type that embeds the selector's type.
+func newEmbedder(s selectors.Selector) interface {
 	selectors.Selector
-	asked() int32
+	selectCount() int32
 } {
 	switch s := s.(type) {
 	case *selectors.PollSelector:
@@ -240,5 +227,5 @@ func embedding(s selectors.Selector) interface {
 	case *selectors.SelectSelector:
 		return &selectEmbedder{SelectSelector: s}
 	}
-	return &embedsInterface{foreign{Selector: s}}
+	return &interfaceEmbedder{wrapper{Selector: s}}
 }

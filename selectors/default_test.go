@@ -13,7 +13,7 @@ func TestBackends(t *testing.T) {
 	names := map[string]bool{}
 	for _, b := range selectors.Backends() {
 		if b.Name == "" || names[b.Name] {
-			t.Errorf("backend %q has no name of its own", b.Name)
+			t.Errorf("backend %q has no unique name", b.Name)
 		}
 		names[b.Name] = true
 		s, err := b.New()
@@ -37,7 +37,7 @@ func TestBackends(t *testing.T) {
 	}
 }
 
-// TestBackendsIsACopy: what a caller does to the list does not matter.
+// TestBackendsIsACopy: changes that a caller makes to the list have no effect.
 func TestBackendsIsACopy(t *testing.T) {
 	list := selectors.Backends()
 	if len(list) == 0 {
@@ -50,7 +50,7 @@ func TestBackendsIsACopy(t *testing.T) {
 	}
 }
 
-// backendOf tells a selector's backend from one of its errors.
+// backendOf returns the name of a selector's backend, from one of its errors.
 func backendOf(t *testing.T, s selectors.Selector) string {
 	t.Helper()
 	_, err := s.Key(-1)
@@ -108,8 +108,8 @@ func TestNewDefaultSelectorByEnvironment(t *testing.T) {
 	}
 }
 
-// TestWithBlockingWait: a selector that blocks a thread does not say that it
-// parks.
+// TestWithBlockingWait: a selector that blocks a thread does not have
+// FeatureParked.
 func TestWithBlockingWait(t *testing.T) {
 	for _, b := range selectors.Backends() {
 		s, err := b.New(selectors.WithBlockingWait())
@@ -118,7 +118,7 @@ func TestWithBlockingWait(t *testing.T) {
 		}
 		defer s.Close()
 		if want := b.Features &^ selectors.FeatureParked; s.Features() != want {
-			t.Errorf("%s that blocks has the features %v, want %v", b.Name, s.Features(), want)
+			t.Errorf("%s with blocking waits has the features %v, want %v", b.Name, s.Features(), want)
 		}
 	}
 }

@@ -30,8 +30,8 @@ func TestEventString(t *testing.T) {
 	}
 }
 
-// TestEventValues: Read and Write are Python's EVENT_READ and EVENT_WRITE, and
-// no two bits are one.
+// TestEventValues: Read and Write have the values of Python's EVENT_READ and
+// EVENT_WRITE, and all bits differ.
 func TestEventValues(t *testing.T) {
 	if selectors.EventRead != 1 || selectors.EventWrite != 2 {
 		t.Errorf("EventRead is %d and EventWrite %d, want 1 and 2", selectors.EventRead, selectors.EventWrite)
@@ -43,7 +43,7 @@ func TestEventValues(t *testing.T) {
 		selectors.EdgeTriggered, selectors.OneShot, selectors.Exclusive,
 	} {
 		if e&(e-1) != 0 || e&all != 0 {
-			t.Errorf("%v is %#x, which is not a bit of its own", e, uint32(e))
+			t.Errorf("%v is %#x, which is not a separate bit", e, uint32(e))
 		}
 		all |= e
 	}

@@ -58,7 +58,7 @@ func ExampleNewDefaultSelector() {
 	defer sel.Close()
 	fmt.Printf("%T\n", sel)
 
-	os.Setenv(selectors.BackendEnv, "smoke-signals")
+	os.Setenv(selectors.BackendEnv, "unknown")
 	_, err = selectors.NewDefaultSelector()
 	fmt.Println(errors.Is(err, errors.ErrUnsupported))
 	// Output:
@@ -82,8 +82,9 @@ func ExampleBackends() {
 	//	select can wait for urgent data: true
 }
 
-// Callbacks in the keys' data: a whole event loop. A listener's callback
-// accepts, a connection's echoes one message and leaves.
+// A small event loop, with callbacks in the data of the keys. The callback of the
+// listener accepts a connection. The callback of a connection echoes one message
+// and closes it.
 func ExampleSelector_Register() {
 	type callback func(fileobj any, events selectors.Event)
 
@@ -130,7 +131,7 @@ func ExampleSelector_Register() {
 		defer conn.Close()
 		fmt.Fprint(conn, "hello")
 		io.Copy(io.Discard, conn)
-		sel.Wake() // served
+		sel.Wake() // ends the loop below
 	}()
 
 	for {
@@ -149,7 +150,7 @@ func ExampleSelector_Register() {
 	// echoing "hello"
 }
 
-// One slice for all batches: such a loop allocates nothing.
+// The same slice is used for all batches, so that the loop does not allocate.
 func ExampleSelector_SelectInto() {
 	sel, err := selectors.NewDefaultSelector()
 	if err != nil {
@@ -188,8 +189,7 @@ func ExampleSelector_SelectInto() {
 	// 11 bytes
 }
 
-// Modify changes what a key waits for and what it carries; a one-shot key it
-// arms again.
+// Modify changes the events and the data of a key, and re-arms a one-shot key.
 func ExampleSelector_Modify() {
 	sel, err := selectors.NewDefaultSelector()
 	if err != nil {
@@ -233,7 +233,7 @@ func ExampleSelector_Wake() {
 	// 0 <nil>
 }
 
-// Keys are told by ascending descriptor.
+// Keys are sorted by descriptor.
 func ExampleSelector_Keys() {
 	sel, err := selectors.NewDefaultSelector()
 	if err != nil {
@@ -271,8 +271,7 @@ func ExampleSelectContext() {
 	// 0 context deadline exceeded
 }
 
-// TryRead says at once that there is nothing, or what there is, or that it is
-// over.
+// TryRead returns data, ErrWouldBlock if there is none, or io.EOF at the end.
 func ExampleTryRead() {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -295,7 +294,7 @@ func ExampleTryRead() {
 	// 0 EOF
 }
 
-// TryWrite writes what there is room for.
+// TryWrite writes as much as fits.
 func ExampleTryWrite() {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -314,7 +313,7 @@ func ExampleTryWrite() {
 	// full: operation would block
 }
 
-// TryAccept takes a connection that has come, and does not wait for one.
+// TryAccept accepts a connection if there is one, and does not wait.
 func ExampleTryAccept() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -11,13 +11,11 @@ import (
 	"golang.org/x/sys/windows"
 
 	"goselectors/selectors"
+	"goselectors/selectors/internal/fdtest"
 )
 
-// patience is how long a report may take that has to come.
-const patience = 10 * time.Second
-
-// eachBackend runs a test with a selector of every backend.
-func eachBackend(t *testing.T, test func(t *testing.T, s selectors.Selector)) {
+// eachSelector runs a test with a selector of every backend.
+func eachSelector(t *testing.T, test func(t *testing.T, s selectors.Selector)) {
 	for _, b := range selectors.Backends() {
 		t.Run(b.Name, func(t *testing.T) {
 			s, err := b.New()
@@ -69,17 +67,17 @@ func dial(t *testing.T) (client, server *net.TCPConn) {
 	return client, server
 }
 
-// TestWindowsConnectRefused: WSAPoll before Windows 10 2004 did not tell of a
-// connect that failed, and libraries waited for ever.
+// TestWindowsConnectRefused: before Windows 10 2004, WSAPoll did not report a
+// failed connect, so that libraries waited for ever.
 func TestWindowsConnectRefused(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	port := l.Addr().(*net.TCPAddr).Port
-	l.Close() // nobody listens there now
+	l.Close() // the port is closed now
 	for _, interest := range []selectors.Event{selectors.EventRead, selectors.EventWrite, selectors.EventRead | selectors.EventWrite} {
-		eachBackend(t, func(t *testing.T, s selectors.Selector) {
+		eachSelector(t, func(t *testing.T, s selectors.Selector) {
 			fd := socket(t)
 			key, err := s.Register(uintptr(fd), interest, nil)
 			if err != nil {
@@ -90,7 +88,7 @@ func TestWindowsConnectRefused(t *testing.T) {
 				t.Fatalf("connect: %v", err)
 			}
 			// Windows tries three times, which takes two seconds.
-			until := time.Now().Add(patience)
+			until := time.Now().Add(fdtest.Timeout)
 			for {
 				batch, err := s.Select(time.Until(until))
 				if err != nil {
@@ -100,16 +98,16 @@ func TestWindowsConnectRefused(t *testing.T) {
 					return
 				}
 				if len(batch) == 0 {
-					t.Fatalf("a refused connect was not told in %v, with interest %v", patience, interest)
+					t.Fatalf("a refused connect was not reported in %v, with interest %v", fdtest.Timeout, interest)
 				}
 			}
 		})
 	}
 }
 
-// TestWindowsConnect: a connect that succeeds is told as writable.
+// TestWindowsConnect: a successful connect is reported as writable.
 func TestWindowsConnect(t *testing.T) {
-	eachBackend(t, func(t *testing.T, s selectors.Selector) {
+	eachSelector(t, func(t *testing.T, s selectors.Selector) {
 		l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		if err != nil {
 			t.Fatal(err)
@@ -128,15 +126,15 @@ func TestWindowsConnect(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer server.Close()
-		if batch, err := s.Select(patience); err != nil || len(batch) != 1 || batch[0].Events != selectors.EventWrite {
+		if batch, err := s.Select(fdtest.Timeout); err != nil || len(batch) != 1 || batch[0].Events != selectors.EventWrite {
 			t.Fatalf("the batch is %v, %v; want the connect, writable", batch, err)
 		}
 	})
 }
 
-// TestWindowsManySockets: FD_SETSIZE, 64, is no limit.
+// TestWindowsManySockets: more sockets than FD_SETSIZE, which is 64.
 func TestWindowsManySockets(t *testing.T) {
-	eachBackend(t, func(t *testing.T, s selectors.Selector) {
+	eachSelector(t, func(t *testing.T, s selectors.Selector) {
 		var servers []*net.TCPConn
 		for range 150 {
 			client, server := dial(t)
@@ -151,8 +149,8 @@ func TestWindowsManySockets(t *testing.T) {
 			}
 		}
 		seen := map[any]bool{}
-		for until := time.Now().Add(patience); len(seen) < len(servers) && time.Now().Before(until); {
-			batch, err := s.Select(patience)
+		for until := time.Now().Add(fdtest.Timeout); len(seen) < len(servers) && time.Now().Before(until); {
+			batch, err := s.Select(fdtest.Timeout)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -166,10 +164,10 @@ func TestWindowsManySockets(t *testing.T) {
 	})
 }
 
-// TestWindowsNumbers: numbers that are no sockets, and that would make the
-// table of keys explode.
+// TestWindowsNumbers: numbers that are not sockets, and that would make the table
+// of keys very large.
 func TestWindowsNumbers(t *testing.T) {
-	eachBackend(t, func(t *testing.T, s selectors.Selector) {
+	eachSelector(t, func(t *testing.T, s selectors.Selector) {
 		for _, number := range []int{0, 1, 2, 3, 4, 1 << 20, 1 << 26, 1<<31 - 4} {
 			_, err := s.Register(number, selectors.EventRead, nil)
 			if !errors.Is(err, windows.WSAENOTSOCK) && !errors.Is(err, selectors.ErrFDTooLarge) {
@@ -182,10 +180,10 @@ func TestWindowsNumbers(t *testing.T) {
 	})
 }
 
-// TestWindowsReuse: a handle that was closed behind the selector's back and is
-// another socket now.
+// TestWindowsReuse: a handle is closed while it is registered, and then refers to
+// another socket.
 func TestWindowsReuse(t *testing.T) {
-	eachBackend(t, func(t *testing.T, s selectors.Selector) {
+	eachSelector(t, func(t *testing.T, s selectors.Selector) {
 		bind := func(fd windows.Handle) {
 			if err := windows.Bind(fd, &windows.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 				t.Fatal(err)
@@ -195,7 +193,7 @@ func TestWindowsReuse(t *testing.T) {
 		if _, err := s.Register(uintptr(old), selectors.EventRead, "old"); err != nil {
 			t.Fatal(err)
 		}
-		// The port it gets later is no reason to think that it is another one.
+		// A port that it gets later does not make it another socket.
 		bind(old)
 		if _, err := s.Register(uintptr(old), selectors.EventRead, "again"); !errors.Is(err, selectors.ErrRegistered) {
 			t.Errorf("Register of a socket that was bound meanwhile is %v, want ErrRegistered", err)
@@ -220,8 +218,8 @@ func TestWindowsReuse(t *testing.T) {
 	})
 }
 
-// TestWindowsTry: the calls that do not wait, on connections of package net,
-// which are in blocking mode, and on numbers.
+// TestWindowsTry: the calls that do not wait, on connections of package net, which
+// are in blocking mode, and on socket numbers.
 func TestWindowsTry(t *testing.T) {
 	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -238,15 +236,15 @@ func TestWindowsTry(t *testing.T) {
 		if _, err := s.Register(fileobj, events, nil); err != nil {
 			t.Fatal(err)
 		}
-		if batch, err := s.Select(patience); err != nil || len(batch) != 1 {
+		if batch, err := s.Select(fdtest.Timeout); err != nil || len(batch) != 1 {
 			t.Fatalf("Select is %v, %v", batch, err)
 		}
 	}
 	if _, err := selectors.TryAccept(l); err != selectors.ErrWouldBlock {
-		t.Fatalf("TryAccept with nobody there is %v", err)
+		t.Fatalf("TryAccept without a connection is %v", err)
 	}
 	if _, err := selectors.TryAcceptFD(l); err != selectors.ErrWouldBlock {
-		t.Fatalf("TryAcceptFD with nobody there is %v", err)
+		t.Fatalf("TryAcceptFD without a connection is %v", err)
 	}
 	client, err := net.DialTCP("tcp4", nil, l.Addr().(*net.TCPAddr))
 	if err != nil {
@@ -259,13 +257,13 @@ func TestWindowsTry(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	// A call that waits after all ends with its connection.
-	dog := time.AfterFunc(2*patience, func() { client.Close() })
-	defer dog.Stop()
+	// If a call waits, closing its connection ends it.
+	watchdog := time.AfterFunc(2*fdtest.Timeout, func() { client.Close() })
+	defer watchdog.Stop()
 
 	buf := make([]byte, 1<<16)
 	if n, err := selectors.TryRead(client, buf); n != 0 || err != selectors.ErrWouldBlock {
-		t.Fatalf("TryRead with nothing there is %d, %v", n, err)
+		t.Fatalf("TryRead without data is %d, %v", n, err)
 	}
 	if n, err := selectors.TryWrite(server, []byte("hello")); n != 5 || err != nil {
 		t.Fatalf("TryWrite is %d, %v", n, err)
@@ -274,9 +272,9 @@ func TestWindowsTry(t *testing.T) {
 	if n, err := selectors.TryRead(client, buf); string(buf[:n]) != "hello" || err != nil {
 		t.Fatalf("TryRead is %q, %v", buf[:n], err)
 	}
-	// Until there is no more room: it must not wait.
+	// Write until the buffer is full. No call may wait.
 	sent := 0
-	for until := time.Now().Add(patience); ; {
+	for until := time.Now().Add(fdtest.Timeout); ; {
 		n, err := selectors.TryWrite(server, buf)
 		if sent += n; err == selectors.ErrWouldBlock {
 			break
@@ -284,7 +282,7 @@ func TestWindowsTry(t *testing.T) {
 			t.Fatalf("TryWrite after %d bytes: %v", sent, err)
 		}
 	}
-	// Package net still works on it, by its own ways.
+	// The methods of package net still work.
 	go func() { io.CopyN(io.Discard, client, int64(sent)+2); client.Write([]byte("ok")) }()
 	if _, err := server.Write([]byte("!!")); err != nil {
 		t.Fatal(err)
@@ -310,7 +308,7 @@ func TestWindowsTry(t *testing.T) {
 	}
 	defer windows.Closesocket(windows.Handle(fd))
 	if _, err := selectors.TryRead(fd, buf); err != selectors.ErrWouldBlock {
-		t.Fatalf("TryRead of a number with nothing there is %v", err)
+		t.Fatalf("TryRead of a number without data is %v", err)
 	}
 	if n, err := selectors.TryWrite(fd, []byte("number")); n != 6 || err != nil {
 		t.Fatalf("TryWrite to a number is %d, %v", n, err)

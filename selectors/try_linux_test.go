@@ -6,48 +6,49 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"goselectors/selectors"
+	"goselectors/selectors/internal/fdtest"
 
 	"golang.org/x/sys/unix"
 )
 
-// What the kernel reads and writes without waiting, and what it does not,
-// behaves alike. The kinds that 6.18 does not: FIFOs, terminals, inotify,
-// writing to eventfds, files of tmpfs and of /proc, directories.
+// TryRead and TryWrite behave the same for files that the kernel reads and writes
+// with RWF_NOWAIT and for those that it does not. Linux 6.18 does not support
+// it for FIFOs, terminals, inotify, writes to eventfds, files of tmpfs and of /proc,
+// and directories.
 
 // A channel is a kind of file with two ends.
 type channel struct {
 	name    string
 	make    func(testing.TB) (r, w int)
 	fills   bool
-	message bool  // what is written together is read together
-	end     error // of a read when the other end is closed; nil: there is none
+	message bool  // keeps the boundaries of messages
+	end     error // of a read when the other end is closed; nil if it does not end
 }
 
 var channels = []channel{
-	{"pipe", pipe, true, false, io.EOF},
+	{"pipe", fdtest.Pipe, true, false, io.EOF},
 	{"spliced pipe", splicedPipe, true, false, io.EOF},
-	{"fifo", fifo, true, false, io.EOF},
-	{"unix", pair, true, false, io.EOF},
-	{"unix datagrams", func(t testing.TB) (r, w int) { return socketPair(t, unix.SOCK_DGRAM) }, true, true, nil},
-	{"unix packets", func(t testing.TB) (r, w int) { return socketPair(t, unix.SOCK_SEQPACKET) }, true, true, io.EOF},
-	{"tcp", tcpPair, true, false, io.EOF},
-	{"udp", udpPair, false, true, nil},
-	{"terminal", func(t testing.TB) (r, w int) { master, slave := pty(t); return slave, master }, false, false, nil},
-	{"terminal's master", pty, false, false, unix.EIO},
+	{"fifo", fdtest.FIFO, true, false, io.EOF},
+	{"unix", fdtest.UnixPair, true, false, io.EOF},
+	{"unix datagrams", func(t testing.TB) (r, w int) { return fdtest.SocketPair(t, unix.SOCK_DGRAM) }, true, true, nil},
+	{"unix packets", func(t testing.TB) (r, w int) { return fdtest.SocketPair(t, unix.SOCK_SEQPACKET) }, true, true, io.EOF},
+	{"tcp", fdtest.TCPPair, true, false, io.EOF},
+	{"udp", fdtest.UDPPair, false, true, nil},
+	{"terminal", func(t testing.TB) (r, w int) { master, slave := cookedPty(t); return slave, master }, false, false, nil},
+	{"terminal's master", cookedPty, false, false, unix.EIO},
 }
 
-// splicedPipe is a pipe whose ends were in splice(2), which the kernel
-// remembers.
+// splicedPipe is a pipe whose ends were used with splice(2). The kernel changes
+// how it handles such a pipe.
 func splicedPipe(t testing.TB) (r, w int) {
 	t.Helper()
-	r, w = pipe(t)
-	from, to := pipe(t)
-	put(t, to, "x")
+	r, w = fdtest.Pipe(t)
+	from, to := fdtest.Pipe(t)
+	fdtest.Write(t, to, "x")
 	if _, err := unix.Splice(from, nil, w, nil, 1, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -57,88 +58,29 @@ func splicedPipe(t testing.TB) (r, w int) {
 	return r, w
 }
 
-func fifo(t testing.TB) (r, w int) {
+// cookedPty returns a pseudo-terminal that hands out whole lines and does not
+// echo.
+func cookedPty(t testing.TB) (master, slave int) {
 	t.Helper()
-	name := t.TempDir() + "/fifo"
-	if err := unix.Mkfifo(name, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return open(t, name, unix.O_RDONLY|unix.O_NONBLOCK), open(t, name, unix.O_WRONLY|unix.O_NONBLOCK)
-}
-
-func open(t testing.TB, name string, flags int) int {
-	t.Helper()
-	fd, err := unix.Open(name, flags|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return own(t, fd)
-}
-
-func udpPair(t testing.TB) (a, b int) {
-	t.Helper()
-	var fds [2]int
-	var addrs [2]unix.Sockaddr
-	for i := range fds {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		fds[i] = own(t, fd)
-		if err = unix.Bind(fds[i], &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err == nil {
-			addrs[i], err = unix.Getsockname(fds[i])
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i, fd := range fds {
-		if err := unix.Connect(fd, addrs[1-i]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return fds[0], fds[1]
-}
-
-// pty makes a pseudo-terminal that does not echo.
-func pty(t testing.TB) (master, slave int) {
-	t.Helper()
-	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Skip("needs pseudo-terminals: ", err)
-	}
-	master = own(t, fd)
-	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetUint32(master, unix.TIOCGPTN) // 32 bits, in the machine's order
-	if err != nil {
-		t.Fatal(err)
-	}
-	slave = open(t, "/dev/pts/"+strconv.Itoa(int(n)), unix.O_RDWR)
-	mode, err := unix.IoctlGetTermios(slave, unix.TCGETS)
-	if err == nil {
-		mode.Iflag, mode.Oflag, mode.Lflag = 0, 0, unix.ICANON
-		err = unix.IoctlSetTermios(slave, unix.TCSETS, mode)
-	}
-	if err != nil {
+	master, slave = fdtest.Pty(t)
+	if err := fdtest.SetTermios(slave, 0, 0, unix.ICANON); err != nil {
 		t.Fatal(err)
 	}
 	return master, slave
 }
 
-// eachMode runs a test with descriptors in either mode; it sets the mode
-// itself, when its fixtures are as they should be.
+// eachMode runs a test with non-blocking and with blocking descriptors. The test
+// calls set when its set-up is done.
 func eachMode(t *testing.T, name string, test func(t *testing.T, set func(fds ...int))) {
 	t.Helper()
 	t.Run(name+"/non-blocking", func(t *testing.T) { test(t, func(...int) {}) })
 	t.Run(name+"/blocking", func(t *testing.T) {
-		test(t, func(fds ...int) { setBlocking(t, fds...) })
+		test(t, func(fds ...int) { fdtest.SetBlocking(t, fds...) })
 	})
 }
 
-// tryReadWants and tryWriteWants are for use within bounded.
-func tryReadWants(t *testing.T, fd, size int, want string, wantErr error) {
+// expectTryRead and expectTryWrite may be called in fdtest.Nonblocking.
+func expectTryRead(t *testing.T, fd, size int, want string, wantErr error) {
 	t.Helper()
 	buf := make([]byte, size)
 	n, err := selectors.TryRead(fd, buf)
@@ -147,7 +89,7 @@ func tryReadWants(t *testing.T, fd, size int, want string, wantErr error) {
 	}
 }
 
-func tryWriteWants(t *testing.T, fd int, data string, want int, wantErr error) {
+func expectTryWrite(t *testing.T, fd int, data string, want int, wantErr error) {
 	t.Helper()
 	n, err := selectors.TryWrite(fd, []byte(data))
 	if n != want || !errors.Is(err, wantErr) {
@@ -160,67 +102,67 @@ func TestTryChannels(t *testing.T) {
 		eachMode(t, kind.name, func(t *testing.T, set func(...int)) {
 			r, w := kind.make(t)
 			set(r, w)
-			bounded(t, func() {
-				tryReadWants(t, r, 8, "", selectors.ErrWouldBlock)
-				tryWriteWants(t, w, "one\n", 4, nil)
-				awaitReadable(t, r)
-				tryReadWants(t, r, 8, "one\n", nil)
-				tryReadWants(t, r, 8, "", selectors.ErrWouldBlock)
+			fdtest.Nonblocking(t, func() {
+				expectTryRead(t, r, 8, "", selectors.ErrWouldBlock)
+				expectTryWrite(t, w, "one\n", 4, nil)
+				fdtest.AwaitReadable(t, r)
+				expectTryRead(t, r, 8, "one\n", nil)
+				expectTryRead(t, r, 8, "", selectors.ErrWouldBlock)
 
-				tryWriteWants(t, w, "three\n", 6, nil)
-				awaitReadable(t, r)
-				tryReadWants(t, r, 2, "th", nil)
+				expectTryWrite(t, w, "three\n", 6, nil)
+				fdtest.AwaitReadable(t, r)
+				expectTryRead(t, r, 2, "th", nil)
 				if kind.message {
-					tryReadWants(t, r, 8, "", selectors.ErrWouldBlock)
+					expectTryRead(t, r, 8, "", selectors.ErrWouldBlock)
 				} else {
-					tryReadWants(t, r, 8, "ree\n", nil)
+					expectTryRead(t, r, 8, "ree\n", nil)
 				}
-				tryReadWants(t, r, 100<<10, "", selectors.ErrWouldBlock)
+				expectTryRead(t, r, 100<<10, "", selectors.ErrWouldBlock)
 			})
 			if kind.end != nil && !t.Failed() {
-				put(t, w, "end\n")
-				shut(t, w)
-				bounded(t, func() {
-					awaitReadable(t, r)
-					tryReadWants(t, r, 8, "end\n", nil)
-					awaitReadable(t, r)
-					tryReadWants(t, r, 8, "", kind.end)
-					tryReadWants(t, r, 8, "", kind.end)
+				fdtest.Write(t, w, "end\n")
+				fdtest.Close(t, w)
+				fdtest.Nonblocking(t, func() {
+					fdtest.AwaitReadable(t, r)
+					expectTryRead(t, r, 8, "end\n", nil)
+					fdtest.AwaitReadable(t, r)
+					expectTryRead(t, r, 8, "", kind.end)
+					expectTryRead(t, r, 8, "", kind.end)
 				})
 			}
 		})
 	}
 }
 
-// TestTryEmpty: writing nothing is a message only where there are messages,
-// and reading nothing takes nothing away, not even a message.
+// TestTryEmpty: a write of no bytes is a message only where there are messages. A
+// read into an empty buffer consumes nothing, not even a message.
 func TestTryEmpty(t *testing.T) {
 	for _, kind := range channels {
 		eachMode(t, kind.name, func(t *testing.T, set func(...int)) {
 			r, w := kind.make(t)
 			set(r, w)
-			bounded(t, func() {
-				tryWriteWants(t, w, "", 0, nil)
+			fdtest.Nonblocking(t, func() {
+				expectTryWrite(t, w, "", 0, nil)
 				if kind.message {
-					awaitReadable(t, r)
+					fdtest.AwaitReadable(t, r)
 					var want error
 					if kind.end == io.EOF { // packets: it looks like the end
 						want = io.EOF
 					}
-					tryReadWants(t, r, 8, "", want)
+					expectTryRead(t, r, 8, "", want)
 				}
-				tryReadWants(t, r, 8, "", selectors.ErrWouldBlock)
-				tryWriteWants(t, w, "text\n", 5, nil)
-				awaitReadable(t, r)
-				tryReadWants(t, r, 0, "", nil)
-				tryReadWants(t, r, 8, "text\n", nil)
+				expectTryRead(t, r, 8, "", selectors.ErrWouldBlock)
+				expectTryWrite(t, w, "text\n", 5, nil)
+				fdtest.AwaitReadable(t, r)
+				expectTryRead(t, r, 0, "", nil)
+				expectTryRead(t, r, 8, "text\n", nil)
 			})
 		})
 	}
 }
 
-// TestTryFull: to what is full no write gets through, or, as TCP finds some more
-// room after a while, none that waits.
+// TestTryFull: a write to a full file returns ErrWouldBlock. TCP may find some more
+// room after a while; even then no write waits.
 func TestTryFull(t *testing.T) {
 	for _, kind := range channels {
 		if !kind.fills {
@@ -228,9 +170,9 @@ func TestTryFull(t *testing.T) {
 		}
 		eachMode(t, kind.name, func(t *testing.T, set func(...int)) {
 			r, w := kind.make(t)
-			fill(t, w)
+			fdtest.Fill(t, w)
 			set(r, w)
-			bounded(t, func() {
+			fdtest.Nonblocking(t, func() {
 				for _, size := range []int{1, 100, 100 << 10} {
 					n, err := selectors.TryWrite(w, make([]byte, size))
 					for kind.name == "tcp" && n > 0 && err == nil {
@@ -245,17 +187,17 @@ func TestTryFull(t *testing.T) {
 	}
 }
 
-// TestTryCounters: files that tell of events.
+// TestTryCounters: files that deliver events.
 func TestTryCounters(t *testing.T) {
 	one := string(binary.NativeEndian.AppendUint64(nil, 1))
 	for _, kind := range []struct {
-		name string
-		make func() (int, error)
-		size int
-		tell func(t *testing.T, fd int)
+		name      string
+		make      func() (int, error)
+		size      int
+		makeReady func(t *testing.T, fd int)
 	}{
 		{"eventfd", func() (int, error) { return unix.Eventfd(0, 0) }, 8,
-			func(t *testing.T, fd int) { tryWriteWants(t, fd, one, 8, nil) }},
+			func(t *testing.T, fd int) { expectTryWrite(t, fd, one, 8, nil) }},
 		{"timerfd", func() (int, error) { return unix.TimerfdCreate(unix.CLOCK_MONOTONIC, 0) }, 8,
 			func(t *testing.T, fd int) {
 				if err := unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Value: unix.Timespec{Nsec: 1}}, nil); err != nil {
@@ -279,26 +221,26 @@ func TestTryCounters(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			fd = own(t, fd)
+			fd = fdtest.Own(t, fd)
 			set(fd)
-			bounded(t, func() {
+			fdtest.Nonblocking(t, func() {
 				for range 2 {
-					tryReadWants(t, fd, kind.size, "", selectors.ErrWouldBlock)
-					kind.tell(t, fd)
-					awaitReadable(t, fd)
-					tryReadWants(t, fd, 4, "", unix.EINVAL) // it does not fit
+					expectTryRead(t, fd, kind.size, "", selectors.ErrWouldBlock)
+					kind.makeReady(t, fd)
+					fdtest.AwaitReadable(t, fd)
+					expectTryRead(t, fd, 4, "", unix.EINVAL) // too small a buffer
 					if n, err := selectors.TryRead(fd, make([]byte, kind.size)); n < 8 || err != nil {
 						t.Errorf("read: %d, %v", n, err)
 					}
 				}
-				tryReadWants(t, fd, kind.size, "", selectors.ErrWouldBlock)
+				expectTryRead(t, fd, kind.size, "", selectors.ErrWouldBlock)
 			})
 		})
 	}
 }
 
-// TestTryFiles: files that are always ready, with their offset, at their end
-// and when they are not in memory.
+// TestTryFiles: always-ready files: their offset, their end, and data that is not
+// in the page cache.
 func TestTryFiles(t *testing.T) {
 	dirs := map[string]string{"disk": t.TempDir()}
 	if dir, err := os.MkdirTemp("/dev/shm", ""); err == nil {
@@ -316,32 +258,32 @@ func TestTryFiles(t *testing.T) {
 			if _, err := f.WriteString(content); err != nil {
 				t.Fatal(err)
 			}
-			fd := open(t, f.Name(), unix.O_RDWR)
+			fd := fdtest.Open(t, f.Name(), unix.O_RDWR)
 			set(fd)
-			bounded(t, func() {
-				tryReadWants(t, fd, 10, content[:10], nil)
-				tryReadWants(t, fd, 10, content[10:20], nil)
+			fdtest.Nonblocking(t, func() {
+				expectTryRead(t, fd, 10, content[:10], nil)
+				expectTryRead(t, fd, 10, content[10:20], nil)
 				for _, at := range []int64{0, 8192, 16380} {
-					// Out of memory with it, so that the kernel would have to wait.
+					// Drop it from the page cache, so that the kernel has to wait.
 					for _, err := range []error{f.Sync(), unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED)} {
 						if err != nil {
 							t.Error(err)
 						}
 					}
 					unix.Seek(fd, at, io.SeekStart)
-					tryReadWants(t, fd, 4, content[at:at+4], nil)
+					expectTryRead(t, fd, 4, content[at:at+4], nil)
 				}
 				for range 3 {
-					tryReadWants(t, fd, 4, "", io.EOF)
+					expectTryRead(t, fd, 4, "", io.EOF)
 				}
 				unix.Seek(fd, 4, io.SeekStart)
-				tryWriteWants(t, fd, "WRITTEN", 7, nil)
-				tryReadWants(t, fd, 5, "bcdef", nil)
+				expectTryWrite(t, fd, "WRITTEN", 7, nil)
+				expectTryRead(t, fd, 5, "bcdef", nil)
 				unix.Seek(fd, 0, io.SeekStart)
-				tryReadWants(t, fd, 12, "0123WRITTENb", nil)
+				expectTryRead(t, fd, 12, "0123WRITTENb", nil)
 				unix.Seek(fd, 0, io.SeekEnd)
-				tryWriteWants(t, fd, "end", 3, nil)
-				tryReadWants(t, fd, 4, "", io.EOF)
+				expectTryWrite(t, fd, "end", 3, nil)
+				expectTryRead(t, fd, 4, "", io.EOF)
 			})
 		})
 	}
@@ -360,17 +302,17 @@ func TestTryFiles(t *testing.T) {
 		{os.TempDir(), unix.O_RDONLY, "", unix.EISDIR, 0, unix.EBADF},
 	} {
 		eachMode(t, file.name, func(t *testing.T, set func(...int)) {
-			fd := open(t, file.name, file.flags)
+			fd := fdtest.Open(t, file.name, file.flags)
 			set(fd)
-			bounded(t, func() {
-				tryReadWants(t, fd, 4, file.want, file.readErr)
-				tryWriteWants(t, fd, "text", file.written, file.writeErr)
+			fdtest.Nonblocking(t, func() {
+				expectTryRead(t, fd, 4, file.want, file.readErr)
+				expectTryWrite(t, fd, "text", file.written, file.writeErr)
 			})
 		})
 	}
 }
 
-// TestTryErrorsOnce: an error that the kernel tells once is told, and once.
+// TestTryErrorsOnce: an error that the kernel returns once is returned, and once.
 func TestTryErrorsOnce(t *testing.T) {
 	eachMode(t, "no readers", func(t *testing.T, set func(...int)) {
 		for _, kind := range channels {
@@ -378,48 +320,45 @@ func TestTryErrorsOnce(t *testing.T) {
 				continue
 			}
 			r, w := kind.make(t)
-			shut(t, r)
+			fdtest.Close(t, r)
 			set(w)
-			bounded(t, func() {
-				tryWriteWants(t, w, "x", 0, unix.EPIPE) // and no signal ends the process
-				tryWriteWants(t, w, "x", 0, unix.EPIPE)
+			fdtest.Nonblocking(t, func() {
+				expectTryWrite(t, w, "x", 0, unix.EPIPE) // and no signal ends the process
+				expectTryWrite(t, w, "x", 0, unix.EPIPE)
 			})
 		}
 	})
 	eachMode(t, "reset", func(t *testing.T, set func(...int)) {
 		for _, write := range []bool{false, true} {
-			a, b := tcpPair(t)
-			if err := unix.SetsockoptLinger(b, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
-				t.Fatal(err)
-			}
-			shut(t, b)
-			awaitReadable(t, a)
+			a, b := fdtest.TCPPair(t)
+			fdtest.Reset(t, b)
+			fdtest.AwaitReadable(t, a)
 			set(a)
-			bounded(t, func() {
+			fdtest.Nonblocking(t, func() {
 				if write {
-					tryWriteWants(t, a, "x", 0, unix.ECONNRESET)
-					tryWriteWants(t, a, "x", 0, unix.EPIPE)
+					expectTryWrite(t, a, "x", 0, unix.ECONNRESET)
+					expectTryWrite(t, a, "x", 0, unix.EPIPE)
 				} else {
-					tryReadWants(t, a, 1, "", unix.ECONNRESET)
+					expectTryRead(t, a, 1, "", unix.ECONNRESET)
 				}
-				tryReadWants(t, a, 1, "", io.EOF)
+				expectTryRead(t, a, 1, "", io.EOF)
 			})
 		}
 	})
 	eachMode(t, "refused", func(t *testing.T, set func(...int)) {
-		a, b := udpPair(t)
-		shut(t, b)
+		a, b := fdtest.UDPPair(t)
+		fdtest.Close(t, b)
 		set(a)
-		bounded(t, func() {
-			tryWriteWants(t, a, "x", 1, nil)
-			awaitReady(t, unix.PollFd{Fd: int32(a), Events: unix.POLLIN}) // POLLERR
-			tryReadWants(t, a, 1, "", unix.ECONNREFUSED)
-			tryReadWants(t, a, 1, "", selectors.ErrWouldBlock)
+		fdtest.Nonblocking(t, func() {
+			expectTryWrite(t, a, "x", 1, nil)
+			fdtest.AwaitReadable(t, a) // POLLERR
+			expectTryRead(t, a, 1, "", unix.ECONNREFUSED)
+			expectTryRead(t, a, 1, "", selectors.ErrWouldBlock)
 		})
 	})
 	t.Run("wrong end", func(t *testing.T) {
-		r, w := pipe(t)
-		tryReadWants(t, w, 1, "", unix.EBADF)
-		tryWriteWants(t, r, "x", 0, unix.EBADF)
+		r, w := fdtest.Pipe(t)
+		expectTryRead(t, w, 1, "", unix.EBADF)
+		expectTryWrite(t, r, "x", 0, unix.EBADF)
 	})
 }

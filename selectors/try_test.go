@@ -14,43 +14,14 @@ import (
 	"time"
 
 	"goselectors/selectors"
+	"goselectors/selectors/internal/fdtest"
 
 	"golang.org/x/sys/unix"
 )
 
-// A numbered file object has an Fd method and nothing else.
-type numbered struct{ fd int }
-
-func (n numbered) Fd() uintptr { return uintptr(n.fd) }
-
-// objects are the ways to name a descriptor.
-func objects(fd int) map[string]any {
-	return map[string]any{"int": fd, "uintptr": uintptr(fd), "Fd": numbered{fd}}
-}
-
-// setBlocking puts a fixture in blocking mode.
-func setBlocking(t *testing.T, fds ...int) {
-	t.Helper()
-	for _, fd := range fds {
-		if err := unix.SetNonblock(fd, false); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// bounded runs f, which must not block.
-func bounded(t *testing.T, f func()) {
-	t.Helper()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f()
-	}()
-	select {
-	case <-done:
-	case <-time.After(patience):
-		t.Fatal("a call that must not block blocks")
-	}
+// fileObjects are the ways to name a descriptor.
+func fileObjects(fd int) map[string]any {
+	return map[string]any{"int": fd, "uintptr": uintptr(fd), "Fd": fdtest.FdOnly(fd)}
 }
 
 func TestTryReadAndWrite(t *testing.T) {
@@ -58,15 +29,15 @@ func TestTryReadAndWrite(t *testing.T) {
 		for _, kind := range []struct {
 			name string
 			make func(testing.TB) (r, w int)
-		}{{"pipe", pipe}, {"unix", pair}, {"tcp", tcpPair}} {
+		}{{"pipe", fdtest.Pipe}, {"unix", fdtest.UnixPair}, {"tcp", fdtest.TCPPair}} {
 			t.Run(kind.name+"/"+mode, func(t *testing.T) {
 				r, w := kind.make(t)
 				if mode == "blocking" {
-					setBlocking(t, r, w)
+					fdtest.SetBlocking(t, r, w)
 				}
-				to := objects(w)
-				for name, from := range objects(r) {
-					bounded(t, func() {
+				to := fileObjects(w)
+				for name, from := range fileObjects(r) {
+					fdtest.Nonblocking(t, func() {
 						buf := make([]byte, 8)
 						if n, err := selectors.TryRead(from, buf); n != 0 || err != selectors.ErrWouldBlock {
 							t.Errorf("%s: read from empty: %d, %v", name, n, err)
@@ -74,7 +45,7 @@ func TestTryReadAndWrite(t *testing.T) {
 						if n, err := selectors.TryWrite(to[name], []byte("data")); n != 4 || err != nil {
 							t.Errorf("%s: write: %d, %v", name, n, err)
 						}
-						awaitReadable(t, r)
+						fdtest.AwaitReadable(t, r)
 						if n, err := selectors.TryRead(from, buf); n != 4 || err != nil || string(buf[:n]) != "data" {
 							t.Errorf("%s: read: %d %q, %v", name, n, buf[:max(n, 0)], err)
 						}
@@ -85,71 +56,46 @@ func TestTryReadAndWrite(t *testing.T) {
 	}
 }
 
-// awaitReadable waits for data that the network may take a moment to deliver.
-func awaitReadable(t testing.TB, fd int) {
-	t.Helper()
-	awaitReady(t, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
-}
-
-func awaitWritable(t testing.TB, fd int) {
-	t.Helper()
-	awaitReady(t, unix.PollFd{Fd: int32(fd), Events: unix.POLLOUT})
-}
-
-func awaitReady(t testing.TB, p unix.PollFd) {
-	t.Helper()
-	for begun := time.Now(); ; {
-		n, err := unix.Poll([]unix.PollFd{p}, 100)
-		if n == 1 {
-			return
-		}
-		if err != nil && err != unix.EINTR || time.Since(begun) > patience {
-			t.Errorf("fd %d does not get ready: %v", p.Fd, err)
-			return
-		}
-	}
-}
-
 func TestTryWriteFull(t *testing.T) {
-	r, w := pipe(t)
+	r, w := fdtest.Pipe(t)
 	big := make([]byte, 1<<20)
 	n, err := selectors.TryWrite(w, big)
 	if n <= 0 || n >= len(big) || err != nil {
 		t.Fatalf("write of more than fits: %d, %v", n, err)
 	}
-	fill(t, w)
+	fdtest.Fill(t, w)
 	if n, err := selectors.TryWrite(w, big); n != 0 || err != selectors.ErrWouldBlock {
 		t.Errorf("write to full: %d, %v", n, err)
 	}
-	setBlocking(t, w)
-	bounded(t, func() {
+	fdtest.SetBlocking(t, w)
+	fdtest.Nonblocking(t, func() {
 		if n, err := selectors.TryWrite(w, []byte("x")); n != 0 || err != selectors.ErrWouldBlock {
 			t.Errorf("write to full, blocking: %d, %v", n, err)
 		}
 	})
-	drain(t, r)
+	fdtest.Drain(t, r)
 }
 
 func TestTryReadEOF(t *testing.T) {
 	for _, kind := range []struct {
 		name string
 		make func(testing.TB) (r, w int)
-	}{{"pipe", pipe}, {"unix", pair}, {"tcp", tcpPair}} {
+	}{{"pipe", fdtest.Pipe}, {"unix", fdtest.UnixPair}, {"tcp", fdtest.TCPPair}} {
 		for _, mode := range []string{"non-blocking", "blocking"} {
 			t.Run(kind.name+"/"+mode, func(t *testing.T) {
 				r, w := kind.make(t)
-				put(t, w, "end")
-				shut(t, w)
+				fdtest.Write(t, w, "end")
+				fdtest.Close(t, w)
 				if mode == "blocking" {
-					setBlocking(t, r)
+					fdtest.SetBlocking(t, r)
 				}
-				awaitReadable(t, r)
-				bounded(t, func() {
+				fdtest.AwaitReadable(t, r)
+				fdtest.Nonblocking(t, func() {
 					buf := make([]byte, 8)
 					if n, err := selectors.TryRead(r, buf); n != 3 || err != nil {
 						t.Errorf("read of the last data: %d, %v", n, err)
 					}
-					awaitReadable(t, r)
+					fdtest.AwaitReadable(t, r)
 					for range 2 {
 						if n, err := selectors.TryRead(r, buf); n != 0 || err != io.EOF {
 							t.Errorf("read at the end: %d, %v", n, err)
@@ -174,9 +120,9 @@ func TestTryReadEOF(t *testing.T) {
 			t.Errorf("read %q, %v", text, err)
 		}
 	})
-	t.Run("nothing asked for", func(t *testing.T) {
-		r, w := pipe(t)
-		shut(t, w)
+	t.Run("empty buffer", func(t *testing.T) {
+		r, w := fdtest.Pipe(t)
+		fdtest.Close(t, w)
 		if n, err := selectors.TryRead(r, nil); n != 0 || err != nil {
 			t.Errorf("read of no bytes: %d, %v", n, err)
 		}
@@ -187,14 +133,14 @@ type tryReader struct{ object any }
 
 func (r tryReader) Read(p []byte) (int, error) { return selectors.TryRead(r.object, p) }
 
-// TestTryReadEmptyMessage: of a datagram socket no bytes are an empty message,
-// not the end.
+// TestTryReadEmptyMessage: a read of 0 bytes from a datagram socket is an empty
+// message, not the end.
 func TestTryReadEmptyMessage(t *testing.T) {
-	a, b := socketPair(t, unix.SOCK_DGRAM)
+	a, b := fdtest.SocketPair(t, unix.SOCK_DGRAM)
 	if n, err := selectors.TryWrite(b, nil); n != 0 || err != nil {
 		t.Fatalf("write of an empty message: %d, %v", n, err)
 	}
-	put(t, b, "text")
+	fdtest.Write(t, b, "text")
 	buf := make([]byte, 8)
 	for _, want := range []string{"", "text"} {
 		if n, err := selectors.TryRead(a, buf); err != nil || string(buf[:n]) != want {
@@ -216,16 +162,16 @@ func TestTryReadEmptyMessage(t *testing.T) {
 	if _, err := conn.WriteTo(nil, conn.LocalAddr()); err != nil {
 		t.Fatal(err)
 	}
-	awaitReadable(t, fdOf(t, conn.(*net.UDPConn)))
+	fdtest.AwaitReadable(t, fdtest.Number(t, conn.(*net.UDPConn)))
 	if n, err := selectors.TryRead(conn, buf); n != 0 || err != nil {
 		t.Errorf("udp: read of an empty message: %d, %v", n, err)
 	}
 }
 
-// TestTryOnObjects: with connections and files of Go's own, which go on
-// working.
+// TestTryOnObjects: connections of package net and files of package os. Their own
+// methods still work.
 func TestTryOnObjects(t *testing.T) {
-	a, b := netPair(t)
+	a, b := fdtest.NetPair(t)
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -238,8 +184,8 @@ func TestTryOnObjects(t *testing.T) {
 		}
 		w  io.Writer
 		fd int
-	}{{a, b, fdOf(t, a)}, {r, w, fdOf(t, r)}} {
-		bounded(t, func() {
+	}{{a, b, fdtest.Number(t, a)}, {r, w, fdtest.Number(t, r)}} {
+		fdtest.Nonblocking(t, func() {
 			buf := make([]byte, 8)
 			if n, err := selectors.TryRead(end.r, buf); n != 0 || err != selectors.ErrWouldBlock {
 				t.Errorf("%T: read from empty: %d, %v", end.r, n, err)
@@ -247,12 +193,12 @@ func TestTryOnObjects(t *testing.T) {
 			if n, err := selectors.TryWrite(end.w, []byte("one")); n != 3 || err != nil {
 				t.Errorf("%T: write: %d, %v", end.w, n, err)
 			}
-			awaitReadable(t, end.fd)
+			fdtest.AwaitReadable(t, end.fd)
 			if n, err := selectors.TryRead(end.r, buf); n != 3 || err != nil {
 				t.Errorf("%T: read: %d, %v", end.r, n, err)
 			}
 			end.w.Write([]byte("two"))
-			end.r.SetReadDeadline(time.Now().Add(patience))
+			end.r.SetReadDeadline(time.Now().Add(fdtest.Timeout))
 			if n, err := end.r.Read(buf); n != 3 || err != nil {
 				t.Errorf("%T: Read after TryRead: %d, %v", end.r, n, err)
 			}
@@ -260,13 +206,13 @@ func TestTryOnObjects(t *testing.T) {
 	}
 }
 
-// TestTryMemoryOrder: what was done before a write at one end happens before
-// what is done after reading at the other, whichever of them is package net's
-// or a number, and whoever reads and writes the number. The race detector is to
-// know it.
+// TestTryMemoryOrder: operations before a write at one end happen before those
+// after the read at the other end, for connections of package net and for
+// numbers, and whatever function reads and writes the number. The race detector
+// must see it.
 func TestTryMemoryOrder(t *testing.T) {
 	type call = func(p []byte) (int, error)
-	for name, far := range map[string]func(conn net.Conn, fd int) (read, write call){
+	for name, remote := range map[string]func(conn net.Conn, fd int) (read, write call){
 		"net": func(conn net.Conn, fd int) (read, write call) { return conn.Read, conn.Write },
 		"unix": func(conn net.Conn, fd int) (read, write call) {
 			return func(p []byte) (int, error) { return unix.Read(fd, p) }, func(p []byte) (int, error) { return unix.Write(fd, p) }
@@ -279,38 +225,38 @@ func TestTryMemoryOrder(t *testing.T) {
 		},
 	} {
 		for _, number := range []bool{false, true} {
-			a, b := netPair(t)
+			a, b := fdtest.NetPair(t)
 			var object any = b
-			fd := fdOf(t, b)
+			fd := fdtest.Number(t, b)
 			if number {
 				object = fd
 			}
-			var asked, answered int
+			var requests, replies int
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
 				buf := make([]byte, 1)
 				for range 3 {
-					awaitReadable(t, fd)
+					fdtest.AwaitReadable(t, fd)
 					if n, err := selectors.TryRead(object, buf); n != 1 || err != nil {
 						t.Errorf("%s: read: %d, %v", name, n, err)
 					}
-					answered = asked + 1
+					replies = requests + 1
 					if n, err := selectors.TryWrite(object, buf); n != 1 || err != nil {
 						t.Errorf("%s: write: %d, %v", name, n, err)
 					}
 				}
 			}()
-			a.SetDeadline(time.Now().Add(patience))
-			theirs := fdOf(t, a)
-			read, write := far(a, theirs)
+			a.SetDeadline(time.Now().Add(fdtest.Timeout))
+			remoteFD := fdtest.Number(t, a)
+			read, write := remote(a, remoteFD)
 			buf := make([]byte, 1)
 			for range 3 {
-				asked++
+				requests++
 				write(buf)
-				awaitReadable(t, theirs)
-				if n, err := read(buf); n != 1 || err != nil || answered != asked+1 {
-					t.Errorf("%s: answered %d to %d, %d, %v", name, answered, asked, n, err)
+				fdtest.AwaitReadable(t, remoteFD)
+				if n, err := read(buf); n != 1 || err != nil || replies != requests+1 {
+					t.Errorf("%s: reply %d to request %d, read %d, %v", name, replies, requests, n, err)
 				}
 			}
 			<-done
@@ -319,7 +265,7 @@ func TestTryMemoryOrder(t *testing.T) {
 }
 
 func TestTryErrors(t *testing.T) {
-	closedConn, peer := netPair(t)
+	closedConn, peer := fdtest.NetPair(t)
 	closedConn.Close()
 	peer.Close()
 	closedFile, err := os.Open(os.DevNull)
@@ -332,8 +278,8 @@ func TestTryErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	closedListener.Close()
-	notOpen, _ := pipe(t)
-	shut(t, notOpen)
+	notOpen, _ := fdtest.Pipe(t)
+	fdtest.Close(t, notOpen)
 
 	for _, test := range []struct {
 		name   string
@@ -344,7 +290,7 @@ func TestTryErrors(t *testing.T) {
 		{"closed file", closedFile, []error{os.ErrClosed, unix.EBADF}},
 		{"closed listener", closedListener, []error{os.ErrClosed, unix.EBADF}},
 		{"not open", notOpen, []error{unix.EBADF}},
-		{"Fd of a closed file", numbered{-1}, []error{os.ErrClosed, unix.EBADF}},
+		{"Fd of a closed file", fdtest.FdOnly(-1), []error{os.ErrClosed, unix.EBADF}},
 		{"huge", uintptr(math.MaxInt32 + 1), []error{unix.EBADF}},
 		{"negative", -1, []error{selectors.ErrInvalidFileObj}},
 		{"nil", nil, []error{selectors.ErrInvalidFileObj}},
@@ -376,19 +322,19 @@ func TestTryErrors(t *testing.T) {
 		})
 	}
 
-	r, w := pipe(t)
+	r, w := fdtest.Pipe(t)
 	if _, err := selectors.TryRead(w, make([]byte, 1)); !errors.Is(err, unix.EBADF) {
 		t.Errorf("read from a pipe's writing end: %v", err)
 	}
 	if _, err := selectors.TryAccept(r); !errors.Is(err, unix.ENOTSOCK) {
 		t.Errorf("accept on a pipe: %v", err)
 	}
-	a, _ := pair(t)
+	a, _ := fdtest.UnixPair(t)
 	if _, err := selectors.TryAccept(a); !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EOPNOTSUPP) {
 		t.Errorf("accept on a connection: %v", err)
 	}
-	b, c := pair(t)
-	shut(t, c)
+	b, c := fdtest.UnixPair(t)
+	fdtest.Close(t, c)
 	if _, err := selectors.TryWrite(b, []byte("x")); !errors.Is(err, unix.EPIPE) {
 		t.Errorf("write to a closed peer: %v", err)
 	}
@@ -408,7 +354,7 @@ func TestTryAccept(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	awaitReadable(t, fdOf(t, l.(*net.TCPListener)))
+	fdtest.AwaitReadable(t, fdtest.Number(t, l.(*net.TCPListener)))
 	conn, err := selectors.TryAccept(l)
 	if err != nil {
 		t.Fatal(err)
@@ -418,8 +364,8 @@ func TestTryAccept(t *testing.T) {
 		t.Errorf("accepted a %T of %v, want a TCP connection of %v", conn, conn.RemoteAddr(), client.LocalAddr())
 	}
 
-	// It is a connection as good as any: deadlines and all.
-	conn.SetReadDeadline(time.Now().Add(moment))
+	// It is a usual connection, with deadlines.
+	conn.SetReadDeadline(time.Now().Add(fdtest.QuietTime))
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("Read: %v", err)
 	}
@@ -431,20 +377,20 @@ func TestTryAccept(t *testing.T) {
 func TestTryAcceptFD(t *testing.T) {
 	for _, mode := range []string{"non-blocking", "blocking"} {
 		t.Run(mode, func(t *testing.T) {
-			l, addr := listen(t)
+			l, addr := fdtest.Listen(t)
 			if mode == "blocking" {
-				setBlocking(t, l)
+				fdtest.SetBlocking(t, l)
 			}
-			bounded(t, func() {
-				for name, object := range objects(l) {
+			fdtest.Nonblocking(t, func() {
+				for name, object := range fileObjects(l) {
 					if fd, err := selectors.TryAcceptFD(object); fd != -1 || err != selectors.ErrWouldBlock {
 						t.Errorf("%s: accept of nothing: %d, %v", name, fd, err)
 					}
-					client := socket(t)
+					client := fdtest.TCPSocket(t)
 					if err := unix.Connect(client, addr); err != nil && err != unix.EINPROGRESS {
 						t.Errorf("connect: %v", err)
 					}
-					awaitReadable(t, l)
+					fdtest.AwaitReadable(t, l)
 					fd, err := selectors.TryAcceptFD(object)
 					if err != nil {
 						t.Errorf("%s: %v", name, err)
@@ -464,28 +410,23 @@ func TestTryAcceptFD(t *testing.T) {
 	}
 }
 
-// TestTryAcceptReset: a connection that is reset while it queues. Linux hands
-// it out, and the next read says so; other systems say ECONNABORTED, which is
-// passed over. Either way there is no error, and the next one in the queue is
-// not held up.
+// TestTryAcceptReset: a connection is reset while it waits in the queue. Linux
+// returns it, and the next read returns ECONNRESET. Other systems return
+// ECONNABORTED, after which TryAcceptFD goes on to the next connection. In both
+// cases there is no error, and the next connection is returned.
 func TestTryAcceptReset(t *testing.T) {
-	l, addr := listen(t)
-	reset, good := socket(t), socket(t)
+	l, addr := fdtest.Listen(t)
+	reset, good := fdtest.TCPSocket(t), fdtest.TCPSocket(t)
 	for _, fd := range []int{reset, good} {
-		if err := unix.Connect(fd, addr); err != nil && err != unix.EINPROGRESS {
-			t.Fatal(err)
-		}
+		fdtest.Connect(t, fd, addr)
 		if fd == reset {
-			awaitReadable(t, l)
-			if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
-				t.Fatal(err)
-			}
-			shut(t, fd)
+			fdtest.AwaitReadable(t, l)
+			fdtest.Reset(t, fd)
 		}
 	}
-	awaitWritable(t, good)
-	put(t, good, "x")
-	bounded(t, func() {
+	fdtest.AwaitWritable(t, good)
+	fdtest.Write(t, good, "x")
+	fdtest.Nonblocking(t, func() {
 		for {
 			fd, err := selectors.TryAcceptFD(l)
 			if err == selectors.ErrWouldBlock {
@@ -497,7 +438,7 @@ func TestTryAcceptReset(t *testing.T) {
 				return
 			}
 			defer unix.Close(fd)
-			awaitReadable(t, fd)
+			fdtest.AwaitReadable(t, fd)
 			n, err := selectors.TryRead(fd, make([]byte, 1))
 			if n == 1 && err == nil {
 				return // the good one

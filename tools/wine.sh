@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Runs the Windows tests under Wine: tools/wine.sh [test flags].
 #
-# Needs Go, Wine (wine64) and gcc-mingw-w64-x86-64; as root, on a system with
-# apt, it installs what is missing. Go needs ProcessPrng of bcryptprimitives.dll,
-# which Debian's Wine 8.0 lacks: a stub is built here and laid into a Wine prefix
-# made for the run, or into $WINEPREFIX, which is kept, if that is set. $WINEBUILD
-# is the build of Windows that Wine is to be.
+# Needs Go, Wine (wine64) and gcc-mingw-w64-x86-64. As root on a system with apt it
+# installs missing ones. Go needs ProcessPrng of bcryptprimitives.dll, which
+# Debian's Wine 8.0 lacks: the script builds a stub and copies it into the Wine
+# prefix. The prefix is $WINEPREFIX, which is kept, or a temporary one. $WINEBUILD
+# is the Windows build number that Wine reports.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,7 +21,7 @@ fi
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 if [ -z "${WINEPREFIX:-}" ]; then
-	# What is still running in a prefix of ours ends with it.
+	# Ends the programs that still run in the temporary prefix.
 	trap 'wineserver -k || /usr/lib/wine/wineserver64 -k || true; rm -rf "$tmp"' EXIT
 fi 2>/dev/null
 export WINEPREFIX=${WINEPREFIX:-$tmp/prefix} WINEDEBUG=-all WINEDLLOVERRIDES="bcryptprimitives=n;mscoree,mshtml="
@@ -42,8 +42,8 @@ __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE buf, SIZE_T n) {
 	return TRUE;
 }
 C
-# The version decides whether poll is among the backends: not before Windows 10
-# 2004, build 19041. Wine 8 gives itself out for older ones only.
+# The poll backend needs Windows 10 2004, build 19041. Wine 8 reports an older
+# version by default.
 current='HKLM\Software\Microsoft\Windows NT\CurrentVersion'
 wine reg add "$current" /v CurrentVersion /d 10.0 /f >/dev/null 2>&1
 for value in CurrentBuild CurrentBuildNumber; do

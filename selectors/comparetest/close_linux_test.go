@@ -1,0 +1,64 @@
+package comparetest_test
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"goselectors/selectors"
+	"goselectors/selectors/internal/backendtest"
+	"goselectors/selectors/internal/fdtest"
+)
+
+// TestRegressAfterClose: After close, Python's select and poll selectors keep
+// working without an error, its epoll selector raises, and close does not wake
+// a waiter. Here every method returns ErrClosed, and so does a Select that
+// waits during Close.
+func TestRegressAfterClose(t *testing.T) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		fd, peer := fdtest.UnixPair(t)
+		backendtest.Register(t, s, fd, read)
+		c := backendtest.StartSelect(s, -1)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		a := backendtest.Await(t, c)
+		backendtest.ExpectError(t, a.Err, selectors.ErrClosed, os.ErrClosed)
+		if len(a.Ready) != 0 {
+			t.Errorf("the Select that Close woke reported %v", a.Ready)
+		}
+
+		_, err := s.Register(peer, read, nil)
+		backendtest.ExpectError(t, err, selectors.ErrClosed, os.ErrClosed)
+		_, err = s.Modify(fd, write, nil)
+		backendtest.ExpectError(t, err, selectors.ErrClosed, os.ErrClosed)
+		_, err = s.Unregister(fd)
+		backendtest.ExpectError(t, err, selectors.ErrClosed, os.ErrClosed)
+		_, err = s.Key(fd)
+		backendtest.ExpectError(t, err, selectors.ErrClosed, os.ErrClosed)
+		for _, timeout := range []time.Duration{0, 1, time.Hour, -1} {
+			_, err = s.Select(timeout)
+			backendtest.ExpectError(t, err, selectors.ErrClosed, os.ErrClosed)
+		}
+		given := []selectors.Ready{{Events: read}}
+		got, err := s.SelectInto(given, -1)
+		backendtest.ExpectError(t, err, selectors.ErrClosed)
+		if len(got) != 1 || got[0] != given[0] {
+			t.Errorf("the batch given is now %v", got)
+		}
+		backendtest.ExpectError(t, s.Wake(), selectors.ErrClosed, os.ErrClosed)
+		for range s.Keys() {
+			t.Error("there are keys after Close")
+		}
+		if s.Len() != 0 {
+			t.Errorf("Len is %d after Close", s.Len())
+		}
+		if err := s.Close(); err != nil {
+			t.Errorf("Close again: %v", err)
+		}
+		fdtest.Write(t, peer, "x") // the files stay open
+		if got := fdtest.Read(t, fd, 1); got != "x" {
+			t.Errorf("read %q", got)
+		}
+	})
+}
