@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"goselectors/selectors/internal/faulttest"
+	"goselectors/selectors/internal/fdtest"
 )
 
 // White-box tests of the backends: what the kernel does not do on demand, and what
@@ -73,13 +73,13 @@ func TestSelectFindsClosed(t *testing.T) {
 	defer s.Close()
 	want := map[int]Event{}
 	for i := range 200 {
-		r, w := faulttest.HighPipe(t)
+		r, w := fdtest.Pipe(t)
 		events := []Event{EventRead, EventWrite, EventPriority}[i%3]
 		mustRegister(t, s, r, events)
 		if i%7 == 0 {
 			want[r] = EventError | EventInvalid
 		} else if events == EventRead {
-			faulttest.WriteByte(t, w)
+			fdtest.Write(t, w, "x")
 			want[r] = EventRead
 		}
 	}
@@ -115,8 +115,8 @@ func TestBuffersGrowAndShrink(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			r, w := faulttest.HighPipe(t)
-			faulttest.WriteByte(t, w)
+			r, w := fdtest.Pipe(t)
+			fdtest.Write(t, w, "x")
 			if err := unix.Dup3(r, 200, unix.O_CLOEXEC); err != nil { // a low number, because the size of select's sets depends on it
 				t.Fatal(err)
 			}
@@ -126,7 +126,7 @@ func TestBuffersGrowAndShrink(t *testing.T) {
 			small := size(s)
 			var fds []int
 			for range many {
-				_, w := faulttest.HighPipe(t)
+				_, w := fdtest.Pipe(t)
 				fds = append(fds, w)
 				mustRegister(t, s, w, EventWrite)
 			}
@@ -164,15 +164,15 @@ func TestGenerationsWrap(t *testing.T) {
 			c := coreOf(s)
 			c.generation = math.MaxUint32 - 12
 			c.waitGeneration = c.generation
-			old, oldW := faulttest.HighPipe(t)
+			old, oldW := fdtest.Pipe(t)
 			mustRegister(t, s, old, EventRead)
 			reported(t, s, 1)
-			faulttest.WriteByte(t, oldW)
+			fdtest.Write(t, oldW, "x")
 			for range 30 {
-				r, w := faulttest.HighPipe(t)
+				r, w := fdtest.Pipe(t)
 				mustRegister(t, s, r, EventRead)
 				expectReported(t, s, 1, map[int]Event{old: EventRead})
-				faulttest.WriteByte(t, w)
+				fdtest.Write(t, w, "x")
 				if _, err := s.Modify(r, EventRead|OneShot, nil); err != nil {
 					t.Fatal(err)
 				}
@@ -222,9 +222,9 @@ func TestChangesWhileTheKernelReports(t *testing.T) {
 				}
 				defer s.Close()
 				c := coreOf(s)
-				fd, w := faulttest.HighPipe(t)
-				quiet, _ := faulttest.HighPipe(t)
-				faulttest.WriteByte(t, w)
+				fd, w := fdtest.Pipe(t)
+				quiet, _ := fdtest.Pipe(t)
+				fdtest.Write(t, w, "x")
 				mustRegister(t, s, fd, EventRead)
 				if err := c.prepare(); err != nil {
 					t.Fatal(err)
@@ -254,8 +254,8 @@ func TestCloseWhileTheKernelReports(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := coreOf(s)
-		fd, w := faulttest.HighPipe(t)
-		faulttest.WriteByte(t, w)
+		fd, w := fdtest.Pipe(t)
+		fdtest.Write(t, w, "x")
 		mustRegister(t, s, fd, EventRead)
 		c.prepare()
 		n, err := c.backend.poll()
@@ -284,7 +284,7 @@ func TestBusyScan(t *testing.T) {
 		t.Cleanup(func() { c.Close() })
 		b := &sleepCounter{backend: c.backend}
 		c.backend = b
-		r, w := faulttest.HighPipe(t)
+		r, w := fdtest.Pipe(t)
 		if _, err := unix.Write(w, []byte("x")); err != nil {
 			t.Fatal(err)
 		}

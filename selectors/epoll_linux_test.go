@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"goselectors/selectors/internal/faulttest"
+	"goselectors/selectors/internal/fdtest"
 )
 
 func TestMasks(t *testing.T) {
@@ -55,9 +56,9 @@ func TestMasks(t *testing.T) {
 // makeOrphan leaves a registration in the kernel's set that cannot be deleted.
 func makeOrphan(t *testing.T, s Selector) {
 	t.Helper()
-	r, w := faulttest.HighPipe(t)
-	faulttest.WriteByte(t, w)
-	faulttest.HighDup(t, r)
+	r, w := fdtest.Pipe(t)
+	fdtest.Write(t, w, "x")
+	fdtest.Dup(t, r)
 	mustRegister(t, s, r, EventRead)
 	unix.Close(r)
 	if _, err := s.Unregister(r); err != nil {
@@ -86,13 +87,13 @@ func TestRepairFails(t *testing.T) {
 				defer s.Close()
 				want := map[int]Event{}
 				for _, mode := range []Event{0, OneShot, EdgeTriggered, Exclusive} {
-					r, w := faulttest.HighPipe(t)
+					r, w := fdtest.Pipe(t)
 					mustRegister(t, s, r, EventRead|mode)
-					faulttest.WriteByte(t, w)
+					fdtest.Write(t, w, "x")
 					want[r] = EventRead
 				}
 				makeOrphan(t, s)
-				before := faulttest.OpenDescriptors(t)
+				before := fdtest.OpenFiles(t)
 				got := map[int]Event{}
 				failure.with(t, func() {
 					for range 3 {
@@ -105,7 +106,7 @@ func TestRepairFails(t *testing.T) {
 						}
 					}
 				})
-				if after := faulttest.OpenDescriptors(t); !slices.Equal(before, after) {
+				if after := fdtest.OpenFiles(t); !slices.Equal(before, after) {
 					t.Errorf("the open descriptors were %v and are %v", before, after)
 				}
 				maps.Copy(got, reported(t, s, 3))
@@ -142,20 +143,20 @@ func TestRepairKeepsStates(t *testing.T) {
 			defer s.Close()
 			s.Select(time.Millisecond) // creates the timer, which has to move too
 
-			level, levelW := faulttest.HighPipe(t)
+			level, levelW := fdtest.Pipe(t)
 			mustRegister(t, s, level, EventRead)
-			fired, firedW := faulttest.HighPipe(t)
+			fired, firedW := fdtest.Pipe(t)
 			mustRegister(t, s, fired, EventRead|OneShot)
-			faulttest.WriteByte(t, firedW)
-			firedHup, firedHupW := faulttest.HighPipe(t)
+			fdtest.Write(t, firedW, "x")
+			firedHup, firedHupW := fdtest.Pipe(t)
 			mustRegister(t, s, firedHup, EventRead|OneShot)
-			faulttest.WriteByte(t, firedHupW)
+			fdtest.Write(t, firedHupW, "x")
 			unix.Close(firedHupW)
-			armed, armedW := faulttest.HighPipe(t)
+			armed, armedW := fdtest.Pipe(t)
 			mustRegister(t, s, armed, EventRead|OneShot)
-			shared, sharedW := faulttest.HighPipe(t)
+			shared, sharedW := fdtest.Pipe(t)
 			mustRegister(t, s, shared, EventRead|Exclusive)
-			muted, mutedW := faulttest.HighPipe(t)
+			muted, mutedW := fdtest.Pipe(t)
 			mustRegister(t, s, muted, EventPriority)
 			unix.Close(mutedW)
 			null, err := os.Open(os.DevNull)
@@ -165,12 +166,12 @@ func TestRepairKeepsStates(t *testing.T) {
 			defer null.Close()
 			always := int(null.Fd())
 			mustRegister(t, s, always, EventRead)
-			closed, _ := faulttest.HighPipe(t)
+			closed, _ := fdtest.Pipe(t)
 			mustRegister(t, s, closed, EventRead)
 			unix.Close(closed)
-			taken, _ := faulttest.HighPipe(t)
-			other, otherW := faulttest.HighPipe(t)
-			faulttest.WriteByte(t, otherW)
+			taken, _ := fdtest.Pipe(t)
+			other, otherW := fdtest.Pipe(t)
+			fdtest.Write(t, otherW, "x")
 			mustRegister(t, s, taken, EventRead)
 			if err := unix.Dup3(other, taken, unix.O_CLOEXEC); err != nil {
 				t.Fatal(err)
@@ -196,7 +197,7 @@ func TestRepairKeepsStates(t *testing.T) {
 			}
 
 			for _, w := range []int{levelW, armedW, sharedW} {
-				faulttest.WriteByte(t, w)
+				fdtest.Write(t, w, "x")
 			}
 			want = map[int]Event{level: EventRead, armed: EventRead, shared: EventRead, always: EventRead}
 			if got := reported(t, s, 3); !maps.Equal(got, want) {
@@ -223,9 +224,9 @@ func TestRepairKeepsStates(t *testing.T) {
 func TestWaitAfterRepair(t *testing.T) {
 	for _, strategy := range Strategies {
 		t.Run(strategy.Name, func(t *testing.T) {
-			before := faulttest.CountLowDescriptors()
+			before := fdtest.CountOpen()
 			defer func() {
-				if after := faulttest.CountLowDescriptors(); after != before {
+				if after := fdtest.CountOpen(); after != before {
 					t.Errorf("%d descriptors are open, %d were before", after, before)
 				}
 			}()
@@ -235,7 +236,7 @@ func TestWaitAfterRepair(t *testing.T) {
 			}
 			defer s.Close()
 			s.Select(time.Millisecond)
-			r, w := faulttest.HighPipe(t)
+			r, w := fdtest.Pipe(t)
 			mustRegister(t, s, r, EventRead)
 			for range 3 {
 				makeOrphan(t, s)
@@ -267,9 +268,9 @@ func TestModifyExclusiveRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	r, w := faulttest.HighPipe(t)
+	r, w := fdtest.Pipe(t)
 	mustRegister(t, s, r, EventRead|Exclusive)
-	faulttest.WriteByte(t, w)
+	fdtest.Write(t, w, "x")
 	for _, events := range []Event{EventRead | EventWrite | Exclusive, EventRead, EventRead | Exclusive | EdgeTriggered, EventRead | Exclusive} {
 		if _, err := s.Modify(r, events, nil); err != nil {
 			t.Errorf("Modify to %v: %v", events, err)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"goselectors/selectors/internal/faulttest"
+	"goselectors/selectors/internal/fdtest"
 )
 
 // TestConstructorsWithoutDescriptors: with fewer descriptors free than a selector
@@ -18,9 +19,9 @@ import (
 func TestConstructorsWithoutDescriptors(t *testing.T) {
 	for name, make := range constructors() {
 		t.Run(name, func(t *testing.T) {
-			r, w := faulttest.HighPipe(t)
-			faulttest.WriteByte(t, w)
-			before := faulttest.OpenDescriptors(t)
+			r, w := fdtest.Pipe(t)
+			fdtest.Write(t, w, "x")
+			before := fdtest.OpenFiles(t)
 			succeeded := false
 			for free := range 6 {
 				faulttest.WithFreeDescriptors(t, free, func() {
@@ -55,7 +56,7 @@ func TestConstructorsWithoutDescriptors(t *testing.T) {
 			if !succeeded {
 				t.Error("no selector with 5 descriptors left")
 			}
-			if after := faulttest.OpenDescriptors(t); !slices.Equal(before, after) {
+			if after := fdtest.OpenFiles(t); !slices.Equal(before, after) {
 				t.Errorf("the open descriptors were %v and are %v", before, after)
 			}
 		})
@@ -69,7 +70,7 @@ func TestConstructorRefused(t *testing.T) {
 		"epoll_create1": unix.SYS_EPOLL_CREATE1, "eventfd2": unix.SYS_EVENTFD2, "epoll_ctl": unix.SYS_EPOLL_CTL,
 	} {
 		for constructor, make := range constructors() {
-			before := faulttest.OpenDescriptors(t)
+			before := fdtest.OpenFiles(t)
 			faulttest.WithFailingCall(t, call, unix.EACCES, func() {
 				s, err := make()
 				if err == nil {
@@ -78,7 +79,7 @@ func TestConstructorRefused(t *testing.T) {
 					t.Errorf("%s without %s: %v, %v", constructor, name, s, err)
 				}
 			})
-			if after := faulttest.OpenDescriptors(t); !slices.Equal(before, after) {
+			if after := fdtest.OpenFiles(t); !slices.Equal(before, after) {
 				t.Errorf("%s without %s: the open descriptors were %v and are %v", constructor, name, before, after)
 			}
 		}
@@ -93,11 +94,11 @@ func TestPollBeyondLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	r, w := faulttest.HighPipe(t)
+	r, w := fdtest.Pipe(t)
 	mustRegister(t, s, r, EventRead)
-	faulttest.WriteByte(t, w)
+	fdtest.Write(t, w, "x")
 	for range 600 { // more than the limit of WithFreeDescriptors
-		mustRegister(t, s, faulttest.HighDup(t, w), EventPriority)
+		mustRegister(t, s, fdtest.Dup(t, w), EventPriority)
 	}
 	faulttest.WithFreeDescriptors(t, 0, func() {
 		for _, timeout := range []time.Duration{0, time.Millisecond, -1} {
@@ -122,9 +123,9 @@ func TestSelectErrorsOfTheKernel(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			r, w := faulttest.HighPipe(t)
+			r, w := fdtest.Pipe(t)
 			mustRegister(t, s, r, EventRead)
-			faulttest.WriteByte(t, w)
+			fdtest.Write(t, w, "x")
 			for _, errno := range []unix.Errno{unix.ENOMEM, unix.EINTR} {
 				faulttest.WithFailingCall(t, call, errno, func() {
 					given := []Ready{{Events: EventWrite}}
@@ -187,12 +188,12 @@ func TestRegisterErrorsOfTheKernel(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		r, w := faulttest.HighPipe(t)
+		r, w := fdtest.Pipe(t)
 		mustRegister(t, s, r, EventRead)
-		faulttest.WriteByte(t, w)
+		fdtest.Write(t, w, "x")
 		for _, fd := range test.fds {
 			if fd == 0 {
-				fd, _ = faulttest.HighPipe(t)
+				fd, _ = fdtest.Pipe(t)
 			}
 			faulttest.WithFailingCall(t, test.call, unix.ENOMEM, func() {
 				var e *Error

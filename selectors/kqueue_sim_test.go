@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"goselectors/selectors/internal/faulttest"
+	"goselectors/selectors/internal/fdtest"
 	"goselectors/selectors/internal/kqueue"
 )
 
@@ -67,8 +67,8 @@ func refuse(s *KqueueSelector, filter int, errno unix.Errno) {
 func TestKqueueRollsBack(t *testing.T) {
 	eachDialect(t, func(t *testing.T, d kqueue.Dialect) {
 		s := newSimulated(t, d)
-		a, b := faulttest.HighSocketPair(t)
-		faulttest.WriteByte(t, b)
+		a, b := fdtest.UnixPair(t)
+		fdtest.Write(t, b, "x")
 
 		refuse(s, kqueue.FilterWrite, unix.ENOMEM)
 		if _, err := s.Register(a, EventRead|EventWrite, nil); !errors.Is(err, unix.ENOMEM) {
@@ -106,7 +106,7 @@ func TestKqueueRollsBack(t *testing.T) {
 func TestKqueueOneCall(t *testing.T) {
 	eachDialect(t, func(t *testing.T, d kqueue.Dialect) {
 		s := newSimulated(t, d)
-		a, _ := faulttest.HighSocketPair(t)
+		a, _ := fdtest.UnixPair(t)
 		q := &s.kq.queue
 		for _, step := range []struct {
 			name  string
@@ -139,8 +139,8 @@ func TestKqueueOneCall(t *testing.T) {
 func TestKqueueNoReader(t *testing.T) {
 	eachDialect(t, func(t *testing.T, d kqueue.Dialect) {
 		s := newSimulated(t, d)
-		r, w := faulttest.HighPipe(t)
-		other, _ := faulttest.HighPipe(t)
+		r, w := fdtest.Pipe(t)
+		other, _ := fdtest.Pipe(t)
 		mustRegister(t, s, other, EventRead)
 		mustRegister(t, s, w, EventRead)
 		unix.Close(r)
@@ -183,14 +183,14 @@ func TestKqueueSameFileAgain(t *testing.T) {
 		return fd
 	}
 	first := open()
-	fd := faulttest.HighDup(t, first)
+	fd := fdtest.Dup(t, first)
 	unix.Close(first)
-	writer := faulttest.HighDup(t, fd) // keeps the pipe's data
+	writer := fdtest.Dup(t, fd) // keeps the pipe's data
 	mustRegister(t, s, fd, EventRead)
 	again := open()
 	unix.Dup3(again, fd, unix.O_CLOEXEC)
 	unix.Close(again)
-	faulttest.WriteByte(t, writer)
+	fdtest.Write(t, writer, "x")
 	expectReported(t, s, 1, map[int]Event{})
 	mustRegister(t, s, fd, EventRead)
 	expectReported(t, s, 1, map[int]Event{fd: EventRead})
@@ -272,7 +272,7 @@ func TestKqueueLongWait(t *testing.T) {
 func TestKqueueInterruptedChange(t *testing.T) {
 	eachDialect(t, func(t *testing.T, d kqueue.Dialect) {
 		s := newSimulated(t, d)
-		a, _ := faulttest.HighSocketPair(t)
+		a, _ := fdtest.UnixPair(t)
 		s.kq.queue.Interrupt = true
 		mustRegister(t, s, a, EventWrite)
 		s.kq.queue.Interrupt = true
@@ -295,10 +295,10 @@ func TestKqueueInterruptedChange(t *testing.T) {
 func TestKqueueStaleEvent(t *testing.T) {
 	eachDialect(t, func(t *testing.T, d kqueue.Dialect) {
 		s := newSimulated(t, d)
-		a, b := faulttest.HighSocketPair(t)
+		a, b := fdtest.UnixPair(t)
 		mustRegister(t, s, a, EventRead)
 		expectReported(t, s, 1, map[int]Event{})
-		faulttest.WriteByte(t, b)
+		fdtest.Write(t, b, "x")
 		n, err := s.kq.poll()
 		if n != 1 || err != nil {
 			t.Fatalf("poll: %d, %v", n, err)
@@ -319,8 +319,8 @@ func TestKqueueStaleEvent(t *testing.T) {
 // TestKqueueHints: the hints that are reported although FeatureHangup is not set.
 func TestKqueueHints(t *testing.T) {
 	const both = EventRead | EventWrite
-	readEnd := func(t testing.TB) (int, int) { r, w := faulttest.HighPipe(t); return r, w }
-	writeEnd := func(t testing.TB) (int, int) { r, w := faulttest.HighPipe(t); return w, r }
+	readEnd := func(t testing.TB) (int, int) { r, w := fdtest.Pipe(t); return r, w }
+	writeEnd := func(t testing.TB) (int, int) { r, w := fdtest.Pipe(t); return w, r }
 	shut := func(how int) func(a, b int) { return func(a, b int) { unix.Shutdown(b, how) } }
 	closed := func(a, b int) { unix.Close(b) }
 	for _, c := range []struct {
@@ -329,13 +329,13 @@ func TestKqueueHints(t *testing.T) {
 		then           func(a, b int)
 		interest, want Event
 	}{
-		{"peer shut down writing", faulttest.HighSocketPair, shut(unix.SHUT_WR), both, both | EventReadClosed},
-		{"peer shut down reading", faulttest.HighSocketPair, shut(unix.SHUT_RD), both, EventWrite},
-		{"we shut down writing", faulttest.HighSocketPair, func(a, b int) { unix.Shutdown(a, unix.SHUT_WR) }, both, EventWrite},
-		{"peer closed", faulttest.HighSocketPair, closed, both, both | EventReadClosed | EventHangup},
-		{"peer closed, read", faulttest.HighSocketPair, closed, EventRead, EventRead | EventReadClosed},
-		{"peer closed, write", faulttest.HighSocketPair, closed, EventWrite, EventWrite},
-		{"peer closed with unread data", faulttest.HighSocketPair, func(a, b int) { unix.Write(a, []byte("x")); unix.Close(b) }, both,
+		{"peer shut down writing", fdtest.UnixPair, shut(unix.SHUT_WR), both, both | EventReadClosed},
+		{"peer shut down reading", fdtest.UnixPair, shut(unix.SHUT_RD), both, EventWrite},
+		{"we shut down writing", fdtest.UnixPair, func(a, b int) { unix.Shutdown(a, unix.SHUT_WR) }, both, EventWrite},
+		{"peer closed", fdtest.UnixPair, closed, both, both | EventReadClosed | EventHangup},
+		{"peer closed, read", fdtest.UnixPair, closed, EventRead, EventRead | EventReadClosed},
+		{"peer closed, write", fdtest.UnixPair, closed, EventWrite, EventWrite},
+		{"peer closed with unread data", fdtest.UnixPair, func(a, b int) { unix.Write(a, []byte("x")); unix.Close(b) }, both,
 			both | EventReadClosed | EventHangup | EventError},
 		{"pipe without writer", readEnd, closed, EventRead, EventRead | EventHangup},
 		{"pipe without writer, both", readEnd, closed, both, EventRead | EventHangup},
@@ -365,7 +365,7 @@ func TestKqueueHints(t *testing.T) {
 func TestKqueueWaitsForTheEnd(t *testing.T) {
 	eachDialect(t, func(t *testing.T, d kqueue.Dialect) {
 		s := newSimulated(t, d)
-		a, b := faulttest.HighSocketPair(t)
+		a, b := fdtest.UnixPair(t)
 		waitsQuietly := func(what string) {
 			t.Helper()
 			before := s.kq.queue.Calls
@@ -376,7 +376,7 @@ func TestKqueueWaitsForTheEnd(t *testing.T) {
 				t.Errorf("%s: a wait took %d calls", what, n)
 			}
 		}
-		faulttest.WriteByte(t, b)
+		fdtest.Write(t, b, "x")
 		mustRegister(t, s, a, EventReadClosed)
 		waitsQuietly("beside unread data")
 		unix.Shutdown(b, unix.SHUT_WR)

@@ -53,7 +53,8 @@ func WithFailingCall(t *testing.T, call uint32, errno unix.Errno, f func()) {
 }
 
 // WithFreeDescriptors runs f while only so many descriptors can be opened. The
-// limit is 512; descriptors above it stay usable.
+// limit is 512; the descriptors of package fdtest have higher numbers and stay
+// usable.
 func WithFreeDescriptors(t *testing.T, free int, f func()) {
 	t.Helper()
 	// The runtime's poller needs descriptors of its own when it is first used.
@@ -96,98 +97,4 @@ func WithFreeDescriptors(t *testing.T, free int, f func()) {
 		used = used[:len(used)-1]
 	}
 	f()
-}
-
-// OpenDescriptors lists the descriptors of this process, each with the file that
-// it refers to.
-func OpenDescriptors(t *testing.T) []string {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Skip("needs /proc: ", err)
-	}
-	var all []string
-	for _, e := range entries {
-		if file, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
-			all = append(all, e.Name()+" "+file)
-		}
-	}
-	return all
-}
-
-// firstHighFD is the first of the numbers that HighDup uses.
-const firstHighFD = 700
-
-// nextHighFD rotates, so that a number that was closed does not come back at once
-// with another file.
-var nextHighFD = firstHighFD
-
-// HighDup returns a duplicate of fd with a number above the limit of
-// WithFreeDescriptors. It is closed when the test ends.
-func HighDup(t testing.TB, fd int) int {
-	t.Helper()
-	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, nextHighFD)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if nextHighFD = high + 1; nextHighFD > 900 {
-		nextHighFD = firstHighFD
-	}
-	t.Cleanup(func() { unix.Close(high) })
-	return high
-}
-
-// HighPipe returns a non-blocking pipe with numbers above the limit of
-// WithFreeDescriptors.
-func HighPipe(t testing.TB) (r, w int) {
-	t.Helper()
-	var p [2]int
-	if err := unix.Pipe2(p[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
-		t.Fatal(err)
-	}
-	for i, fd := range p {
-		p[i] = HighDup(t, fd)
-		unix.Close(fd)
-	}
-	return p[0], p[1]
-}
-
-// HighSocketPair is HighPipe for a pair of Unix stream sockets.
-func HighSocketPair(t testing.TB) (a, b int) {
-	t.Helper()
-	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, fd := range p {
-		p[i] = HighDup(t, fd)
-		unix.Close(fd)
-	}
-	return p[0], p[1]
-}
-
-// WriteByte writes one byte.
-func WriteByte(t testing.TB, fd int) {
-	t.Helper()
-	if _, err := unix.Write(fd, []byte("x")); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// ReadByte reads one byte.
-func ReadByte(t testing.TB, fd int) {
-	t.Helper()
-	if _, err := unix.Read(fd, make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// CountLowDescriptors counts the open descriptors below those of HighDup.
-func CountLowDescriptors() (n int) {
-	for fd := range firstHighFD {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
-			n++
-		}
-	}
-	return n
 }

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"goselectors/selectors/internal/faulttest"
+	"goselectors/selectors/internal/fdtest"
 )
 
 // What the simulated kqueue does, as the manual pages describe it.
@@ -65,7 +65,7 @@ func expectErrno(t *testing.T, what string, err, want error) {
 func TestSimulation(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		q := openQueue(t, f)
-		a, b := faulttest.HighSocketPair(t)
+		a, b := fdtest.UnixPair(t)
 		for _, filter := range []int{FilterRead, FilterWrite} {
 			expectErrno(t, "delete of a filter that was not added", change(q, a, filter, Delete), unix.ENOENT)
 			expectErrno(t, "enable of a filter that was not added", change(q, a, filter, Enable), unix.ENOENT)
@@ -74,7 +74,7 @@ func TestSimulation(t *testing.T) {
 			expectErrno(t, "delete of a number that is not open", change(q, math.MaxInt32, filter, Delete), unix.EBADF)
 		}
 
-		faulttest.WriteByte(t, b)
+		fdtest.Write(t, b, "x")
 		want := []Event{{ident: a, filter: FilterRead, tag: 7}, {ident: a, filter: FilterWrite, tag: 7}}
 		for range 2 {
 			if got := pending(t, q); !slices.Equal(got, want) {
@@ -105,7 +105,7 @@ func TestSimulation(t *testing.T) {
 		}
 
 		// The peer closes with unread data: both directions end.
-		faulttest.WriteByte(t, a)
+		fdtest.Write(t, a, "x")
 		unix.Close(b)
 		expectErrno(t, "add", change(q, a, FilterWrite, Add), nil)
 		got := pending(t, q)
@@ -114,12 +114,12 @@ func TestSimulation(t *testing.T) {
 		}
 
 		// close(2) deletes the knotes, also if a duplicate keeps the file open.
-		faulttest.HighDup(t, a)
+		fdtest.Dup(t, a)
 		unix.Close(a)
 		if got := pending(t, q); len(got) != 0 {
 			t.Errorf("closed: %v", got)
 		}
-		r, _ := faulttest.HighPipe(t)
+		r, _ := fdtest.Pipe(t)
 		unix.Dup3(r, a, unix.O_CLOEXEC)
 		expectErrno(t, "delete under a new file", change(q, a, FilterRead, Delete), unix.ENOENT)
 	})
@@ -128,7 +128,7 @@ func TestSimulation(t *testing.T) {
 func TestSimulationPipe(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		q := openQueue(t, f)
-		r, w := faulttest.HighPipe(t)
+		r, w := fdtest.Pipe(t)
 		expectErrno(t, "add", change(q, w, FilterWrite, Add), nil)
 		unix.Close(r)
 		if got := pending(t, q); len(got) != 1 || got[0].flags != EOF {
@@ -142,7 +142,7 @@ func TestSimulationPipe(t *testing.T) {
 func TestSimulationReceipts(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		q := openQueue(t, f)
-		a, _ := faulttest.HighSocketPair(t)
+		a, _ := fdtest.UnixPair(t)
 		changes := make([]Event, 3)
 		changes[0].Set(a, FilterWrite, Add|Receipt, 0, 1)
 		changes[1].Set(a, FilterRead, Delete|Receipt, 0, 2)
@@ -185,7 +185,7 @@ func TestSimulationFiles(t *testing.T) {
 		}
 		t.Cleanup(func() { file.Close() })
 		fd := int(file.Fd())
-		faulttest.WriteByte(t, fd)
+		fdtest.Write(t, fd, "x")
 		expectErrno(t, "add of a regular file", change(q, fd, FilterRead, Add), nil)
 		if got := pending(t, q); len(got) != 0 {
 			t.Errorf("at the end: %v", got)

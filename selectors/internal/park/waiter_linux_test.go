@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"goselectors/selectors/internal/faulttest"
+	"goselectors/selectors/internal/fdtest"
 	"goselectors/selectors/internal/sys"
 )
 
@@ -55,7 +56,7 @@ func newParkingSet(t *testing.T) (s *testSet, r, w int) {
 	if s.waiter.Strategy() != Parking {
 		t.Skip("the runtime poller does not take epoll descriptors here")
 	}
-	r, w = faulttest.HighPipe(t)
+	r, w = fdtest.Pipe(t)
 	if err := unix.EpollCtl(s.fd, unix.EPOLL_CTL_ADD, r, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(r)}); err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +148,7 @@ func TestSleep(t *testing.T) {
 	for _, strategy := range strategies {
 		t.Run(strategy.name, func(t *testing.T) {
 			s := newTestSet(t, strategy.Strategy)
-			r, w := faulttest.HighPipe(t)
+			r, w := fdtest.Pipe(t)
 			if err := unix.EpollCtl(s.fd, unix.EPOLL_CTL_ADD, r, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(r)}); err != nil {
 				t.Fatal(err)
 			}
@@ -163,7 +164,7 @@ func TestSleep(t *testing.T) {
 				timer = time.AfterFunc(time.Millisecond, func() { unix.Write(w, []byte("x")) })
 				s.boundedWait(-1, true)
 				timer.Stop()
-				faulttest.ReadByte(t, r)
+				fdtest.Read(t, r, 1)
 			}
 		})
 	}
@@ -208,9 +209,9 @@ func TestTimerWithoutDescriptors(t *testing.T) {
 		if s.waiter.timer >= 0 {
 			t.Errorf("%s: there is a timer, though no descriptor was free", strategy.name)
 		}
-		before := faulttest.OpenDescriptors(t)
+		before := fdtest.OpenFiles(t)
 		faulttest.WithFailingCall(t, unix.SYS_EPOLL_CTL, unix.ENOSPC, lasts) // max_user_watches
-		if after := faulttest.OpenDescriptors(t); !slices.Equal(before, after) {
+		if after := fdtest.OpenFiles(t); !slices.Equal(before, after) {
 			t.Errorf("%s: the open descriptors were %v and are %v", strategy.name, before, after)
 		}
 		s.wait(time.Millisecond)
@@ -280,7 +281,7 @@ func TestEventBesideWake(t *testing.T) {
 			}
 			done := g.checkNow(fd)
 			s.wake()
-			faulttest.WriteByte(t, w)
+			fdtest.Write(t, w, "x")
 			time.Sleep(15 * time.Millisecond) // the runtime polls every 10 ms
 			return done
 		}
@@ -288,13 +289,13 @@ func TestEventBesideWake(t *testing.T) {
 		if checks != 1 {
 			t.Fatalf("the gate was checked %d times before the wake, want once", checks)
 		}
-		faulttest.ReadByte(t, r)
+		fdtest.Read(t, r, 1)
 
 		parked := false
 		g.check = func(fd uintptr) bool {
 			if !parked {
 				parked = true
-				faulttest.WriteByte(t, w)
+				fdtest.Write(t, w, "x")
 			}
 			return g.checkNow(fd)
 		}
@@ -302,7 +303,7 @@ func TestEventBesideWake(t *testing.T) {
 		if !parked {
 			t.Fatal("it did not park")
 		}
-		faulttest.ReadByte(t, r)
+		fdtest.Read(t, r, 1)
 	}
 }
 
@@ -344,24 +345,24 @@ func TestGateAfterWake(t *testing.T) {
 		if !g.armed {
 			t.Error("a park that never checked the gate has cleared armed")
 		}
-		afterCheck(func() { faulttest.WriteByte(t, w) })
+		afterCheck(func() { fdtest.Write(t, w, "x") })
 		s.boundedWait(-1, true)
 		if g.armed || gateReadable() {
 			t.Error("the gate is armed after an event passed it")
 		}
-		faulttest.ReadByte(t, r)
+		fdtest.Read(t, r, 1)
 
 		afterCheck(func() { s.wake() })
 		s.boundedWait(-1, false)
-		faulttest.WriteByte(t, w)
+		fdtest.Write(t, w, "x")
 		s.boundedWait(0, true) // this disarms it
 		gateReadable()
-		faulttest.ReadByte(t, r)
-		faulttest.WriteByte(t, w)
+		fdtest.Read(t, r, 1)
+		fdtest.Write(t, w, "x")
 		if g.armed || gateReadable() {
 			t.Error("a busy set's gate is armed")
 		}
-		faulttest.ReadByte(t, r)
+		fdtest.Read(t, r, 1)
 	}
 }
 
@@ -393,9 +394,9 @@ func TestDetach(t *testing.T) {
 		return true
 	}
 	s.boundedWait(3*time.Millisecond, false)
-	faulttest.WriteByte(t, w)
+	fdtest.Write(t, w, "x")
 	s.boundedWait(-1, true)
-	faulttest.ReadByte(t, r)
+	fdtest.Read(t, r, 1)
 
 	if newTestSet(t, Blocking).waiter.Detach() {
 		t.Error("Detach of a blocking Waiter reports a gate")

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"goselectors/selectors/internal/faulttest"
+	"goselectors/selectors/internal/fdtest"
 )
 
 // TestPwait2Missing: kernels before 5.11 have no epoll_pwait2, and containers'
@@ -22,7 +23,7 @@ func TestPwait2Missing(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer unix.Close(set)
-			r, w := faulttest.HighPipe(t)
+			r, w := fdtest.Pipe(t)
 			if err := unix.EpollCtl(set, unix.EPOLL_CTL_ADD, r, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
 				t.Fatal(err)
 			}
