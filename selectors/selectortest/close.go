@@ -11,14 +11,14 @@ import (
 var closeRules = []rule{
 	{"Idempotent", 0, func(t *T) {
 		for range 3 {
-			t.ok(t.s.Close(), "Close")
+			t.noError(t.s.Close(), "Close")
 		}
 	}},
 
 	{"LaterCallsAreErrClosed", 0, func(t *T) {
 		features := t.s.Features()
-		t.ok(t.s.Close(), "Close")
-		closedForAll(t, 0)
+		t.noError(t.s.Close(), "Close")
+		wantAllClosed(t, 0)
 		if got := t.s.Features(); got != features {
 			t.Errorf("Features is %v after Close, was %v", got, features)
 		}
@@ -26,41 +26,41 @@ var closeRules = []rule{
 
 	{"WakesSelect", 0, func(t *T) {
 		for _, timeout := range []time.Duration{-1, time.Hour} {
-			s := t.open()
-			w := t.begin(s, timeout)
-			t.ok(s.Close(), "Close")
-			r := w.returns()
-			t.fails(r.err, "the Select that waited", selectors.ErrClosed, os.ErrClosed)
+			s := t.newTestSelector()
+			w := t.startSelect(s, timeout)
+			t.noError(s.Close(), "Close")
+			r := w.result()
+			t.wantError(r.err, "the Select that waited", selectors.ErrClosed, os.ErrClosed)
 			if len(r.batch) != 0 {
-				t.Errorf("the Select that waited reports %v", show(r.batch))
+				t.Errorf("the Select that waited reports %v", formatBatch(r.batch))
 			}
 		}
 	}},
 
 	{"SelectIntoReturnsDst", 0, func(t *T) {
 		given := []selectors.Ready{{Key: &selectors.SelectorKey{FD: 1}, Events: selectors.EventRead}}
-		w := t.beginWith(t.s, func() ([]selectors.Ready, error) { return t.s.SelectInto(given, -1) })
-		t.ok(t.s.Close(), "Close")
-		r := w.returns()
-		t.fails(r.err, "the SelectInto that waited", selectors.ErrClosed)
+		w := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return t.s.SelectInto(given, -1) })
+		t.noError(t.s.Close(), "Close")
+		r := w.result()
+		t.wantError(r.err, "the SelectInto that waited", selectors.ErrClosed)
 		later, err := t.s.SelectInto(given, 0)
-		t.fails(err, "SelectInto after Close", selectors.ErrClosed)
+		t.wantError(err, "SelectInto after Close", selectors.ErrClosed)
 		for _, batch := range [][]selectors.Ready{r.batch, later} {
 			if len(batch) != 1 || batch[0] != given[0] {
-				t.Errorf("SelectInto returned %v with the error, want what it was given", show(batch))
+				t.Errorf("SelectInto returned %v with the error, want what it was given", formatBatch(batch))
 			}
 		}
 	}},
 
 	{"FromManyGoroutines", 0, func(t *T) {
-		w := t.begin(t.s, -1)
-		t.ok(together(8, func(int) error { return t.s.Close() }), "Close")
-		t.fails(w.returns().err, "the Select that waited", selectors.ErrClosed)
+		w := t.startSelect(t.s, -1)
+		t.noError(runConcurrently(8, func(int) error { return t.s.Close() }), "Close")
+		t.wantError(w.result().err, "the Select that waited", selectors.ErrClosed)
 	}},
 
 	{"BesideWake", 0, func(t *T) {
 		for range 12 {
-			s := t.open()
+			s := t.newTestSelector()
 			w := make(chan error, 1)
 			go func() {
 				for {
@@ -70,7 +70,7 @@ var closeRules = []rule{
 					}
 				}
 			}()
-			t.ok(together(3, func(i int) error {
+			t.noError(runConcurrently(3, func(i int) error {
 				if i == 0 {
 					return s.Close()
 				}
@@ -78,13 +78,13 @@ var closeRules = []rule{
 				}
 				return nil
 			}), "Close")
-			t.fails(<-w, "Select", selectors.ErrClosed)
+			t.wantError(<-w, "Select", selectors.ErrClosed)
 		}
 	}},
 }
 
 // closedForAll checks that every method says that the selector is closed.
-func closedForAll(t *T, fileobj any) {
+func wantAllClosed(t *T, fileobj any) {
 	t.Helper()
 	for _, call := range []struct {
 		name string
@@ -100,7 +100,7 @@ func closedForAll(t *T, fileobj any) {
 		{"SelectInto", func() error { _, err := t.s.SelectInto(nil, -1); return err }},
 		{"Wake", func() error { return t.s.Wake() }},
 	} {
-		t.fails(call.err(), call.name+" after Close", selectors.ErrClosed, os.ErrClosed)
+		t.wantError(call.err(), call.name+" after Close", selectors.ErrClosed, os.ErrClosed)
 	}
 	if n := t.s.Len(); n != 0 {
 		t.Errorf("Len is %d after Close", n)

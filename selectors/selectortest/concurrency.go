@@ -16,9 +16,9 @@ var timeoutFileRules = []rule{
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		for range 3 {
-			t.same(t.selects(0))
+			t.wantBatch(t.mustSelect(0))
 			t.write(b, "x")
-			t.same(t.selects(0), is(key, r))
+			t.wantBatch(t.mustSelect(0), report(key, r))
 			t.read(a, "x")
 		}
 	}},
@@ -27,20 +27,20 @@ var timeoutFileRules = []rule{
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		for range 2 {
-			t.lasts(t.s, 5*time.Millisecond)
-			t.lasts(t.s, 100*time.Microsecond)
+			t.wantTimeout(t.s, 5*time.Millisecond)
+			t.wantTimeout(t.s, 100*time.Microsecond)
 		}
-		t.stays(key, b)
+		t.wantStillReported(key, b)
 	}},
 
 	{"ReadyEndsIt", 0, func(t *T) {
 		for _, timeout := range []time.Duration{-1, time.Hour, math.MaxInt64} {
 			a, b := t.pair()
 			key := t.register(a, r, nil)
-			waits := t.begin(t.s, timeout)
-			t.waits(waits)
+			pending := t.startSelect(t.s, timeout)
+			t.wantBlocked(pending)
 			t.write(b, "x")
-			t.returnsWith(waits, is(key, r))
+			t.wantResult(pending, report(key, r))
 			t.unregister(a)
 		}
 	}},
@@ -49,24 +49,24 @@ var timeoutFileRules = []rule{
 		a, _ := t.pair()
 		key := t.register(a, w, nil)
 		for _, timeout := range []time.Duration{-1, 0, time.Hour, math.MaxInt64, math.MinInt64} {
-			t.same(t.selects(timeout), is(key, w))
+			t.wantBatch(t.mustSelect(timeout), report(key, w))
 		}
 	}},
 
 	{"Signals", 0, func(t *T) {
-		t.signals()
+		t.needSignals()
 		// Signals end system calls early, EINTR; the Go runtime uses them all
 		// the time. The wait has to go on, for as long as is left.
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		var stop atomic.Bool
 		var sent atomic.Int64
-		var storm sync.WaitGroup
-		storm.Add(1)
+		var signaller sync.WaitGroup
+		signaller.Add(1)
 		go func() {
-			defer storm.Done()
+			defer signaller.Done()
 			for !stop.Load() {
-				interruptAll()
+				signalAllThreads()
 				sent.Add(1)
 				time.Sleep(500 * time.Microsecond)
 			}
@@ -76,14 +76,14 @@ var timeoutFileRules = []rule{
 		batch, err := t.s.Select(timeout)
 		took := time.Since(from)
 		stop.Store(true)
-		storm.Wait()
+		signaller.Wait()
 		if err != nil || len(batch) != 0 || took < timeout {
-			t.Errorf("Select(%v) beside signals returned after %v: %v, error %v", timeout, took, show(batch), err)
+			t.Errorf("Select(%v) beside signals returned after %v: %v, error %v", timeout, took, formatBatch(batch), err)
 		}
 		if sent.Load() < 10 {
 			t.Errorf("only %d rounds of signals were sent in %v", sent.Load(), took)
 		}
-		t.stays(key, b)
+		t.wantStillReported(key, b)
 	}},
 }
 
@@ -92,15 +92,15 @@ var wakeFileRules = []rule{
 	{"IsNoEvent", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
-		waits := t.begin(t.s, -1)
-		t.ok(t.s.Wake(), "Wake")
-		t.returnsWith(waits)
+		pending := t.startSelect(t.s, -1)
+		t.noError(t.s.Wake(), "Wake")
+		t.wantResult(pending)
 		t.write(b, "x")
-		t.ok(t.s.Wake(), "Wake")
-		t.ready(is(key, r)) // the Wake may hide no event either
+		t.noError(t.s.Wake(), "Wake")
+		t.wantReady(report(key, r)) // the Wake may hide no event either
 		t.read(a, "x")
-		t.selects(0)
-		t.stays(key, b)
+		t.mustSelect(0)
+		t.wantStillReported(key, b)
 		if n := t.s.Len(); n != 1 {
 			t.Errorf("Len is %d, want 1: what wakes is no key", n)
 		}
@@ -109,35 +109,35 @@ var wakeFileRules = []rule{
 	{"LeavesNothingToSpinOn", 0, func(t *T) {
 		// What ended the wait has to be taken back, or it ends every other.
 		a, b := t.pair()
-		waits := t.begin(t.s, -1)
-		t.ok(t.s.Wake(), "Wake")
-		t.returnsWith(waits)
-		t.sleeps()
+		pending := t.startSelect(t.s, -1)
+		t.noError(t.s.Wake(), "Wake")
+		t.wantResult(pending)
+		t.wantNoSpin()
 
-		waits = t.begin(t.s, -1)
+		pending = t.startSelect(t.s, -1)
 		key := t.register(a, r, nil)
-		t.waits(waits)
+		t.wantBlocked(pending)
 		t.write(b, "x")
-		t.returnsWith(waits, is(key, r))
+		t.wantResult(pending, report(key, r))
 		t.read(a, "x")
-		t.sleeps()
+		t.wantNoSpin()
 	}},
 
 	{"DescriptorZero", 0, func(t *T) {
 		// Some facilities name their own wake-up with a number, and it must
 		// not be that of standard input.
 		a, b := t.pair()
-		t.takeZero(a)
+		t.moveToZero(a)
 		key := t.register(0, r, "zero")
-		waits := t.begin(t.s, -1)
-		t.ok(t.s.Wake(), "Wake")
-		t.returnsWith(waits)
-		t.stays(key, b)
-		waits = t.begin(t.s, -1)
+		pending := t.startSelect(t.s, -1)
+		t.noError(t.s.Wake(), "Wake")
+		t.wantResult(pending)
+		t.wantStillReported(key, b)
+		pending = t.startSelect(t.s, -1)
 		t.write(b, "x")
-		t.returnsWith(waits, is(key, r))
+		t.wantResult(pending, report(key, r))
 		t.unregister(0)
-		t.silent()
+		t.wantNothing()
 	}},
 }
 
@@ -147,31 +147,31 @@ var otherGoroutineRules = []rule{
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		given := []selectors.Ready{{Key: key, Events: r}}
-		waits := t.begin(t.s, -1)
+		pending := t.startSelect(t.s, -1)
 		for _, timeout := range []time.Duration{0, time.Millisecond, -1} {
 			batch, err := t.s.SelectInto(given, timeout)
-			t.fails(err, "the second Select", selectors.ErrConcurrentSelect)
-			t.same(batch, given...)
+			t.wantError(err, "the second Select", selectors.ErrConcurrentSelect)
+			t.wantBatch(batch, given...)
 		}
-		t.waits(waits)
+		t.wantBlocked(pending)
 		t.write(b, "x")
-		t.returnsWith(waits, is(key, r))
-		t.ready(is(key, r)) // and now it may
+		t.wantResult(pending, report(key, r))
+		t.wantReady(report(key, r)) // and now it may
 	}},
 
 	{"Register", 0, func(t *T) {
 		a, b := t.pair()
 		for range 3 {
-			waits := t.begin(t.s, -1)
+			pending := t.startSelect(t.s, -1)
 			key := t.register(a, w, nil)
-			t.returnsWith(waits, is(key, w))
+			t.wantResult(pending, report(key, w))
 			t.unregister(a)
 
-			waits = t.begin(t.s, -1)
+			pending = t.startSelect(t.s, -1)
 			key = t.register(a, r, nil)
-			t.waits(waits) // what was done for that is not visible
+			t.wantBlocked(pending) // what was done for that is not visible
 			t.write(b, "x")
-			t.returnsWith(waits, is(key, r))
+			t.wantResult(pending, report(key, r))
 			t.read(a, "x")
 			t.unregister(a)
 		}
@@ -181,16 +181,16 @@ var otherGoroutineRules = []rule{
 		a, b := t.pair()
 		for range 3 {
 			t.register(a, r, nil)
-			waits := t.begin(t.s, -1)
+			pending := t.startSelect(t.s, -1)
 			key := t.modify(a, w, nil)
-			t.returnsWith(waits, is(key, w))
+			t.wantResult(pending, report(key, w))
 
 			t.modify(a, r, nil)
-			waits = t.begin(t.s, -1)
+			pending = t.startSelect(t.s, -1)
 			key = t.modify(a, r, "data only")
-			t.waits(waits)
+			t.wantBlocked(pending)
 			t.write(b, "x")
-			t.returnsWith(waits, is(key, r)) // with the key as it is now
+			t.wantResult(pending, report(key, r)) // with the key as it is now
 			t.read(a, "x")
 			t.unregister(a)
 		}
@@ -198,10 +198,10 @@ var otherGoroutineRules = []rule{
 
 	{"ModifyArmsOneShot", 0, func(t *T) {
 		a, _ := t.pair()
-		t.ready(is(t.register(a, w|oneShot, nil), w))
-		waits := t.begin(t.s, -1)
+		t.wantReady(report(t.register(a, w|oneShot, nil), w))
+		pending := t.startSelect(t.s, -1)
 		key := t.modify(a, w|oneShot, nil)
-		t.returnsWith(waits, is(key, w))
+		t.wantResult(pending, report(key, w))
 	}},
 
 	{"Unregister", 0, func(t *T) {
@@ -210,12 +210,12 @@ var otherGoroutineRules = []rule{
 		key := t.register(other, r, "other")
 		for range 3 {
 			t.register(a, r, "gone")
-			waits := t.begin(t.s, -1)
+			pending := t.startSelect(t.s, -1)
 			t.unregister(a)
 			t.write(b, "x")
-			t.waits(waits)
+			t.wantBlocked(pending)
 			t.write(peer, "x")
-			t.returnsWith(waits, is(key, r))
+			t.wantResult(pending, report(key, r))
 			t.read(a, "x")
 			t.read(other, "x")
 		}
@@ -224,17 +224,17 @@ var otherGoroutineRules = []rule{
 	{"UnregisterAndRegister", 0, func(t *T) {
 		a, b := t.pair()
 		t.register(a, r, "old")
-		waits := t.begin(t.s, -1)
+		pending := t.startSelect(t.s, -1)
 		t.unregister(a)
 		key := t.register(a, r, "new")
 		t.write(b, "x")
-		t.returnsWith(waits, is(key, r))
+		t.wantResult(pending, report(key, r))
 	}},
 
 	{"QueriesDoNotWait", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
-		waits := t.begin(t.s, -1)
+		pending := t.startSelect(t.s, -1)
 		if got, err := t.s.Key(a); err != nil || got != key {
 			t.Errorf("Key is %v, %v; want the key", got, err)
 		}
@@ -247,9 +247,9 @@ var otherGoroutineRules = []rule{
 			}
 		}
 		t.s.Features()
-		t.waits(waits)
+		t.wantBlocked(pending)
 		t.write(b, "x")
-		t.returnsWith(waits, is(key, r))
+		t.wantResult(pending, report(key, r))
 	}},
 
 	{"Churn", 0, func(t *T) {
@@ -267,16 +267,16 @@ var otherGoroutineRules = []rule{
 		working := make(chan error, 1)
 		go func() {
 			until := time.Now().Add(40 * time.Millisecond)
-			err := together(workers, func(i int) error {
+			err := runConcurrently(workers, func(i int) error {
 				for fd := ends[i].fd; time.Now().Before(until); {
 					for _, step := range []func() error{
-						func() error { return second(t.s.Register(fd, r, i)) },
-						func() error { return second(t.s.Modify(fd, r|w, i)) },
-						func() error { return second(t.s.Key(fd)) },
-						func() error { return second(t.s.Modify(fd, w|oneShot, i)) },
+						func() error { return errorOf(t.s.Register(fd, r, i)) },
+						func() error { return errorOf(t.s.Modify(fd, r|w, i)) },
+						func() error { return errorOf(t.s.Key(fd)) },
+						func() error { return errorOf(t.s.Modify(fd, w|oneShot, i)) },
 						t.s.Wake,
-						func() error { return second(t.s.Modify(fd, r, i)) },
-						func() error { return second(t.s.Unregister(fd)) },
+						func() error { return errorOf(t.s.Modify(fd, r, i)) },
+						func() error { return errorOf(t.s.Unregister(fd)) },
 					} {
 						if err := step(); err != nil {
 							return fmt.Errorf("worker %d: %w", i, err)
@@ -289,7 +289,7 @@ var otherGoroutineRules = []rule{
 		}()
 		for done := false; !done; {
 			seen := false
-			for _, entry := range t.selects(-1) {
+			for _, entry := range t.mustSelect(-1) {
 				i := entry.Key.Data.(int)
 				if seen = seen || entry.Key == key; i != workers && entry.Key.FD != ends[i].fd {
 					t.Fatalf("fd %d is reported with the data of worker %d, whose fd is %d", entry.Key.FD, i, ends[i].fd)
@@ -297,21 +297,21 @@ var otherGoroutineRules = []rule{
 			}
 			select {
 			case err := <-working:
-				t.ok(err, "working")
+				t.noError(err, "working")
 				done = true
 			default:
 			}
 			if !seen && done {
-				t.selects(0) // the last Wake may have ended the one before
+				t.mustSelect(0) // the last Wake may have ended the one before
 			}
 		}
-		t.selects(0)
+		t.mustSelect(0)
 		if n := t.s.Len(); n != 1 {
 			t.Errorf("Len is %d, want 1", n)
 		}
-		t.ready(is(key, r))
+		t.wantReady(report(key, r))
 		t.read(other, "x")
-		t.stays(key, peer)
+		t.wantStillReported(key, peer)
 	}},
 }
 
@@ -321,10 +321,10 @@ var closeFileRules = []rule{
 		a, b := t.pair()
 		t.register(a, r, nil)
 		t.register(b, w, nil)
-		t.ok(t.s.Close(), "Close")
-		closedForAll(t, a)
+		t.noError(t.s.Close(), "Close")
+		wantAllClosed(t, a)
 		for _, fd := range []int{a, b} {
-			t.isOpen(fd)
+			t.wantOpen(fd)
 		}
 		t.write(b, "x")
 		t.read(a, "x") // and they still work
@@ -333,47 +333,47 @@ var closeFileRules = []rule{
 	{"WakesSelect", 0, func(t *T) {
 		a, _ := t.pair()
 		t.register(a, r, nil)
-		waits := t.begin(t.s, -1)
-		t.ok(t.s.Close(), "Close")
-		t.fails(waits.returns().err, "the Select that waited", selectors.ErrClosed)
-		t.isOpen(a)
+		pending := t.startSelect(t.s, -1)
+		t.noError(t.s.Close(), "Close")
+		t.wantError(pending.result().err, "the Select that waited", selectors.ErrClosed)
+		t.wantOpen(a)
 	}},
 
 	{"WithEverythingRegistered", anyFile, func(t *T) {
 		a, b := t.pair()
 		c, d := t.pair()
-		c = t.move(c)
-		file := t.regular()
-		t.ready(is(t.register(a, w|oneShot, nil), w))
+		c = t.moveHigh(c)
+		file := t.regularFile()
+		t.wantReady(report(t.register(a, w|oneShot, nil), w))
 		interest := r
-		if t.has&selectors.FeaturePriority != 0 {
+		if t.features&selectors.FeaturePriority != 0 {
 			interest |= p
 		}
 		t.register(b, interest, nil)
 		t.register(c, r, nil)
 		t.register(file, r|w, nil)
 		t.close(c, d)
-		t.selects(0)
-		t.ok(t.s.Close(), "Close")
-		closedForAll(t, file)
-		t.isOpen(file)
+		t.mustSelect(0)
+		t.noError(t.s.Close(), "Close")
+		wantAllClosed(t, file)
+		t.wantOpen(file)
 	}},
 
 	{"BesideChanges", 0, func(t *T) {
 		for range 8 {
-			s := t.open()
+			s := t.newTestSelector()
 			a, b := t.pair()
 			done := make(chan error, 1)
 			go func() {
 				for {
-					if err := second(s.Select(-1)); err != nil {
+					if err := errorOf(s.Select(-1)); err != nil {
 						done <- err
 						return
 					}
 				}
 			}()
 			closing := time.Now().Add(time.Millisecond)
-			t.ok(together(3, func(i int) error {
+			t.noError(runConcurrently(3, func(i int) error {
 				if i == 2 {
 					time.Sleep(time.Until(closing))
 					return s.Close()
@@ -381,9 +381,9 @@ var closeFileRules = []rule{
 				fd := []int{a, b}[i]
 				for {
 					for _, step := range []func() error{
-						func() error { return second(s.Register(fd, w, nil)) },
-						func() error { return second(s.Modify(fd, r, nil)) },
-						func() error { return second(s.Unregister(fd)) },
+						func() error { return errorOf(s.Register(fd, w, nil)) },
+						func() error { return errorOf(s.Modify(fd, r, nil)) },
+						func() error { return errorOf(s.Unregister(fd)) },
 					} {
 						if step() != nil {
 							return nil
@@ -391,9 +391,9 @@ var closeFileRules = []rule{
 					}
 				}
 			}), "Close")
-			t.fails(<-done, "Select", selectors.ErrClosed)
-			t.fails(second(s.Register(a, r, nil)), "Register", selectors.ErrClosed)
-			t.isOpen(a)
+			t.wantError(<-done, "Select", selectors.ErrClosed)
+			t.wantError(errorOf(s.Register(a, r, nil)), "Register", selectors.ErrClosed)
+			t.wantOpen(a)
 			t.close(a, b)
 		}
 	}},

@@ -16,22 +16,22 @@ var contextRules = []rule{
 		cancel()
 		given := make([]selectors.Ready, 1)
 		batch, err := selectors.SelectContext(ctx, t.s, given)
-		t.fails(err, "SelectContext", context.Canceled)
+		t.wantError(err, "SelectContext", context.Canceled)
 		if len(batch) != len(given) {
 			t.Errorf("SelectContext returned %d entries with the error, want the %d it was given", len(batch), len(given))
 		}
-		noWakeLeft(t)
+		wantNoPendingWake(t)
 	}},
 
 	{"Cancel", 0, func(t *T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		w := t.beginWith(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(ctx, t.s, nil) })
-		t.waits(w)
+		w := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(ctx, t.s, nil) })
+		t.wantBlocked(w)
 		cancel()
-		r := w.returns()
-		t.fails(r.err, "SelectContext", context.Canceled)
-		noWakeLeft(t)
+		r := w.result()
+		t.wantError(r.err, "SelectContext", context.Canceled)
+		wantNoPendingWake(t)
 	}},
 
 	{"Deadline", 0, func(t *T) {
@@ -40,25 +40,25 @@ var contextRules = []rule{
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
 		_, err := selectors.SelectContext(ctx, t.s, nil)
-		t.fails(err, "SelectContext", context.DeadlineExceeded)
+		t.wantError(err, "SelectContext", context.DeadlineExceeded)
 		if took := time.Since(from); took < timeout {
 			t.Errorf("SelectContext with %v to go ended after %v", timeout, took)
 		}
-		noWakeLeft(t)
+		wantNoPendingWake(t)
 	}},
 
 	{"Wake", 0, func(t *T) {
-		for _, ctx := range []context.Context{context.Background(), cancellable(t)} {
-			w := t.beginWith(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(ctx, t.s, nil) })
-			t.ok(t.s.Wake(), "Wake")
-			t.returnsWith(w)
+		for _, ctx := range []context.Context{context.Background(), cancellableContext(t)} {
+			w := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(ctx, t.s, nil) })
+			t.noError(t.s.Wake(), "Wake")
+			t.wantResult(w)
 		}
 	}},
 
 	{"Close", 0, func(t *T) {
-		w := t.beginWith(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(cancellable(t), t.s, nil) })
-		t.ok(t.s.Close(), "Close")
-		t.fails(w.returns().err, "SelectContext", selectors.ErrClosed)
+		w := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(cancellableContext(t), t.s, nil) })
+		t.noError(t.s.Close(), "Close")
+		t.wantError(w.result().err, "SelectContext", selectors.ErrClosed)
 	}},
 
 	{"CancelBesideSelects", 0, func(t *T) {
@@ -66,7 +66,7 @@ var contextRules = []rule{
 		// reason: none of this may hang or spoil the Selects to come.
 		for range 200 {
 			ctx, cancel := context.WithCancel(context.Background())
-			t.ok(together(3, func(i int) error {
+			t.noError(runConcurrently(3, func(i int) error {
 				switch i {
 				case 0:
 					cancel()
@@ -83,7 +83,7 @@ var contextRules = []rule{
 	}},
 }
 
-func cancellable(t *T) context.Context {
+func cancellableContext(t *T) context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	return ctx
@@ -91,9 +91,9 @@ func cancellable(t *T) context.Context {
 
 // noWakeLeft checks that the end of a context does not shorten the next
 // Select. Selectors of package selectors promise that; others cannot.
-func noWakeLeft(t *T) {
+func wantNoPendingWake(t *T) {
 	t.Helper()
 	if home := reflect.TypeFor[selectors.Error]().PkgPath(); reflect.Indirect(reflect.ValueOf(t.s)).Type().PkgPath() == home {
-		t.lasts(t.s, 2*time.Millisecond)
+		t.wantTimeout(t.s, 2*time.Millisecond)
 	}
 }

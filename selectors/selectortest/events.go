@@ -8,22 +8,22 @@ import (
 
 // Interests that make no sense, or that the selector does not have.
 var badEventsRules = []rule{
-	{"Nothing", 0, func(t *T) { refuses(t, selectors.ErrInvalidEvents, 0) }},
+	{"Nothing", 0, func(t *T) { wantRefused(t, selectors.ErrInvalidEvents, 0) }},
 
 	{"UnknownBits", 0, func(t *T) {
-		refuses(t, selectors.ErrInvalidEvents, 1<<7, r|1<<7, r|w|1<<15, r|1<<19, 1<<31, r|1<<31, 999999)
+		wantRefused(t, selectors.ErrInvalidEvents, 1<<7, r|1<<7, r|w|1<<15, r|1<<19, 1<<31, r|1<<31, 999999)
 	}},
 
 	{"Hints", 0, func(t *T) {
-		refuses(t, selectors.ErrInvalidEvents, hu, er, iv, r|hu, w|er, r|w|iv, r|hu|er|iv)
+		wantRefused(t, selectors.ErrInvalidEvents, hu, er, iv, r|hu, w|er, r|w|iv, r|hu|er|iv)
 	}},
 
 	{"ModesAlone", 0, func(t *T) {
-		refuses(t, selectors.ErrInvalidEvents, edge, oneShot, excl, edge|oneShot, edge|excl, edge|oneShot|excl)
+		wantRefused(t, selectors.ErrInvalidEvents, edge, oneShot, excl, edge|oneShot, edge|excl, edge|oneShot|excl)
 	}},
 
 	{"ExclusiveDoesNotGoWith", 0, func(t *T) {
-		refuses(t, selectors.ErrInvalidEvents, r|p|excl, r|rc|excl, r|oneShot|excl, w|edge|oneShot|excl, p|excl, rc|excl)
+		wantRefused(t, selectors.ErrInvalidEvents, r|p|excl, r|rc|excl, r|oneShot|excl, w|edge|oneShot|excl, p|excl, rc|excl)
 	}},
 
 	{"Unsupported", 0, func(t *T) {
@@ -36,8 +36,8 @@ var badEventsRules = []rule{
 			{selectors.FeaturePriority, []selectors.Event{p, r | p}},
 			{selectors.FeatureReadClosed, []selectors.Event{rc, r | rc}},
 		} {
-			if t.has&c.feature == 0 {
-				refuses(t, errors.ErrUnsupported, c.events...)
+			if t.features&c.feature == 0 {
+				wantRefused(t, errors.ErrUnsupported, c.events...)
 				continue
 			}
 			a, _ := t.pair()
@@ -53,7 +53,7 @@ var badEventsRules = []rule{
 
 // refuses checks that the interests are an error for Register and for Modify,
 // and that all else goes on.
-func refuses(t *T, target error, interests ...selectors.Event) {
+func wantRefused(t *T, target error, interests ...selectors.Event) {
 	t.Helper()
 	a, b := t.pair()
 	fresh, _ := t.pair()
@@ -61,15 +61,15 @@ func refuses(t *T, target error, interests ...selectors.Event) {
 	want := t.s.Len()
 	for _, events := range interests {
 		_, err := t.s.Register(fresh, events, nil)
-		t.fails(err, "Register with "+events.String(), target)
+		t.wantError(err, "Register with "+events.String(), target)
 		_, err = t.s.Key(fresh)
-		t.fails(err, "Key of what was refused", selectors.ErrNotRegistered)
+		t.wantError(err, "Key of what was refused", selectors.ErrNotRegistered)
 		_, err = t.s.Modify(a, events, nil)
-		t.fails(err, "Modify with "+events.String(), target)
+		t.wantError(err, "Modify with "+events.String(), target)
 		if n := t.s.Len(); n != want {
 			t.Errorf("Len is %d, want %d", n, want)
 		}
-		t.stays(key, b)
+		t.wantStillReported(key, b)
 	}
 	t.register(fresh, r, nil) // the number is none the worse for it
 }
@@ -81,7 +81,7 @@ var errorRules = []rule{
 		unknown, _ := t.pair()
 		t.register(a, r, nil)
 		closed, _ := t.pair()
-		closed = t.move(closed)
+		closed = t.moveHigh(closed)
 		t.close(closed)
 		s := t.s
 		register := func(fileobj any, events selectors.Event) error {
@@ -98,18 +98,18 @@ var errorRules = []rule{
 			{"register", unknown, selectors.ErrInvalidEvents, register(unknown, 0)},
 			{"register", closed, badFD, register(closed, r)},
 			{"register", -1, selectors.ErrInvalidFileObj, register(nil, r)},
-			{"modify", unknown, selectors.ErrNotRegistered, second(s.Modify(unknown, r, nil))},
-			{"modify", a, selectors.ErrInvalidEvents, second(s.Modify(a, 0, nil))},
-			{"modify", -1, selectors.ErrInvalidFileObj, second(s.Modify("", r, nil))},
-			{"unregister", unknown, selectors.ErrNotRegistered, second(s.Unregister(unknown))},
-			{"unregister", -1, selectors.ErrInvalidFileObj, second(s.Unregister(-1))},
-			{"key", unknown, selectors.ErrNotRegistered, second(s.Key(unknown))},
-			{"key", -1, selectors.ErrInvalidFileObj, second(s.Key(nil))},
+			{"modify", unknown, selectors.ErrNotRegistered, errorOf(s.Modify(unknown, r, nil))},
+			{"modify", a, selectors.ErrInvalidEvents, errorOf(s.Modify(a, 0, nil))},
+			{"modify", -1, selectors.ErrInvalidFileObj, errorOf(s.Modify("", r, nil))},
+			{"unregister", unknown, selectors.ErrNotRegistered, errorOf(s.Unregister(unknown))},
+			{"unregister", -1, selectors.ErrInvalidFileObj, errorOf(s.Unregister(-1))},
+			{"key", unknown, selectors.ErrNotRegistered, errorOf(s.Key(unknown))},
+			{"key", -1, selectors.ErrInvalidFileObj, errorOf(s.Key(nil))},
 			{"wake", -1, selectors.ErrClosed, func() error { s.Close(); return s.Wake() }()},
-			{"select", -1, selectors.ErrClosed, second(s.Select(0))},
+			{"select", -1, selectors.ErrClosed, errorOf(s.Select(0))},
 			{"register", unknown, selectors.ErrClosed, register(unknown, r)},
 		} {
-			t.fails(c.err, c.op, c.cause)
+			t.wantError(c.err, c.op, c.cause)
 			var e *selectors.Error
 			switch {
 			case !errors.As(c.err, &e):
@@ -121,4 +121,4 @@ var errorRules = []rule{
 	}},
 }
 
-func second[V any](_ V, err error) error { return err }
+func errorOf[V any](_ V, err error) error { return err }

@@ -14,19 +14,19 @@ import (
 var fileObjRules = append([]rule{
 	{"Int", 0, func(t *T) {
 		a, b := t.pair()
-		object(t, a, a, func() { t.write(b, "x") })
+		checkFileObj(t, a, a, func() { t.write(b, "x") })
 	}},
 	{"Uintptr", 0, func(t *T) {
 		a, b := t.pair()
-		object(t, uintptr(a), a, func() { t.write(b, "x") })
+		checkFileObj(t, uintptr(a), a, func() { t.write(b, "x") })
 	}},
 	{"CustomFd", 0, func(t *T) {
 		a, b := t.pair()
-		object(t, &fdPointer{uintptr(a)}, a, func() { t.write(b, "x") })
+		checkFileObj(t, &fdPointer{uintptr(a)}, a, func() { t.write(b, "x") })
 	}},
 	{"CustomFdByValue", 0, func(t *T) {
 		a, b := t.pair()
-		object(t, fdValue{uintptr(a)}, a, func() { t.write(b, "x") })
+		checkFileObj(t, fdValue{uintptr(a)}, a, func() { t.write(b, "x") })
 	}},
 	{"SyscallConnBeforeFd", 0, func(t *T) {
 		// Of the two the one without side effects counts.
@@ -34,46 +34,46 @@ var fileObjRules = append([]rule{
 		other, _ := t.pair()
 		both := connWithFd{f, uintptr(other)}
 		key := t.register(both, w, nil)
-		if key.FD != t.descriptor(f) {
-			t.Errorf("the key has fd %d, want %d", key.FD, t.descriptor(f))
+		if key.FD != t.fdOf(f) {
+			t.Errorf("the key has fd %d, want %d", key.FD, t.fdOf(f))
 		}
-		t.ready(is(key, w))
+		t.wantReady(report(key, w))
 	}},
 
 	{"File", anyFile, func(t *T) {
 		read, write, err := os.Pipe()
-		t.ok(err, "pipe")
+		t.noError(err, "pipe")
 		t.Cleanup(func() { read.Close(); write.Close() })
-		object(t, read, t.descriptor(read), func() { write.WriteString("x") })
-		keepsMode(t, read, read)
+		checkFileObj(t, read, t.fdOf(read), func() { write.WriteString("x") })
+		wantStillNonblocking(t, read, read)
 	}},
 	{"SocketFile", 0, func(t *T) {
 		f, peer := t.socketFile()
-		object(t, f, t.descriptor(f), func() { t.write(peer, "x") })
-		keepsMode(t, f, f)
+		checkFileObj(t, f, t.fdOf(f), func() { t.write(peer, "x") })
+		wantStillNonblocking(t, f, f)
 	}},
 	{"TCPConn", 0, func(t *T) {
 		a, b := t.tcpConn()
-		object(t, a, t.descriptor(a), func() { b.Write([]byte("x")) })
-		keepsMode(t, a, a)
+		checkFileObj(t, a, t.fdOf(a), func() { b.Write([]byte("x")) })
+		wantStillNonblocking(t, a, a)
 	}},
 	{"TCPListener", 0, func(t *T) {
 		l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IP(loopback[:])})
-		t.ok(err, "listen")
+		t.noError(err, "listen")
 		t.Cleanup(func() { l.Close() })
-		object(t, l, t.descriptor(l), func() {
+		checkFileObj(t, l, t.fdOf(l), func() {
 			c, err := net.Dial("tcp4", l.Addr().String())
-			t.ok(err, "dial")
+			t.noError(err, "dial")
 			t.Cleanup(func() { c.Close() })
 		})
 	}},
 	{"UDPConn", 0, func(t *T) {
 		c := t.udpConn()
-		object(t, c, t.descriptor(c), func() { c.WriteTo([]byte("x"), c.LocalAddr()) })
-		keepsMode(t, c, c)
-		t.ok(c.Close(), "close")
-		t.fails(second(t.s.Register(c, r, nil)), "Register of a closed object", os.ErrClosed, badFD)
-		t.fails(second(t.s.Key(c)), "Key of a closed object", selectors.ErrNotRegistered)
+		checkFileObj(t, c, t.fdOf(c), func() { c.WriteTo([]byte("x"), c.LocalAddr()) })
+		wantStillNonblocking(t, c, c)
+		t.noError(c.Close(), "close")
+		t.wantError(errorOf(t.s.Register(c, r, nil)), "Register of a closed object", os.ErrClosed, badFD)
+		t.wantError(errorOf(t.s.Key(c)), "Key of a closed object", selectors.ErrNotRegistered)
 	}},
 
 	{"Uncomparable", 0, func(t *T) {
@@ -85,14 +85,14 @@ var fileObjRules = append([]rule{
 		} {
 			key := t.register(obj, r, nil)
 			_, err := t.s.Register(obj, r, nil)
-			t.fails(err, "the second Register", selectors.ErrRegistered)
+			t.wantError(err, "the second Register", selectors.ErrRegistered)
 			if got, err := t.s.Key(obj); err != nil || got != key {
 				t.Errorf("Key is %v, %v; want the key", got, err)
 			}
-			t.stays(t.modify(obj, r, "modified"), b)
+			t.wantStillReported(t.modify(obj, r, "modified"), b)
 			t.unregister(obj)
 			_, err = t.s.Unregister(obj)
-			t.fails(err, "the second Unregister", selectors.ErrNotRegistered)
+			t.wantError(err, "the second Unregister", selectors.ErrNotRegistered)
 		}
 	}},
 
@@ -100,14 +100,14 @@ var fileObjRules = append([]rule{
 		// Equal values with the same descriptor are the same object.
 		a, b := t.pair()
 		t.register(fdValue{uintptr(a)}, r, nil)
-		t.stays(t.modify(fdValue{uintptr(a)}, r, nil), b)
+		t.wantStillReported(t.modify(fdValue{uintptr(a)}, r, nil), b)
 		t.unregister(fdValue{uintptr(a)})
 	}},
 
 	{"ClosedIsErrClosedAndEBADF", 0, func(t *T) {
 		for _, obj := range closedObjects(t) {
 			_, err := t.s.Register(obj, r, nil)
-			t.fails(err, "Register of a closed object", os.ErrClosed, badFD)
+			t.wantError(err, "Register of a closed object", os.ErrClosed, badFD)
 			if errors.Is(err, selectors.ErrClosed) {
 				t.Errorf("the error of a closed object is that of a closed selector: %v", err)
 			}
@@ -119,9 +119,9 @@ var fileObjRules = append([]rule{
 
 	{"ClosedAndUnknownIsErrNotRegistered", 0, func(t *T) {
 		for _, obj := range closedObjects(t) {
-			for name, call := range callsWith(t.s, obj) {
+			for name, call := range fileObjCalls(t.s, obj) {
 				if name != "Register" {
-					t.fails(call(), name+" of a closed object", selectors.ErrNotRegistered)
+					t.wantError(call(), name+" of a closed object", selectors.ErrNotRegistered)
 				}
 			}
 		}
@@ -130,12 +130,12 @@ var fileObjRules = append([]rule{
 	{"ClosedButKnown", 0, func(t *T) {
 		f, _ := t.socketFile()
 		key := t.register(f, r, nil)
-		t.ok(f.Close(), "close")
+		t.noError(f.Close(), "close")
 		if got, err := t.s.Key(f); err != nil || got != key {
 			t.Errorf("Key of a closed object is %v, %v; want its key", got, err)
 		}
 		_, err := t.s.Modify(f, w, nil)
-		t.fails(err, "Modify of a closed object", badFD)
+		t.wantError(err, "Modify of a closed object", badFD)
 		if got, err := t.s.Key(f); err != nil || got != key {
 			t.Errorf("Key of a closed object is %v, %v; want its key", got, err)
 		}
@@ -170,7 +170,7 @@ func (v fdAny) Fd() uintptr { return v.fd }
 
 // object takes a file object, which has nothing to read until send is called,
 // through all methods.
-func object(t *T, obj any, fd int, send func()) {
+func checkFileObj(t *T, obj any, fd int, send func()) {
 	t.Helper()
 	key := t.register(obj, r, "data")
 	if key.FileObj != obj || key.FD != fd {
@@ -181,27 +181,27 @@ func object(t *T, obj any, fd int, send func()) {
 			t.Errorf("Key(%T) is %v, %v; want the key", name, got, err)
 		}
 		_, err := t.s.Register(name, r, nil)
-		t.fails(err, "the second Register", selectors.ErrRegistered)
+		t.wantError(err, "the second Register", selectors.ErrRegistered)
 	}
-	t.silent()
+	t.wantNothing()
 	send()
-	t.ready(is(key, r))
+	t.wantReady(report(key, r))
 	key = t.modify(obj, r, "other data")
-	t.ready(is(key, r))
+	t.wantReady(report(key, r))
 	if got := t.unregister(obj); got != key {
 		t.Errorf("Unregister returned %v, want the key %v", got, key)
 	}
-	t.silent()
+	t.wantNothing()
 }
 
 // keepsMode checks that an object with something to read is non-blocking still
 // and that its deadlines work.
-func keepsMode(t *T, conn syscall.Conn, f interface {
+func wantStillNonblocking(t *T, conn syscall.Conn, f interface {
 	SetReadDeadline(time.Time) error
 	Read([]byte) (int, error)
 }) {
 	t.Helper()
-	if !t.nonblocking(t.descriptor(conn)) {
+	if !t.isNonblocking(t.fdOf(conn)) {
 		t.Error("the object has become blocking")
 		return // Read might never return
 	}
@@ -209,10 +209,10 @@ func keepsMode(t *T, conn syscall.Conn, f interface {
 	if _, err := f.Read(buf); err != nil {
 		t.Errorf("Read of what was sent: %v", err)
 	}
-	t.ok(f.SetReadDeadline(time.Now().Add(2*time.Millisecond)), "SetReadDeadline")
+	t.noError(f.SetReadDeadline(time.Now().Add(2*time.Millisecond)), "SetReadDeadline")
 	_, err := f.Read(buf)
-	t.fails(err, "Read with nothing there", os.ErrDeadlineExceeded)
-	t.ok(f.SetReadDeadline(time.Time{}), "SetReadDeadline")
+	t.wantError(err, "Read with nothing there", os.ErrDeadlineExceeded)
+	t.noError(f.SetReadDeadline(time.Time{}), "SetReadDeadline")
 }
 
 // closedObjects is one of each kind that can tell it was closed.
@@ -221,7 +221,7 @@ func closedObjects(t *T) []any {
 	f, _ := t.socketFile()
 	c, _ := t.tcpConn()
 	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IP(loopback[:])})
-	t.ok(err, "listen")
+	t.noError(err, "listen")
 	f.Close()
 	c.Close()
 	l.Close()

@@ -4,7 +4,7 @@ import (
 	"goselectors/selectors"
 )
 
-const edges = selectors.FeatureEdgeTriggered
+const edgeFeature = selectors.FeatureEdgeTriggered
 
 // How what is ready is delivered.
 var modesRules = []rule{
@@ -13,13 +13,13 @@ var modesRules = []rule{
 		key := t.register(a, r, nil)
 		t.write(b, "xyz")
 		for _, data := range "xyz" {
-			t.ready(is(key, r))
-			t.ready(is(key, r))
+			t.wantReady(report(key, r))
+			t.wantReady(report(key, r))
 			t.read(a, string(data))
 		}
-		t.silent()
+		t.wantNothing()
 		t.write(b, "x")
-		t.ready(is(key, r))
+		t.wantReady(report(key, r))
 	}},
 
 	{"LevelBoth", 0, func(t *T) {
@@ -27,72 +27,72 @@ var modesRules = []rule{
 		t.write(b, "x")
 		key := t.register(a, r|w, nil)
 		for range 3 {
-			t.ready(is(key, r|w)) // in one entry
+			t.wantReady(report(key, r|w)) // in one entry
 		}
 		t.read(a, "x")
-		t.ready(is(key, w))
+		t.wantReady(report(key, w))
 	}},
 
-	{"EdgeOnce", edges, func(t *T) {
+	{"EdgeOnce", edgeFeature, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r|edge, nil)
-		t.silent()
+		t.wantNothing()
 		t.write(b, "xy")
-		t.ready(is(key, r))
-		t.silent()
+		t.wantReady(report(key, r))
+		t.wantNothing()
 		t.read(a, "x")
-		t.silent() // y is left, but nothing is new
-		t.sleeps()
+		t.wantNothing() // y is left, but nothing is new
+		t.wantNoSpin()
 		t.write(b, "z")
-		t.ready(is(key, r))
+		t.wantReady(report(key, r))
 		t.read(a, "yz")
-		t.silent()
+		t.wantNothing()
 	}},
 
-	{"EdgeReadyBefore", edges, func(t *T) {
+	{"EdgeReadyBefore", edgeFeature, func(t *T) {
 		a, b := t.pair()
 		t.write(b, "x")
-		t.ready(is(t.register(a, r|edge, nil), r))
-		t.silent()
+		t.wantReady(report(t.register(a, r|edge, nil), r))
+		t.wantNothing()
 	}},
 
-	{"EdgeEveryWrite", edges, func(t *T) {
+	{"EdgeEveryWrite", edgeFeature, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r|edge, nil)
 		for range 3 {
 			t.write(b, "x")
-			t.ready(is(key, r))
-			t.silent()
+			t.wantReady(report(key, r))
+			t.wantNothing()
 		}
 	}},
 
-	{"EdgeWrite", edges, func(t *T) {
+	{"EdgeWrite", edgeFeature, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, w|edge, nil)
-		t.ready(is(key, w))
-		t.silent()
+		t.wantReady(report(key, w))
+		t.wantNothing()
 		t.fill(a)
-		t.silent()
+		t.wantNothing()
 		t.drain(b)
-		t.ready(is(key, w))
-		t.silent()
+		t.wantReady(report(key, w))
+		t.wantNothing()
 	}},
 
 	{"OneShotOnce", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r|oneShot, nil)
-		t.silent()
+		t.wantNothing()
 		t.write(b, "xy")
-		t.ready(is(key, r))
-		t.silent()
+		t.wantReady(report(key, r))
+		t.wantNothing()
 		t.write(b, "z")
-		t.silent()
+		t.wantNothing()
 		t.read(a, "xyz")
 		t.write(b, "x")
-		t.silent()
+		t.wantNothing()
 		t.close(b)
-		t.silent() // not even of a hang-up
-		t.sleeps()
+		t.wantNothing() // not even of a hang-up
+		t.wantNoSpin()
 		if got, err := t.s.Key(a); err != nil || got != key {
 			t.Errorf("Key is %v, %v; want the key: it has fired, but it is there", got, err)
 		}
@@ -102,49 +102,49 @@ var modesRules = []rule{
 	{"OneShotIsOneForBoth", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r|w|oneShot, nil)
-		t.ready(is(key, w))
+		t.wantReady(report(key, w))
 		t.write(b, "x")
-		t.silent()
-		t.ready(is(t.modify(a, r|w|oneShot, nil), r|w))
-		t.silent()
+		t.wantNothing()
+		t.wantReady(report(t.modify(a, r|w|oneShot, nil), r|w))
+		t.wantNothing()
 	}},
 
 	{"OneShotLeavesOthers", 0, func(t *T) {
 		a, b := t.pair()
 		once, level := t.register(a, w|oneShot, "once"), t.register(b, w, "level")
-		t.ready(is(once, w), is(level, w))
-		t.ready(is(level, w))
+		t.wantReady(report(once, w), report(level, w))
+		t.wantReady(report(level, w))
 		once = t.modify(a, w|oneShot, "again")
-		t.ready(is(once, w), is(level, w))
-		t.ready(is(level, w))
+		t.wantReady(report(once, w), report(level, w))
+		t.wantReady(report(level, w))
 	}},
 
 	{"OneShotAgainAfterUnregister", 0, func(t *T) {
 		a, _ := t.pair()
 		for range 3 {
-			t.ready(is(t.register(a, w|oneShot, nil), w))
-			t.silent()
+			t.wantReady(report(t.register(a, w|oneShot, nil), w))
+			t.wantNothing()
 			t.unregister(a)
 		}
 	}},
 
 	{"OneShotRegisterTwice", 0, func(t *T) {
 		a, _ := t.pair()
-		t.ready(is(t.register(a, w|oneShot, nil), w))
+		t.wantReady(report(t.register(a, w|oneShot, nil), w))
 		_, err := t.s.Register(a, w, nil)
-		t.fails(err, "Register of a key that has fired", selectors.ErrRegistered)
-		t.silent()
+		t.wantError(err, "Register of a key that has fired", selectors.ErrRegistered)
+		t.wantNothing()
 	}},
 
-	{"EdgeAndOneShot", edges, func(t *T) {
+	{"EdgeAndOneShot", edgeFeature, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r|edge|oneShot, nil)
 		t.write(b, "x")
-		t.ready(is(key, r))
+		t.wantReady(report(key, r))
 		t.write(b, "y")
-		t.silent()
-		t.ready(is(t.modify(a, r|edge|oneShot, nil), r))
-		t.silent()
+		t.wantNothing()
+		t.wantReady(report(t.modify(a, r|edge|oneShot, nil), r))
+		t.wantNothing()
 	}},
 
 	{"Switch", 0, func(t *T) {
@@ -153,77 +153,77 @@ var modesRules = []rule{
 		t.register(a, r, nil)
 		for range 2 {
 			level := t.modify(a, r, "level")
-			t.ready(is(level, r))
-			t.ready(is(level, r))
+			t.wantReady(report(level, r))
+			t.wantReady(report(level, r))
 			once := t.modify(a, r|oneShot, "one-shot")
-			t.ready(is(once, r))
-			t.silent()
-			if t.has&edges != 0 {
+			t.wantReady(report(once, r))
+			t.wantNothing()
+			if t.features&edgeFeature != 0 {
 				change := t.modify(a, r|edge, "edge")
-				t.ready(is(change, r))
-				t.silent()
+				t.wantReady(report(change, r))
+				t.wantNothing()
 			}
 		}
 		level := t.modify(a, r, "level")
-		t.ready(is(level, r))
+		t.wantReady(report(level, r))
 		t.read(a, "x")
-		t.stays(level, b)
+		t.wantStillReported(level, b)
 	}},
 
 	{"ExclusiveAlone", selectors.FeatureExclusive, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r|excl, nil)
-		t.stays(key, b)
+		t.wantStillReported(key, b)
 		t.unregister(a)
-		t.stays(t.register(a, r, nil), b)
+		t.wantStillReported(t.register(a, r, nil), b)
 	}},
 }
 
 // One file in two selectors.
 var twoSelectorsRules = []rule{
 	{"Level", 0, func(t *T) {
-		both(t, r, func(s selectors.Selector, key *selectors.SelectorKey) {
-			t.readyOn(s, is(key, r))
-			t.readyOn(s, is(key, r))
+		inTwoSelectors(t, r, func(s selectors.Selector, key *selectors.SelectorKey) {
+			t.wantReadyOn(s, report(key, r))
+			t.wantReadyOn(s, report(key, r))
 		})
 	}},
 
-	{"Edge", edges, func(t *T) {
-		both(t, r|edge, func(s selectors.Selector, key *selectors.SelectorKey) {
-			t.readyOn(s, is(key, r))
-			t.silentOn(s)
+	{"Edge", edgeFeature, func(t *T) {
+		inTwoSelectors(t, r|edge, func(s selectors.Selector, key *selectors.SelectorKey) {
+			t.wantReadyOn(s, report(key, r))
+			t.wantNothingOn(s)
 		})
 	}},
 
 	{"OneShot", 0, func(t *T) {
-		both(t, r|oneShot, func(s selectors.Selector, key *selectors.SelectorKey) {
-			t.readyOn(s, is(key, r))
-			t.silentOn(s)
+		inTwoSelectors(t, r|oneShot, func(s selectors.Selector, key *selectors.SelectorKey) {
+			t.wantReadyOn(s, report(key, r))
+			t.wantNothingOn(s)
 		})
 	}},
 
 	{"AreIndependent", 0, func(t *T) {
 		a, b := t.pair()
-		other := t.open()
+		other := t.newTestSelector()
 		key := t.register(a, r, nil)
 		t.registerWith(other, a, w, nil)
 		if _, err := other.Unregister(a); err != nil {
 			t.Errorf("Unregister from the other selector: %v", err)
 		}
-		t.ok(other.Close(), "Close of the other selector")
-		t.stays(key, b)
+		t.noError(other.Close(), "Close of the other selector")
+		t.wantStillReported(key, b)
 	}},
 
-	{"BothWake", 0, func(t *T) { wakesSome(t, r, 2) }},
-	{"EdgeBothWake", edges, func(t *T) { wakesSome(t, r|edge, 2) }},
-	{"ExclusiveWakesOne", selectors.FeatureExclusive, func(t *T) { wakesSome(t, r|excl, 1) }},
+	{"BothWake", 0, func(t *T) { wantWakes(t, r, 2) }},
+	{"EdgeBothWake", edgeFeature, func(t *T) { wantWakes(t, r|edge, 2) }},
+	{"ExclusiveWakesOne", selectors.FeatureExclusive, func(t *T) { wantWakes(t, r|excl, 1) }},
 }
 
 // both registers a file in two selectors, makes it ready, and checks each.
-func both(t *T, events selectors.Event, check func(s selectors.Selector, key *selectors.SelectorKey)) {
+func inTwoSelectors(t *T, events selectors.Event, check func(s selectors.Selector, key *selectors.SelectorKey)) {
 	t.Helper()
 	a, b := t.pair()
-	other := t.open()
+	other := t.newTestSelector()
 	one, two := t.registerWith(t.s, a, events, "one"), t.registerWith(other, a, events, "two")
 	t.write(b, "x")
 	check(t.s, one)
@@ -232,22 +232,22 @@ func both(t *T, events selectors.Event, check func(s selectors.Selector, key *se
 
 // wakesSome checks that at least so many of two selectors that wait for the
 // same file return when it gets ready.
-func wakesSome(t *T, events selectors.Event, least int) {
+func wantWakes(t *T, events selectors.Event, least int) {
 	t.Helper()
 	a, b := t.pair()
 	type watch struct {
 		s   selectors.Selector
 		key *selectors.SelectorKey
-		*waiting
+		*pendingSelect
 	}
 	var watches []watch
-	for _, s := range []selectors.Selector{t.s, t.open()} {
+	for _, s := range []selectors.Selector{t.s, t.newTestSelector()} {
 		key := t.registerWith(s, a, events, nil)
-		watches = append(watches, watch{s, key, t.begin(s, -1)})
+		watches = append(watches, watch{s, key, t.startSelect(s, -1)})
 	}
 	t.write(b, "x")
 	for range least {
-		var done returned
+		var done selectResult
 		var first watch
 		select {
 		case done = <-watches[0].done:
@@ -255,11 +255,11 @@ func wakesSome(t *T, events selectors.Event, least int) {
 		case done = <-watches[len(watches)-1].done:
 			first, watches = watches[len(watches)-1], watches[:len(watches)-1]
 		}
-		t.ok(done.err, "the Select that waited")
-		t.same(done.batch, is(first.key, r))
+		t.noError(done.err, "the Select that waited")
+		t.wantBatch(done.batch, report(first.key, r))
 	}
 	for _, last := range watches {
-		t.ok(last.s.Wake(), "Wake")
-		t.ok(last.returns().err, "the Select that waited")
+		t.noError(last.s.Wake(), "Wake")
+		t.noError(last.result().err, "the Select that waited")
 	}
 }

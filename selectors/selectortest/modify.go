@@ -15,7 +15,7 @@ var modifyRules = []rule{
 			if key.Events != events {
 				t.Errorf("the key has events %v, want %v", key.Events, events)
 			}
-			t.ready(is(key, events))
+			t.wantReady(report(key, events))
 		}
 		if n := t.s.Len(); n != 1 {
 			t.Errorf("Len is %d, want 1", n)
@@ -26,8 +26,8 @@ var modifyRules = []rule{
 		a, b := t.pair()
 		t.register(a, w, nil)
 		key := t.modify(a, r, nil) // was ready to be written all along
-		t.silent()
-		t.stays(key, b)
+		t.wantNothing()
+		t.wantStillReported(key, b)
 	}},
 
 	{"DataOnly", 0, func(t *T) {
@@ -38,7 +38,7 @@ var modifyRules = []rule{
 			if key.Events != r || key.FD != a || key.FileObj != any(a) {
 				t.Errorf("the key is %+v", *key)
 			}
-			t.stays(key, b)
+			t.wantStillReported(key, b)
 		}
 	}},
 
@@ -46,7 +46,7 @@ var modifyRules = []rule{
 		a, b := t.pair()
 		t.register(a, r, "old")
 		t.write(b, "x")
-		t.ready(is(t.modify(a, r, "new"), r))
+		t.wantReady(report(t.modify(a, r, "new"), r))
 	}},
 
 	{"IsAtomic", 0, func(t *T) {
@@ -54,18 +54,18 @@ var modifyRules = []rule{
 		key := t.register(a, r, "old")
 		for _, bad := range []selectors.Event{0, 1 << 9, r | hu, edge} {
 			_, err := t.s.Modify(a, bad, "new")
-			t.fails(err, "Modify with "+bad.String(), selectors.ErrInvalidEvents)
-			t.stays(key, b)
+			t.wantError(err, "Modify with "+bad.String(), selectors.ErrInvalidEvents)
+			t.wantStillReported(key, b)
 		}
 	}},
 
 	{"ClosedIsEBADF", 0, func(t *T) {
 		a, _ := t.pair()
-		a = t.move(a)
+		a = t.moveHigh(a)
 		key := t.register(a, r, nil)
 		t.close(a)
 		_, err := t.s.Modify(a, w, nil)
-		t.fails(err, "Modify of a number that was closed", badFD)
+		t.wantError(err, "Modify of a number that was closed", badFD)
 		if got, err := t.s.Key(a); err != nil || got != key {
 			t.Errorf("Key is %v, %v; want the key that was", got, err)
 		}
@@ -75,15 +75,15 @@ var modifyRules = []rule{
 	{"ArmsTheFileOfTheNumber", 0, func(t *T) {
 		a, b := t.pair()
 		c, d := t.pair()
-		a = t.move(a)
+		a = t.moveHigh(a)
 		t.register(a, r, "old")
-		t.place(c, a) // closes what was a
+		t.dupTo(c, a) // closes what was a
 		t.write(d, "x")
 		key := t.modify(a, r|w, "new")
-		t.ready(is(key, r|w))
+		t.wantReady(report(key, r|w))
 		t.read(a, "x")
 		t.close(b) // the old file is not watched any more
-		t.stays(t.modify(a, r, nil), d)
+		t.wantStillReported(t.modify(a, r, nil), d)
 	}},
 
 	{"OneShotArmsAgain", 0, func(t *T) {
@@ -91,11 +91,11 @@ var modifyRules = []rule{
 		t.write(b, "x")
 		key := t.register(a, r|oneShot, 0)
 		for i := range 3 {
-			t.ready(is(key, r))
-			t.silent()
+			t.wantReady(report(key, r))
+			t.wantNothing()
 			key = t.modify(a, r|oneShot, i) // no other events: still it arms
 		}
-		t.ready(is(key, r))
+		t.wantReady(report(key, r))
 	}},
 
 	{"EdgeArmsAgain", selectors.FeatureEdgeTriggered, func(t *T) {
@@ -103,24 +103,24 @@ var modifyRules = []rule{
 		t.write(b, "x")
 		key := t.register(a, r|edge, nil)
 		for range 3 {
-			t.ready(is(key, r))
-			t.silent()
+			t.wantReady(report(key, r))
+			t.wantNothing()
 			key = t.modify(a, r|edge, nil)
 		}
-		t.ready(is(key, r))
+		t.wantReady(report(key, r))
 	}},
 
 	{"Exclusive", selectors.FeatureExclusive, func(t *T) {
 		a, b := t.pair()
 		t.register(a, r|excl, nil)
-		t.ready(is(t.modify(a, w|excl, nil), w))
-		t.ready(is(t.modify(a, w, nil), w))
+		t.wantReady(report(t.modify(a, w|excl, nil), w))
+		t.wantReady(report(t.modify(a, w, nil), w))
 		key := t.modify(a, r|excl, nil)
-		t.silent()
-		t.stays(key, b)
+		t.wantNothing()
+		t.wantStillReported(key, b)
 		_, err := t.s.Modify(a, r|excl|oneShot, nil)
-		t.fails(err, "Modify with Exclusive|OneShot", selectors.ErrInvalidEvents)
-		t.stays(key, b)
+		t.wantError(err, "Modify with Exclusive|OneShot", selectors.ErrInvalidEvents)
+		t.wantStillReported(key, b)
 	}},
 }
 
@@ -133,7 +133,7 @@ var unregisterRules = []rule{
 			t.Errorf("Unregister returned %v, want the key %v", got, key)
 		}
 		t.write(b, "x")
-		t.silent()
+		t.wantNothing()
 		if n := t.s.Len(); n != 0 {
 			t.Errorf("Len is %d, want 0", n)
 		}
@@ -144,7 +144,7 @@ var unregisterRules = []rule{
 		t.register(a, r, nil)
 		t.unregister(a)
 		_, err := t.s.Unregister(a)
-		t.fails(err, "the second Unregister", selectors.ErrNotRegistered)
+		t.wantError(err, "the second Unregister", selectors.ErrNotRegistered)
 	}},
 
 	{"LeavesTheFileOpen", 0, func(t *T) {
@@ -159,28 +159,28 @@ var unregisterRules = []rule{
 		other, peer := t.pair()
 		key := t.register(other, r, "other")
 		a, b := t.pair()
-		a = t.move(a)
+		a = t.moveHigh(a)
 		gone := t.register(a, r|w, nil)
 		t.close(a, b)
 		if got := t.unregister(a); got != gone {
 			t.Errorf("Unregister returned %v, want the key %v", got, gone)
 		}
-		t.stays(key, peer)
+		t.wantStillReported(key, peer)
 	}},
 
 	{"AfterCloseAndReuse", 0, func(t *T) {
 		a, _ := t.pair()
-		a = t.move(a)
+		a = t.moveHigh(a)
 		t.register(a, r|w, nil)
 		c, d := t.pair()
-		t.place(c, a) // closes what was a
+		t.dupTo(c, a) // closes what was a
 		t.unregister(a)
 		t.write(d, "x")
-		t.silent()
+		t.wantNothing()
 		key := t.register(a, r, nil)
-		t.ready(is(key, r))
+		t.wantReady(report(key, r))
 		t.read(a, "x")
-		t.stays(key, d)
+		t.wantStillReported(key, d)
 	}},
 
 	{"AfterCloseOfTheObject", 0, func(t *T) {
@@ -193,12 +193,12 @@ var unregisterRules = []rule{
 			if byNumber {
 				name = gone.FD
 			}
-			t.ok(f.Close(), "close")
+			t.noError(f.Close(), "close")
 			if got := t.unregister(name); got != gone {
 				t.Errorf("Unregister returned %v, want the key %v", got, gone)
 			}
 		}
-		t.stays(key, peer)
+		t.wantStillReported(key, peer)
 	}},
 
 	{"InTheMiddle", 0, func(t *T) {
@@ -218,17 +218,17 @@ var unregisterRules = []rule{
 			t.unregister(gone.key.FD)
 			t.write(gone.peer, "x")
 			for _, e := range ends {
-				t.stays(e.key, e.peer)
+				t.wantStillReported(e.key, e.peer)
 			}
 		}
-		t.silent()
+		t.wantNothing()
 	}},
 
 	{"OfOneInTheBatch", 0, func(t *T) {
 		a, b := t.pair()
 		first, second := t.register(a, w, "first"), t.register(b, w, "second")
-		t.ready(is(first, w), is(second, w))
+		t.wantReady(report(first, w), report(second, w))
 		t.unregister(a)
-		t.ready(is(second, w))
+		t.wantReady(report(second, w))
 	}},
 }

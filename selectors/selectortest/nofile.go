@@ -13,14 +13,14 @@ import (
 var noFileRules = []rule{
 	{"Refused", 0, func(t *T) {
 		for _, c := range notFiles {
-			for name, call := range callsWith(t.s, c.fileobj) {
-				t.fails(call(), name+" of "+c.name, selectors.ErrInvalidFileObj)
+			for name, call := range fileObjCalls(t.s, c.fileobj) {
+				t.wantError(call(), name+" of "+c.name, selectors.ErrInvalidFileObj)
 			}
 		}
 		if n := t.s.Len(); n != 0 {
 			t.Errorf("Len is %d, nothing was registered", n)
 		}
-		t.lasts(t.s, time.Millisecond)
+		t.wantTimeout(t.s, time.Millisecond)
 	}},
 }
 
@@ -74,7 +74,7 @@ type fdInt int
 func (i fdInt) Fd() int { return int(i) }
 
 // callsWith is every method that takes a file object.
-func callsWith(s selectors.Selector, fileobj any) map[string]func() error {
+func fileObjCalls(s selectors.Selector, fileobj any) map[string]func() error {
 	return map[string]func() error{
 		"Register":   func() error { _, err := s.Register(fileobj, selectors.EventRead, nil); return err },
 		"Modify":     func() error { _, err := s.Modify(fileobj, selectors.EventRead, nil); return err },

@@ -20,13 +20,13 @@ type state struct {
 
 func readinessRules() (rules []rule) {
 	for _, s := range slices.Concat(states, linuxStates) {
-		rules = append(rules, rule{s.name, s.need, func(t *T) { reported(t, s) }})
+		rules = append(rules, rule{s.name, s.need, func(t *T) { checkState(t, s) }})
 	}
 	return rules
 }
 
 // reported checks what is reported of a state, for every interest.
-func reported(t *T, s state) {
+func checkState(t *T, s state) {
 	fd := s.make(t)
 	available := r | w
 	for _, c := range []struct {
@@ -36,7 +36,7 @@ func reported(t *T, s state) {
 		{selectors.FeaturePriority, p},
 		{selectors.FeatureReadClosed, rc},
 	} {
-		if t.has&c.feature != 0 {
+		if t.features&c.feature != 0 {
 			available |= c.event
 		}
 	}
@@ -46,10 +46,10 @@ func reported(t *T, s state) {
 		}
 		must := s.is & interest
 		may := s.is&hints | s.may
-		if t.has&selectors.FeatureHangup != 0 {
+		if t.features&selectors.FeatureHangup != 0 {
 			must |= s.is & (hu | er)
 		}
-		if t.has&selectors.FeatureReadClosed != 0 && interest&r != 0 {
+		if t.features&selectors.FeatureReadClosed != 0 && interest&r != 0 {
 			must |= s.is & rc
 		}
 		if runtime.GOOS != "linux" {
@@ -60,7 +60,7 @@ func reported(t *T, s state) {
 		key := t.register(fd, interest, nil)
 		asked := selectors.Event(0) // what the first report has of the interest
 		for again := range 2 {
-			got := told(t, key)
+			got := nextEvents(t, key)
 			if again == 0 {
 				asked = got & interest
 			} else if asked == 0 {
@@ -75,9 +75,9 @@ func reported(t *T, s state) {
 }
 
 // told is what the next Select tells about the only key.
-func told(t *T, key *selectors.SelectorKey) (events selectors.Event) {
+func nextEvents(t *T, key *selectors.SelectorKey) (events selectors.Event) {
 	t.Helper()
-	for _, entry := range t.selects(0) {
+	for _, entry := range t.mustSelect(0) {
 		if entry.Key != key {
 			t.Fatalf("an entry for fd %d, which is not registered", entry.Key.FD)
 		}
@@ -93,7 +93,7 @@ var states = []state{
 	{"PairFull", 0, func(t *T) int { a, _ := t.pair(); t.fill(a); return a }, 0, 0},
 	{"PairPeerClosed", 0, func(t *T) int { a, b := t.pair(); t.close(b); return a }, r | w | rc | hu, 0},
 	{"PairDataPeerClosed", 0, func(t *T) int { a, b := t.pair(); t.write(b, "x"); t.close(b); return a }, r | w | rc | hu, 0},
-	{"PairPeerShutWrite", 0, func(t *T) int { a, b := t.pair(); t.shutWrite(b); return a }, r | w | rc, 0},
+	{"PairPeerShutWrite", 0, func(t *T) int { a, b := t.pair(); t.shutdownWrite(b); return a }, r | w | rc, 0},
 
 	{"PipeReadEmpty", anyFile, func(t *T) int { a, _ := t.pipe(); return a }, 0, 0},
 	{"PipeReadData", anyFile, func(t *T) int { a, b := t.pipe(); t.write(b, "x"); return a }, r, 0},
@@ -103,27 +103,27 @@ var states = []state{
 	{"PipeWriteFull", anyFile, func(t *T) int { _, b := t.pipe(); t.fill(b); return b }, 0, 0},
 
 	{"TCPIdle", 0, func(t *T) int { a, _ := t.tcp(); return a }, w, 0},
-	{"TCPData", 0, func(t *T) int { a, b := t.tcp(); t.write(b, "x"); t.becomes(a, readable); return a }, r | w, 0},
+	{"TCPData", 0, func(t *T) int { a, b := t.tcp(); t.write(b, "x"); t.waitPoll(a, readable); return a }, r | w, 0},
 	{"TCPPeerShutWrite", 0, func(t *T) int {
 		a, b := t.tcp()
-		t.shutWrite(b)
-		t.becomes(a, readable)
+		t.shutdownWrite(b)
+		t.waitPoll(a, readable)
 		return a
 	}, r | w | rc, 0},
-	{"TCPPeerClosed", 0, func(t *T) int { a, b := t.tcp(); t.close(b); t.becomes(a, readable); return a }, r | w | rc, 0},
+	{"TCPPeerClosed", 0, func(t *T) int { a, b := t.tcp(); t.close(b); t.waitPoll(a, readable); return a }, r | w | rc, 0},
 	{"TCPListening", 0, func(t *T) int { l, _ := t.listen(); return l }, 0, 0},
 	{"TCPListeningQueued", 0, func(t *T) int {
 		l, address := t.listen()
-		t.connect(t.inet(stream), address)
-		t.becomes(l, readable)
+		t.connect(t.newSocket(stream), address)
+		t.waitPoll(l, readable)
 		return l
 	}, r, 0},
 
-	{"UDPIdle", 0, func(t *T) int { a, _ := t.bound(datagram); return a }, w, 0},
+	{"UDPIdle", 0, func(t *T) int { a, _ := t.boundSocket(datagram); return a }, w, 0},
 	{"UDPData", 0, func(t *T) int {
-		a, address := t.bound(datagram)
+		a, address := t.boundSocket(datagram)
 		t.sendTo(a, "x", address)
-		t.becomes(a, readable)
+		t.waitPoll(a, readable)
 		return a
 	}, r | w, 0},
 }

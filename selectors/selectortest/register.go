@@ -34,14 +34,14 @@ var registerRules = []rule{
 
 	{"ReportHasTheKey", 0, func(t *T) {
 		a, _ := t.pair()
-		t.ready(is(t.register(a, w, "data"), w))
+		t.wantReady(report(t.register(a, w, "data"), w))
 	}},
 
 	{"AnyData", 0, func(t *T) {
 		for _, data := range []any{nil, 0, "s", []int{1}, map[string]int{}, func() {}} {
 			a, _ := t.pair()
 			key := t.register(a, w, data)
-			t.ready(is(key, w))
+			t.wantReady(report(key, w))
 			t.modify(a, r, data)
 			t.unregister(a)
 		}
@@ -53,20 +53,20 @@ var registerRules = []rule{
 		key := t.register(obj, r, "first")
 		for _, again := range []any{obj, a, uintptr(a), &fdPointer{uintptr(a)}} {
 			_, err := t.s.Register(again, r|w, "second")
-			t.fails(err, "Register of a registered descriptor", selectors.ErrRegistered)
+			t.wantError(err, "Register of a registered descriptor", selectors.ErrRegistered)
 		}
 		if n := t.s.Len(); n != 1 {
 			t.Errorf("Len is %d, want 1", n)
 		}
-		t.stays(key, b)
+		t.wantStillReported(key, b)
 	}},
 
 	{"NumberThenObject", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		_, err := t.s.Register(&fdPointer{uintptr(a)}, r, nil)
-		t.fails(err, "Register of an object with a registered descriptor", selectors.ErrRegistered)
-		t.stays(key, b)
+		t.wantError(err, "Register of an object with a registered descriptor", selectors.ErrRegistered)
+		t.wantStillReported(key, b)
 	}},
 
 	{"DuplicatesAreTwo", 0, func(t *T) {
@@ -74,16 +74,16 @@ var registerRules = []rule{
 		other := t.dup(a, 0)
 		first, second := t.register(a, r, "first"), t.register(other, r, "second")
 		t.write(b, "x")
-		t.ready(is(first, r), is(second, r))
+		t.wantReady(report(first, r), report(second, r))
 		t.unregister(a)
-		t.ready(is(second, r))
+		t.wantReady(report(second, r))
 	}},
 
 	{"NotOpenIsEBADF", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		c, _ := t.pair()
-		c = t.move(c)
+		c = t.moveHigh(c)
 		t.close(c)
 		notOpen := []any{c, uintptr(c), math.MaxInt32, uintptr(math.MaxInt32 + 1), ^uintptr(0) - 1}
 		if bits.UintSize == 64 {
@@ -92,8 +92,8 @@ var registerRules = []rule{
 			notOpen = append(notOpen, a+cut, uintptr(a)+cut)
 		}
 		for _, fd := range notOpen {
-			if _, err := t.s.Register(fd, r, nil); !tooLarge(err) {
-				t.fails(err, "Register of a number that is not open", badFD)
+			if _, err := t.s.Register(fd, r, nil); !isTooLarge(err) {
+				t.wantError(err, "Register of a number that is not open", badFD)
 			}
 			if _, err := t.s.Key(fd); err == nil {
 				t.Errorf("%v has a key after all", fd)
@@ -102,7 +102,7 @@ var registerRules = []rule{
 		if n := t.s.Len(); n != 1 {
 			t.Errorf("Len is %d, want 1", n)
 		}
-		t.stays(key, b)
+		t.wantStillReported(key, b)
 	}},
 
 	{"AgainAfterUnregister", 0, func(t *T) {
@@ -113,7 +113,7 @@ var registerRules = []rule{
 		if key == old {
 			t.Error("Register returned a key that it had returned before")
 		}
-		t.stays(key, b)
+		t.wantStillReported(key, b)
 	}},
 
 	{"ManyTimes", 0, func(t *T) {
@@ -122,7 +122,7 @@ var registerRules = []rule{
 			t.register(a, r|w, nil)
 			t.unregister(a)
 		}
-		t.stays(t.register(a, r, nil), b)
+		t.wantStillReported(t.register(a, r, nil), b)
 	}},
 
 	{"WithOneFD", 0, func(t *T) {
@@ -134,11 +134,11 @@ var registerRules = []rule{
 		}
 		for key, peer := range ends {
 			t.write(peer, "ping")
-			t.ready(is(key, r))
+			t.wantReady(report(key, r))
 			t.read(key.FD, "ping")
 			t.unregister(key.FD)
 		}
-		t.silent()
+		t.wantNothing()
 	}},
 }
 
@@ -149,13 +149,13 @@ var keysRules = []rule{
 		key := t.register(a, r, nil)
 		c, d := t.pair()
 		for _, unknown := range []any{c, uintptr(d), &fdPointer{uintptr(c)}, 1 << 20, math.MaxInt32, uintptr(math.MaxInt32 + 1)} {
-			for name, call := range callsWith(t.s, unknown) {
+			for name, call := range fileObjCalls(t.s, unknown) {
 				if name != "Register" {
-					t.fails(call(), name+" of what is not registered", selectors.ErrNotRegistered)
+					t.wantError(call(), name+" of what is not registered", selectors.ErrNotRegistered)
 				}
 			}
 		}
-		t.stays(key, b)
+		t.wantStillReported(key, b)
 	}},
 
 	{"AscendingSnapshot", 0, func(t *T) {
@@ -234,11 +234,11 @@ var keysRules = []rule{
 		if key.FileObj != any(obj) {
 			t.Errorf("Modify by number made the file object %v, want it as registered", key.FileObj)
 		}
-		t.stays(key, b)
+		t.wantStillReported(key, b)
 		if got := t.unregister(a); got != key {
 			t.Errorf("Unregister by number returned %v, want the key", got)
 		}
 		_, err := t.s.Key(obj)
-		t.fails(err, "Key of an object that was unregistered by number", selectors.ErrNotRegistered)
+		t.wantError(err, "Key of an object that was unregistered by number", selectors.ErrNotRegistered)
 	}},
 }

@@ -1,27 +1,53 @@
-// Package selectortest checks that a [selectors.Selector] keeps its contract.
+// Package selectortest is the conformance suite for implementations of
+// [selectors.Selector]. Every backend of package selectors passes it.
 //
-// It is for everyone who writes one: the backends of package selectors pass
-// it, all of them in one process, and so should any other.
+// Run it from a test of the package that implements the selector:
 //
 //	func TestConformance(t *testing.T) {
 //		selectortest.Run(t, func() (selectors.Selector, error) { return NewSelector() })
 //	}
 //
-// A rule of the contract is a subtest, so that -run picks rules by name. The
-// rules use the exported interface and system calls, nothing else, and ask
-// Features what to expect: a selector without [selectors.FeatureAnyFile] sees
-// sockets only, one without [selectors.FeatureInvalid] has to be silent about
-// closed descriptors, and so on. What does not apply is skipped, with the
-// reason.
+// Each rule of the contract is a subtest named Group/Rule, so that -run selects
+// rules by name. The rules use the exported interface and system calls only.
+// They ask Features what to expect: a selector without
+// [selectors.FeatureAnyFile] is tested with sockets only, and one without
+// [selectors.FeatureInvalid] must not report closed descriptors. A rule that
+// does not apply is skipped, with the reason.
 //
-// No rule holds up the others: one that is not done in time fails, and its
-// selectors are closed under it. The rules are there to find false reports,
-// lost ones and spinning; they cannot prove that there are none. Run them with
-// the race detector and with GOMAXPROCS=1 too.
+// # Groups
 //
-// The rules change process-wide state for moments: they fill the descriptor
-// table, take numbers far up in it, put a socket on descriptor 0 and send the
-// process SIGURG. Do not run anything in parallel with them.
+//	Timeout, TimeoutWithFiles     how long Select waits
+//	Wake, WakeWithFiles           Wake ends exactly one Select
+//	Close, CloseWithFiles         Close, and every call after it
+//	Context                       SelectContext
+//	Register, Modify, Unregister  changes of registrations
+//	Keys                          Key, Keys, Len
+//	NoFile, FileObj               which file objects are refused and accepted
+//	BadEvents, Errors             invalid interests, and the type of errors
+//	Readiness                     what is reported for each state of a file
+//	Modes                         level-triggered, edge-triggered, one-shot, exclusive
+//	TwoSelectors                  one file in two selectors
+//	OtherGoroutine                calls while another goroutine is in Select
+//	Stale, ClosedDescriptor       descriptors closed or reused while registered
+//	HintsOnly                     keys for which only hints are reported
+//	AlwaysReady                   regular files, directories, /dev/null
+//	Scale                         many files, high descriptor numbers
+//	SelectInto                    use of dst, allocations
+//	Process                       descriptors of the selector itself (Linux)
+//
+// # Limits
+//
+// The suite finds false reports, lost events and busy loops, but cannot prove
+// their absence. Most rules depend on the scheduler; run them also with the
+// race detector and with GOMAXPROCS=1. Outside Linux the Readiness rules do not
+// check which hints are reported. The rules do not measure speed.
+//
+// A rule that exceeds its time limit fails, and its selectors are closed. If
+// that does not end the rule, the test process panics.
+//
+// The rules change state of the process for short times: they fill the
+// descriptor table, use high descriptor numbers, replace descriptor 0 and send
+// SIGURG. Do not run other tests in parallel with them.
 package selectortest
 
 import (
@@ -38,22 +64,22 @@ import (
 )
 
 const (
-	// ruleLimit is how long one rule may take. They take milliseconds.
+	// ruleLimit is the time limit of one rule. Rules usually take milliseconds.
 	ruleLimit = 20 * time.Second
 
-	// closeLimit is how long a rule may go on when its selectors have been
-	// closed because its time was up.
+	// closeLimit is the time a rule has to return after its selectors were
+	// closed because it exceeded ruleLimit.
 	closeLimit = 10 * time.Second
 
-	// patience is how long a report may take that has to come.
-	patience = 10 * time.Second
+	// reportTimeout is how long a rule waits for an expected report.
+	reportTimeout = 10 * time.Second
 
-	// moment is how long a rule waits to see that nothing happens.
-	moment = 2 * time.Millisecond
+	// quietTime is how long a rule waits to check that nothing is reported.
+	quietTime = 2 * time.Millisecond
 )
 
-// Run checks the selectors that newSelector makes. It makes many, and closes
-// them all.
+// Run runs every rule as a subtest of t. It calls newSelector at least once for
+// each rule and closes every selector it gets.
 func Run(t *testing.T, newSelector func() (selectors.Selector, error)) {
 	t.Helper()
 	for _, g := range groups() {
@@ -89,12 +115,13 @@ func groups() []group {
 	}, systemGroups)
 }
 
-// T is a rule's test: the selector to check and what it takes to do so.
+// T is the state of one running rule: the selector under test, and the
+// descriptors and selectors to close at the end.
 type T struct {
 	*testing.T
-	s    selectors.Selector
-	has  selectors.Feature
-	make func() (selectors.Selector, error)
+	s           selectors.Selector
+	features    selectors.Feature
+	newSelector func() (selectors.Selector, error)
 	system
 
 	mu     sync.Mutex
@@ -104,26 +131,25 @@ type T struct {
 
 // check runs a rule within its time.
 func check(t *testing.T, newSelector func() (selectors.Selector, error), r rule) {
-	c := &T{T: t, make: newSelector}
-	dog := time.AfterFunc(ruleLimit, c.timeUp)
+	c := &T{T: t, newSelector: newSelector}
+	watchdog := time.AfterFunc(ruleLimit, c.onTimeout)
 	t.Cleanup(func() { // runs last
-		dog.Stop()
+		watchdog.Stop()
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.done = true
 	})
-	c.s = c.open()
-	c.has = c.s.Features()
-	if missing := r.need &^ c.has; missing != 0 {
+	c.s = c.newTestSelector()
+	c.features = c.s.Features()
+	if missing := r.need &^ c.features; missing != 0 {
 		t.Skipf("the selector does not have %v", missing)
 	}
 	r.test(c)
 }
 
-// timeUp fails the rule, and closes its selectors to set free who waits in
-// one. If not even that ends the rule there is no way to go on: who hangs
-// holds the test.
-func (t *T) timeUp() {
+// onTimeout fails the rule and closes its selectors, which ends their waits. If
+// the rule still does not return within closeLimit, onTimeout panics.
+func (t *T) onTimeout() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.done {
@@ -145,10 +171,10 @@ func (t *T) timeUp() {
 	})
 }
 
-// open makes another selector, which is closed at the end of the test.
-func (t *T) open() selectors.Selector {
+// newTestSelector makes another selector, which is closed at the end of the test.
+func (t *T) newTestSelector() selectors.Selector {
 	t.Helper()
-	s, err := t.make()
+	s, err := t.newSelector()
 	if err != nil {
 		t.Fatalf("making a selector: %v", err)
 	}
@@ -166,16 +192,16 @@ func (t *T) open() selectors.Selector {
 	return s
 }
 
-// ok fails the test unless what went well.
-func (t *T) ok(err error, what string) {
+// noError stops the test if err is not nil. what names the operation.
+func (t *T) noError(err error, what string) {
 	t.Helper()
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
 }
 
-// fails checks that a call failed, and that its error matches every target.
-func (t *T) fails(err error, what string, targets ...error) {
+// wantError checks that a call failed, and that its error matches every target.
+func (t *T) wantError(err error, what string, targets ...error) {
 	t.Helper()
 	if err == nil {
 		t.Errorf("%s: no error, want %v", what, targets)
@@ -188,19 +214,19 @@ func (t *T) fails(err error, what string, targets ...error) {
 	}
 }
 
-// selects is one Select that must not fail.
-func (t *T) selects(timeout time.Duration) []selectors.Ready {
+// mustSelect calls Select and checks the batch. An error stops the test.
+func (t *T) mustSelect(timeout time.Duration) []selectors.Ready {
 	t.Helper()
-	return t.selectsOn(t.s, timeout)
+	return t.mustSelectOn(t.s, timeout)
 }
 
-func (t *T) selectsOn(s selectors.Selector, timeout time.Duration) []selectors.Ready {
+func (t *T) mustSelectOn(s selectors.Selector, timeout time.Duration) []selectors.Ready {
 	t.Helper()
 	batch, err := s.Select(timeout)
 	if err != nil {
 		t.Fatalf("Select(%v): %v", timeout, err)
 	}
-	t.sound(batch)
+	t.checkBatch(batch)
 	return batch
 }
 
@@ -209,16 +235,16 @@ const (
 	hints     = selectors.EventReadClosed | selectors.EventHangup | selectors.EventError | selectors.EventInvalid
 )
 
-// sound checks what holds for every batch.
-func (t *T) sound(batch []selectors.Ready) {
+// checkBatch checks what holds for every batch.
+func (t *T) checkBatch(batch []selectors.Ready) {
 	t.Helper()
 	seen := make(map[*selectors.SelectorKey]bool, len(batch))
 	for _, r := range batch {
 		switch {
 		case r.Key == nil:
-			t.Fatalf("a batch with an entry without a key: %v", show(batch))
+			t.Fatalf("a batch with an entry without a key: %v", formatBatch(batch))
 		case seen[r.Key]:
-			t.Errorf("fd %d is twice in one batch: %v", r.Key.FD, show(batch))
+			t.Errorf("fd %d is twice in one batch: %v", r.Key.FD, formatBatch(batch))
 		case r.Events == 0:
 			t.Errorf("fd %d is in a batch with no event", r.Key.FD)
 		case r.Events&^(interests|hints) != 0:
@@ -230,8 +256,8 @@ func (t *T) sound(batch []selectors.Ready) {
 	}
 }
 
-// same checks that a batch is exactly want, in any order.
-func (t *T) same(batch []selectors.Ready, want ...selectors.Ready) {
+// wantBatch checks that a batch is exactly want, in any order.
+func (t *T) wantBatch(batch []selectors.Ready, want ...selectors.Ready) {
 	t.Helper()
 	got := make(map[*selectors.SelectorKey]selectors.Event, len(batch))
 	for _, r := range batch {
@@ -244,12 +270,12 @@ func (t *T) same(batch []selectors.Ready, want ...selectors.Ready) {
 		}
 	}
 	if !equal {
-		t.Fatalf("the batch is  %v\nwant it to be %v", show(batch), show(want))
+		t.Fatalf("got batch  %v\nwant batch %v", formatBatch(batch), formatBatch(want))
 	}
 }
 
 // show names the entries of a batch by descriptor and data.
-func show(batch []selectors.Ready) string {
+func formatBatch(batch []selectors.Ready) string {
 	if len(batch) == 0 {
 		return "empty"
 	}
@@ -268,26 +294,26 @@ func show(batch []selectors.Ready) string {
 	return strings.Join(entries, ", ")
 }
 
-// A waiting is a Select that goes on in a goroutine of its own.
-type waiting struct{ done chan returned }
+// A pendingSelect is a Select that runs in another goroutine.
+type pendingSelect struct{ done chan selectResult }
 
 // returned is what came out of it.
-type returned struct {
+type selectResult struct {
 	batch []selectors.Ready
 	err   error
 	took  time.Duration
 }
 
-// begin starts a Select and returns when it waits, as far as one can tell.
-// Nothing that is registered may be ready.
-func (t *T) begin(s selectors.Selector, timeout time.Duration) *waiting {
+// startSelect starts a Select in another goroutine and returns when it is
+// waiting, as far as can be observed. No registered file may be ready.
+func (t *T) startSelect(s selectors.Selector, timeout time.Duration) *pendingSelect {
 	t.Helper()
-	return t.beginWith(s, func() ([]selectors.Ready, error) { return s.Select(timeout) })
+	return t.startSelectFunc(s, func() ([]selectors.Ready, error) { return s.Select(timeout) })
 }
 
-func (t *T) beginWith(s selectors.Selector, selects func() ([]selectors.Ready, error)) *waiting {
+func (t *T) startSelectFunc(s selectors.Selector, selects func() ([]selectors.Ready, error)) *pendingSelect {
 	t.Helper()
-	w := &waiting{make(chan returned, 1)}
+	w := &pendingSelect{make(chan selectResult, 1)}
 	go func() {
 		for {
 			from := time.Now()
@@ -296,7 +322,7 @@ func (t *T) beginWith(s selectors.Selector, selects func() ([]selectors.Ready, e
 				runtime.Gosched() // the Select below got in between
 				continue
 			}
-			w.done <- returned{batch, err, time.Since(from)}
+			w.done <- selectResult{batch, err, time.Since(from)}
 			return
 		}
 	}()
@@ -305,53 +331,53 @@ func (t *T) beginWith(s selectors.Selector, selects func() ([]selectors.Ready, e
 		if batch, err := s.Select(0); errors.Is(err, selectors.ErrConcurrentSelect) {
 			break
 		} else if len(batch) != 0 {
-			t.Fatalf("nothing should be ready yet, but: %v", show(batch))
+			t.Fatalf("nothing should be ready yet, but: %v", formatBatch(batch))
 		}
 	}
-	time.Sleep(moment)
+	time.Sleep(quietTime)
 	return w
 }
 
 // returns waits for the Select to return.
-func (w *waiting) returns() returned { return <-w.done }
+func (w *pendingSelect) result() selectResult { return <-w.done }
 
-// waits checks that the Select has not returned.
-func (t *T) waits(w *waiting) {
+// wantBlocked checks that the Select has not returned.
+func (t *T) wantBlocked(w *pendingSelect) {
 	t.Helper()
 	select {
 	case r := <-w.done:
-		t.Fatalf("Select returned after %v: %v, error %v; it should have waited", r.took, show(r.batch), r.err)
-	case <-time.After(moment):
+		t.Fatalf("Select returned after %v: %v, error %v; it should have waited", r.took, formatBatch(r.batch), r.err)
+	case <-time.After(quietTime):
 	}
 }
 
-// returnsWith checks that the Select returns without an error and with
+// wantResult checks that the Select returns without an error and with
 // exactly want.
-func (t *T) returnsWith(w *waiting, want ...selectors.Ready) {
+func (t *T) wantResult(w *pendingSelect, want ...selectors.Ready) {
 	t.Helper()
-	r := w.returns()
-	t.ok(r.err, "the Select that waited")
-	t.sound(r.batch)
-	t.same(r.batch, want...)
+	r := w.result()
+	t.noError(r.err, "the Select that waited")
+	t.checkBatch(r.batch)
+	t.wantBatch(r.batch, want...)
 }
 
-// lasts checks that a Select with nothing to tell takes its full time: no Wake
-// is left over, nothing is reported.
-func (t *T) lasts(s selectors.Selector, timeout time.Duration) {
+// wantTimeout checks that Select reports nothing and does not return before its
+// timeout, so no earlier Wake is pending.
+func (t *T) wantTimeout(s selectors.Selector, timeout time.Duration) {
 	t.Helper()
 	from := time.Now()
-	batch := t.selectsOn(s, timeout)
+	batch := t.mustSelectOn(s, timeout)
 	took := time.Since(from)
 	if len(batch) != 0 {
-		t.Fatalf("the batch is %v, want nothing", show(batch))
+		t.Fatalf("the batch is %v, want nothing", formatBatch(batch))
 	}
 	if took < timeout {
-		t.Errorf("Select(%v) returned after %v, with nothing: too early", timeout, took)
+		t.Errorf("Select(%v) returned an empty batch after %v, want at least the timeout", timeout, took)
 	}
 }
 
 // together runs f n times at once and returns the errors.
-func together(n int, f func(i int) error) error {
+func runConcurrently(n int, f func(i int) error) error {
 	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {

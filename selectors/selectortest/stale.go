@@ -14,10 +14,10 @@ var staleRules = []rule{
 		t.register(a, r, nil)
 		t.write(b, "x")
 		t.unregister(a)
-		t.silent()
-		t.ok(t.s.Wake(), "Wake")
-		t.same(t.selects(-1))
-		t.stays(key, peer)
+		t.wantNothing()
+		t.noError(t.s.Wake(), "Wake")
+		t.wantBatch(t.mustSelect(-1))
+		t.wantStillReported(key, peer)
 	}},
 
 	{"RegisteredAgainWhenReady", 0, func(t *T) {
@@ -26,27 +26,27 @@ var staleRules = []rule{
 		t.write(b, "x")
 		t.unregister(a)
 		key := t.register(a, w, "new")
-		t.ready(is(key, w)) // readable, but nobody asked
+		t.wantReady(report(key, w)) // readable, but nobody asked
 	}},
 
 	{"ClosedWhenReady", 0, func(t *T) {
 		a, b := t.pair()
-		a = t.move(a)
+		a = t.moveHigh(a)
 		t.register(a, r|w, nil)
 		t.write(b, "x")
 		t.unregister(a)
 		t.close(a)
-		t.silent()
+		t.wantNothing()
 	}},
 
 	{"NumberWithNewFile", 0, func(t *T) {
 		// Closed without Unregister, and the number is back with another file.
 		old, oldPeer := t.pair()
-		old = t.move(old)
+		old = t.moveHigh(old)
 		gone := t.register(old, r|w, "old")
 		t.write(oldPeer, "x")
 		a, peer := t.pair()
-		t.place(a, old) // closes what was old
+		t.dupTo(a, old) // closes what was old
 		key := t.register(old, r, "new")
 		if key == gone || key.Data != any("new") {
 			t.Errorf("Register returned the key %+v", *key)
@@ -54,21 +54,21 @@ var staleRules = []rule{
 		if n := t.s.Len(); n != 1 {
 			t.Errorf("Len is %d, want 1", n)
 		}
-		t.silent()
-		t.stays(key, peer)
-		t.fails(second(t.s.Register(old, r, nil)), "Register of the new file again", selectors.ErrRegistered)
+		t.wantNothing()
+		t.wantStillReported(key, peer)
+		t.wantError(errorOf(t.s.Register(old, r, nil)), "Register of the new file again", selectors.ErrRegistered)
 		t.unregister(old)
-		t.fails(second(t.s.Unregister(old)), "the second Unregister", selectors.ErrNotRegistered)
+		t.wantError(errorOf(t.s.Unregister(old)), "the second Unregister", selectors.ErrNotRegistered)
 	}},
 
 	{"NumberWithNewFileOften", 0, func(t *T) {
 		a, _ := t.pair()
-		number := t.move(a)
+		number := t.moveHigh(a)
 		for range 8 {
 			a, peer := t.pair()
-			t.place(a, number)
+			t.dupTo(a, number)
 			t.close(a)
-			t.stays(t.register(number, r, nil), peer)
+			t.wantStillReported(t.register(number, r, nil), peer)
 		}
 	}},
 
@@ -79,25 +79,25 @@ var staleRules = []rule{
 		other, otherPeer := t.pair()
 		key := t.register(other, r, "other")
 		a, b := t.pair()
-		number := t.dup(a, lonely)
+		number := t.dup(a, highFD)
 		t.register(number, r|w, "orphan")
 		t.close(number)
 		t.unregister(number)
 		t.write(b, "x")
-		t.silent()
-		t.sleeps()
-		t.stays(key, otherPeer)
+		t.wantNothing()
+		t.wantNoSpin()
+		t.wantStillReported(key, otherPeer)
 	}},
 
 	{"OrphanThatFired", 0, func(t *T) {
 		a, b := t.pair()
-		number := t.dup(a, lonely)
-		t.ready(is(t.register(number, w, nil), w))
+		number := t.dup(a, highFD)
+		t.wantReady(report(t.register(number, w, nil), w))
 		t.close(number)
 		t.unregister(number)
 		t.write(b, "x")
-		t.silent()
-		t.sleeps()
+		t.wantNothing()
+		t.wantNoSpin()
 	}},
 
 	{"ManyOrphans", 0, func(t *T) {
@@ -105,14 +105,14 @@ var staleRules = []rule{
 		key := t.register(other, r, "other")
 		a, _ := t.pair()
 		for range 50 {
-			number := t.dup(a, lonely)
+			number := t.dup(a, highFD)
 			t.register(number, w, "orphan")
 			t.close(number)
 			t.unregister(number)
 		}
-		t.silent()
-		t.sleeps()
-		t.stays(key, otherPeer)
+		t.wantNothing()
+		t.wantNoSpin()
+		t.wantStillReported(key, otherPeer)
 	}},
 
 	{"OrphanDoesNotDisturbModes", 0, func(t *T) {
@@ -120,58 +120,58 @@ var staleRules = []rule{
 		// has not.
 		a, _ := t.pair()
 		fired, firedPeer := t.pair()
-		t.ready(is(t.register(fired, w|oneShot, "fired"), w))
+		t.wantReady(report(t.register(fired, w|oneShot, "fired"), w))
 		armed, armedPeer := t.pair()
 		oneShotKey := t.register(armed, r|oneShot, "armed")
 		level, levelPeer := t.pair()
 		levelKey := t.register(level, r, "level")
-		number := t.dup(a, lonely)
+		number := t.dup(a, highFD)
 		t.register(number, w, "orphan")
 		t.close(number)
 		t.unregister(number)
-		t.silent()
+		t.wantNothing()
 		t.write(firedPeer, "x")
-		t.silent()
+		t.wantNothing()
 		t.write(armedPeer, "x")
-		t.ready(is(oneShotKey, r))
-		t.silent()
-		t.stays(levelKey, levelPeer)
-		t.ready(is(t.modify(fired, r|w|oneShot, nil), r|w))
+		t.wantReady(report(oneShotKey, r))
+		t.wantNothing()
+		t.wantStillReported(levelKey, levelPeer)
+		t.wantReady(report(t.modify(fired, r|w|oneShot, nil), r|w))
 	}},
 
 	{"OrphanIsNotTheNextFile", 0, func(t *T) {
 		// The number of an orphan comes back: what the old file is ready for
 		// is not told of the new one.
 		a, b := t.pair()
-		number := t.dup(a, lonely)
+		number := t.dup(a, highFD)
 		t.register(number, r|w, "orphan")
 		t.close(number)
 		t.unregister(number)
 		t.write(b, "x") // the old file can be read and written
 		c, d := t.pair()
 		t.fill(c)
-		t.place(c, number)
+		t.dupTo(c, number)
 		key := t.register(number, r|w, "new") // the new one can do neither
-		t.silent()
-		t.sleeps()
+		t.wantNothing()
+		t.wantNoSpin()
 		t.write(d, "x")
-		t.ready(is(key, r))
+		t.wantReady(report(key, r))
 	}},
 
 	{"ReplacedOrphanIsNotTheNextFile", 0, func(t *T) {
 		// The same, without Unregister.
 		a, b := t.pair()
-		number := t.dup(a, lonely)
+		number := t.dup(a, highFD)
 		t.register(number, r|w, "orphan")
 		c, d := t.pair()
 		t.fill(c)
-		t.place(c, number)
+		t.dupTo(c, number)
 		t.write(b, "x")
 		key := t.register(number, r|w, "new")
-		t.silent()
-		t.sleeps()
+		t.wantNothing()
+		t.wantNoSpin()
 		t.write(d, "x")
-		t.ready(is(key, r))
+		t.wantReady(report(key, r))
 		if n := t.s.Len(); n != 1 {
 			t.Errorf("Len is %d, want 1", n)
 		}
@@ -180,12 +180,12 @@ var staleRules = []rule{
 	{"SameFileOnTheSameNumber", 0, func(t *T) {
 		// Closed and brought back: to the kernel it has never been away.
 		a, b := t.pair()
-		number := t.dup(a, lonely)
+		number := t.dup(a, highFD)
 		t.register(number, w, "old")
 		t.close(number)
 		t.unregister(number)
-		t.place(a, number)
-		t.stays(t.register(number, r, "new"), b)
+		t.dupTo(a, number)
+		t.wantStillReported(t.register(number, r, "new"), b)
 	}},
 }
 
@@ -194,14 +194,14 @@ var closedDescriptorRules = []rule{
 	{"IsInvalidOnce", selectors.FeatureInvalid, func(t *T) {
 		for _, interest := range []selectors.Event{r | w, w | oneShot} {
 			a, b := t.pair()
-			a = t.move(a)
+			a = t.moveHigh(a)
 			key := t.register(a, interest, nil)
 			t.close(a)
-			t.ready(is(key, er|iv))
-			t.silent()
-			t.sleeps()
+			t.wantReady(report(key, er|iv))
+			t.wantNothing()
+			t.wantNoSpin()
 			t.close(b)
-			t.silent()
+			t.wantNothing()
 			if got, err := t.s.Key(a); err != nil || got != key {
 				t.Errorf("Key is %v, %v; want the key: it is registered until Unregister", got, err)
 			}
@@ -210,16 +210,16 @@ var closedDescriptorRules = []rule{
 	}},
 
 	{"IsSilentWhereItCannotBeTold", 0, func(t *T) {
-		if t.has&selectors.FeatureInvalid != 0 {
+		if t.features&selectors.FeatureInvalid != 0 {
 			t.Skip("the selector has FeatureInvalid, and tells")
 		}
 		a, b := t.pair()
-		a = t.move(a)
+		a = t.moveHigh(a)
 		t.register(a, r|w, nil)
 		t.close(a)
-		t.silent()
+		t.wantNothing()
 		t.close(b)
-		t.silent()
+		t.wantNothing()
 		t.unregister(a)
 	}},
 
@@ -229,7 +229,7 @@ var closedDescriptorRules = []rule{
 		closed := map[*selectors.SelectorKey]int{}
 		for range 3 {
 			c, _ := t.pair()
-			c = t.move(c)
+			c = t.moveHigh(c)
 			closed[t.register(c, r|w, "closed")] = 0
 		}
 		for closedKey := range closed {
@@ -238,14 +238,14 @@ var closedDescriptorRules = []rule{
 		t.write(b, "x")
 		open := 0
 		for range 3 {
-			for _, entry := range t.selects(patience) {
-				if entry == is(key, r) {
+			for _, entry := range t.mustSelect(reportTimeout) {
+				if entry == report(key, r) {
 					open++
 					continue
 				}
 				n, known := closed[entry.Key]
 				if !known || entry.Events != er|iv {
-					t.Errorf("reported: %v", show([]selectors.Ready{entry}))
+					t.Errorf("reported: %v", formatBatch([]selectors.Ready{entry}))
 				}
 				closed[entry.Key] = n + 1
 			}
@@ -254,7 +254,7 @@ var closedDescriptorRules = []rule{
 			t.Errorf("the open file, which is ready, was reported by %d of 3 Selects", open)
 		}
 		want := 0
-		if t.has&selectors.FeatureInvalid != 0 {
+		if t.features&selectors.FeatureInvalid != 0 {
 			want = 1
 		}
 		for closedKey, n := range closed {
@@ -263,30 +263,30 @@ var closedDescriptorRules = []rule{
 			}
 		}
 		t.read(a, "x")
-		t.stays(key, b)
+		t.wantStillReported(key, b)
 	}},
 
 	{"DoesNotSpin", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, "open")
 		c, _ := t.pair()
-		c = t.move(c)
+		c = t.moveHigh(c)
 		t.register(c, r|w, "closed")
 		t.close(c)
-		t.selects(0)
-		t.sleeps()
-		t.stays(key, b)
+		t.mustSelect(0)
+		t.wantNoSpin()
+		t.wantStillReported(key, b)
 	}},
 
 	{"RegisterReplacesIt", 0, func(t *T) {
 		a, _ := t.pair()
-		a = t.move(a)
+		a = t.moveHigh(a)
 		t.register(a, r, "old")
 		t.close(a)
-		t.selects(0) // may tell
+		t.mustSelect(0) // may tell
 		c, d := t.pair()
-		t.place(c, a)
-		t.stays(t.register(a, r, "new"), d)
+		t.dupTo(c, a)
+		t.wantStillReported(t.register(a, r, "new"), d)
 		if n := t.s.Len(); n != 1 {
 			t.Errorf("Len is %d, want 1", n)
 		}
@@ -294,24 +294,24 @@ var closedDescriptorRules = []rule{
 
 	{"ModifyTakesTheNewFile", 0, func(t *T) {
 		a, _ := t.pair()
-		a = t.move(a)
+		a = t.moveHigh(a)
 		t.register(a, r, "old")
 		t.close(a)
-		t.selects(0) // may tell
+		t.mustSelect(0) // may tell
 		c, d := t.pair()
-		t.place(c, a)
+		t.dupTo(c, a)
 		t.modify(a, w, "new")
-		t.stays(t.modify(a, r, "new"), d)
+		t.wantStillReported(t.modify(a, r, "new"), d)
 	}},
 
 	{"ModifyOfClosedIsEBADF", 0, func(t *T) {
 		a, _ := t.pair()
-		a = t.move(a)
+		a = t.moveHigh(a)
 		t.register(a, r, nil)
 		t.close(a)
-		t.selects(0) // may tell
-		t.fails(second(t.s.Modify(a, w, nil)), "Modify of a closed descriptor", badFD)
-		t.silent()
+		t.mustSelect(0) // may tell
+		t.wantError(errorOf(t.s.Modify(a, w, nil)), "Modify of a closed descriptor", badFD)
+		t.wantNothing()
 		t.unregister(a)
 	}},
 }
@@ -323,7 +323,7 @@ var hintsOnlyRules = []rule{
 		a, b := t.pair()
 		t.register(a, p, nil)
 		t.close(b)
-		onlyHints(t, hu|rc)
+		wantOnlyHints(t, hu|rc)
 	}},
 
 	{"PeerClosedAfterRead", selectors.FeaturePriority, func(t *T) {
@@ -331,27 +331,27 @@ var hintsOnlyRules = []rule{
 		key := t.register(a, r, nil)
 		t.write(b, "x")
 		t.close(b)
-		batch := t.selects(patience)
+		batch := t.mustSelect(reportTimeout)
 		if len(batch) != 1 || batch[0].Key != key || batch[0].Events&r == 0 {
-			t.Fatalf("the batch is %v, want the key, readable", show(batch))
+			t.Fatalf("the batch is %v, want the key, readable", formatBatch(batch))
 		}
 		t.read(a, "x")
 		t.modify(a, p, nil) // not interested in the end of file any more
-		onlyHints(t, hu|rc)
+		wantOnlyHints(t, hu|rc)
 	}},
 
 	{"PipeReaderClosed", anyFile | selectors.FeaturePriority, func(t *T) {
 		read, write := t.pipe()
 		t.register(write, p, nil)
 		t.close(read)
-		onlyHints(t, hu|er)
+		wantOnlyHints(t, hu|er)
 	}},
 
 	{"PipeWriterClosed", anyFile, func(t *T) {
 		read, write := t.pipe()
 		t.register(read, w, nil) // it will never be
 		t.close(write)
-		onlyHints(t, hu|er|rc)
+		wantOnlyHints(t, hu|er|rc)
 	}},
 
 	{"LeavesOthers", selectors.FeaturePriority, func(t *T) {
@@ -360,23 +360,23 @@ var hintsOnlyRules = []rule{
 		a, b := t.pair()
 		t.register(a, p, "hung up")
 		t.close(b)
-		t.selects(0) // may tell
-		t.stays(key, peer)
+		t.mustSelect(0) // may tell
+		t.wantStillReported(key, peer)
 		t.unregister(a)
-		t.stays(key, peer)
+		t.wantStillReported(key, peer)
 	}},
 
 	{"ModifyListensAgain", selectors.FeaturePriority, func(t *T) {
 		a, b := t.pair()
 		t.register(a, p, nil)
 		t.close(b)
-		t.selects(0) // may tell
-		t.silent()
+		t.mustSelect(0) // may tell
+		t.wantNothing()
 		key := t.modify(a, w|p, nil)
 		for range 2 {
-			batch := t.selects(patience)
+			batch := t.mustSelect(reportTimeout)
 			if len(batch) != 1 || batch[0].Key != key || batch[0].Events&w == 0 {
-				t.Fatalf("the batch is %v, want the key, writable", show(batch))
+				t.Fatalf("the batch is %v, want the key, writable", formatBatch(batch))
 			}
 		}
 	}},
@@ -385,16 +385,16 @@ var hintsOnlyRules = []rule{
 		// On Linux a socket that was never connected is hung up. What comes
 		// after the connect has to be told all the same.
 		listener, address := t.listen()
-		a := t.inet(stream)
+		a := t.newSocket(stream)
 		key := t.register(a, p, nil)
 		for range 3 {
-			t.selects(moment) // may tell
+			t.mustSelect(quietTime) // may tell
 		}
-		b := t.join(a, listener, address)
-		t.silent()
-		t.urgent(b)
+		b := t.connectAccept(a, listener, address)
+		t.wantNothing()
+		t.sendUrgent(b)
 		for range 3 {
-			t.ready(is(key, p))
+			t.wantReady(report(key, p))
 		}
 	}},
 
@@ -402,19 +402,19 @@ var hintsOnlyRules = []rule{
 		a, b := t.pair()
 		t.register(a, p|oneShot, nil)
 		t.close(b)
-		onlyHints(t, hu|rc)
+		wantOnlyHints(t, hu|rc)
 	}},
 }
 
 // onlyHints checks that the only key reports nothing but those hints, not more
 // than once, and that Select sleeps then.
-func onlyHints(t *T, may selectors.Event) {
+func wantOnlyHints(t *T, may selectors.Event) {
 	t.Helper()
-	for _, entry := range t.selects(0) {
+	for _, entry := range t.mustSelect(0) {
 		if entry.Events&^may != 0 {
 			t.Errorf("reported: %v, want nothing but hints", entry.Events)
 		}
 	}
-	t.silent()
-	t.sleeps()
+	t.wantNothing()
+	t.wantNoSpin()
 }

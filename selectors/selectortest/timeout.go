@@ -13,9 +13,9 @@ var timeoutRules = []rule{
 	{"ZeroReturnsAtOnce", 0, func(t *T) {
 		from := time.Now()
 		for range 100 {
-			t.same(t.selects(0))
+			t.wantBatch(t.mustSelect(0))
 		}
-		if took := time.Since(from); took > patience {
+		if took := time.Since(from); took > reportTimeout {
 			t.Errorf("100 times Select(0) took %v", took)
 		}
 	}},
@@ -39,7 +39,7 @@ var timeoutRules = []rule{
 			{26 * time.Millisecond, 1},
 		} {
 			for range c.times {
-				t.lasts(t.s, c.timeout)
+				t.wantTimeout(t.s, c.timeout)
 			}
 		}
 	}},
@@ -48,7 +48,7 @@ var timeoutRules = []rule{
 		best := time.Duration(math.MaxInt64)
 		for range 10 {
 			from := time.Now()
-			t.same(t.selects(100 * time.Microsecond))
+			t.wantBatch(t.mustSelect(100 * time.Microsecond))
 			best = min(best, time.Since(from))
 		}
 		if best > 250*time.Millisecond {
@@ -56,22 +56,22 @@ var timeoutRules = []rule{
 		}
 	}},
 
-	{"NegativeWaitsForWake", 0, func(t *T) { waitsForWake(t, -1, -time.Hour, math.MinInt64) }},
-	{"HugeWaitsForWake", 0, func(t *T) { waitsForWake(t, math.MaxInt64, math.MaxInt64-1, 1<<62, 290*365*24*time.Hour) }},
+	{"NegativeWaitsForWake", 0, func(t *T) { wantUntilWake(t, -1, -time.Hour, math.MinInt64) }},
+	{"HugeWaitsForWake", 0, func(t *T) { wantUntilWake(t, math.MaxInt64, math.MaxInt64-1, 1<<62, 290*365*24*time.Hour) }},
 
 	{"SelectIntoReturnsDst", 0, func(t *T) {
 		given := []selectors.Ready{{Key: &selectors.SelectorKey{FD: 1}, Events: selectors.EventRead}}
 		for _, timeout := range []time.Duration{0, time.Millisecond} {
 			batch, err := t.s.SelectInto(given, timeout)
-			t.ok(err, "SelectInto")
+			t.noError(err, "SelectInto")
 			if len(batch) != 1 || batch[0] != given[0] {
-				t.Errorf("SelectInto with nothing ready returns %v, want what it was given", show(batch))
+				t.Errorf("SelectInto with nothing ready returns %v, want what it was given", formatBatch(batch))
 			}
 		}
 	}},
 
 	{"SleepAllocatesNothing", 0, func(t *T) {
-		t.noGarbage()
+		t.skipIfAllocating()
 		buf := make([]selectors.Ready, 0, 1)
 		for _, timeout := range []time.Duration{0, 50 * time.Microsecond} {
 			if n := testing.AllocsPerRun(20, func() { t.s.SelectInto(buf, timeout) }); n != 0 {
@@ -81,11 +81,11 @@ var timeoutRules = []rule{
 	}},
 }
 
-func waitsForWake(t *T, timeouts ...time.Duration) {
+func wantUntilWake(t *T, timeouts ...time.Duration) {
 	for _, timeout := range timeouts {
-		w := t.begin(t.s, timeout)
-		t.waits(w)
-		t.ok(t.s.Wake(), "Wake")
-		t.returnsWith(w)
+		w := t.startSelect(t.s, timeout)
+		t.wantBlocked(w)
+		t.noError(t.s.Wake(), "Wake")
+		t.wantResult(w)
 	}
 }

@@ -9,38 +9,38 @@ import (
 // Wake, with nothing registered.
 var wakeRules = []rule{
 	{"BeforeSelect", 0, func(t *T) {
-		t.ok(t.s.Wake(), "Wake")
-		t.same(t.selects(-1))
-		t.lasts(t.s, 2*time.Millisecond)
+		t.noError(t.s.Wake(), "Wake")
+		t.wantBatch(t.mustSelect(-1))
+		t.wantTimeout(t.s, 2*time.Millisecond)
 	}},
 
 	{"DuringSelect", 0, func(t *T) {
 		for range 10 {
-			w := t.begin(t.s, -1)
-			t.ok(t.s.Wake(), "Wake")
-			t.returnsWith(w)
+			w := t.startSelect(t.s, -1)
+			t.noError(t.s.Wake(), "Wake")
+			t.wantResult(w)
 		}
-		t.lasts(t.s, 2*time.Millisecond)
+		t.wantTimeout(t.s, 2*time.Millisecond)
 	}},
 
 	{"ManyCountAsOne", 0, func(t *T) {
 		// More than a pipe would hold.
 		for range 100_000 {
-			t.ok(t.s.Wake(), "Wake")
+			t.noError(t.s.Wake(), "Wake")
 		}
-		t.same(t.selects(-1))
-		t.lasts(t.s, 2*time.Millisecond)
+		t.wantBatch(t.mustSelect(-1))
+		t.wantTimeout(t.s, 2*time.Millisecond)
 	}},
 
 	{"ManyDuringSelectAreSoonOver", 0, func(t *T) {
-		w := t.begin(t.s, -1)
+		w := t.startSelect(t.s, -1)
 		for range 1000 {
-			t.ok(t.s.Wake(), "Wake")
+			t.noError(t.s.Wake(), "Wake")
 		}
-		t.returnsWith(w)
+		t.wantResult(w)
 		// Those that came after it had left count as one for the next.
-		t.same(t.selects(time.Millisecond))
-		t.lasts(t.s, 2*time.Millisecond)
+		t.wantBatch(t.mustSelect(time.Millisecond))
+		t.wantTimeout(t.s, 2*time.Millisecond)
 	}},
 
 	{"FromManyGoroutines", 0, func(t *T) {
@@ -50,7 +50,7 @@ var wakeRules = []rule{
 			for !stop.Load() {
 				batch, err := t.s.Select(-1)
 				if err == nil && len(batch) != 0 {
-					err = errors.New("a Wake shows in the batch: " + show(batch))
+					err = errors.New("a Wake shows in the batch: " + formatBatch(batch))
 				}
 				if err != nil {
 					selecting <- err
@@ -59,7 +59,7 @@ var wakeRules = []rule{
 			}
 			selecting <- nil
 		}()
-		t.ok(together(4, func(int) error {
+		t.noError(runConcurrently(4, func(int) error {
 			for range 500 {
 				if err := t.s.Wake(); err != nil {
 					return err
@@ -68,8 +68,8 @@ var wakeRules = []rule{
 			return nil
 		}), "Wake")
 		stop.Store(true)
-		t.ok(t.s.Wake(), "Wake") // lost if it does not end the last Select
-		t.ok(<-selecting, "Select")
+		t.noError(t.s.Wake(), "Wake") // lost if it does not end the last Select
+		t.noError(<-selecting, "Select")
 	}},
 
 	{"NoneIsLost", 0, func(t *T) {
@@ -84,8 +84,8 @@ var wakeRules = []rule{
 			}
 		}()
 		for range n {
-			t.ok(t.s.Wake(), "Wake")
-			t.ok(<-turns, "Select")
+			t.noError(t.s.Wake(), "Wake")
+			t.noError(<-turns, "Select")
 		}
 	}},
 }

@@ -16,45 +16,45 @@ var systemFileObjRules = []rule{
 	{"UnixConn", 0, func(t *T) {
 		// A directory of a short name: the address has room for some 100 bytes.
 		dir, err := os.MkdirTemp("", "sel")
-		t.ok(err, "a directory")
+		t.noError(err, "a directory")
 		t.Cleanup(func() { os.RemoveAll(dir) })
 		l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: filepath.Join(dir, "s")})
-		t.ok(err, "listen")
+		t.noError(err, "listen")
 		t.Cleanup(func() { l.Close() })
 		var peer *net.UnixConn
-		object(t, l, t.descriptor(l), func() {
+		checkFileObj(t, l, t.fdOf(l), func() {
 			peer, err = net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
-			t.ok(err, "dial")
+			t.noError(err, "dial")
 			t.Cleanup(func() { peer.Close() })
 		})
 		c, err := l.AcceptUnix()
-		t.ok(err, "accept")
+		t.noError(err, "accept")
 		t.Cleanup(func() { c.Close() })
-		object(t, c, t.descriptor(c), func() { peer.Write([]byte("x")) })
-		keepsMode(t, c, c)
+		checkFileObj(t, c, t.fdOf(c), func() { peer.Write([]byte("x")) })
+		wantStillNonblocking(t, c, c)
 	}},
 
 	{"NewObjectWithTheOldNumber", 0, func(t *T) {
 		a, _ := t.pair()
-		a = t.move(a)
+		a = t.moveHigh(a)
 		delete(t.fds, a)
 		f := os.NewFile(uintptr(a), "")
 		t.Cleanup(func() { f.Close() })
 		old := t.register(f, r, "old")
-		t.ok(f.Close(), "close")
+		t.noError(f.Close(), "close")
 		c, d := t.pair()
-		t.place(c, a)
+		t.dupTo(c, a)
 		obj := &fdPointer{uintptr(a)}
 		key := t.register(obj, r, "new")
 		if n := t.s.Len(); n != 1 {
 			t.Errorf("Len is %d, want 1: the old key is replaced", n)
 		}
 		_, err := t.s.Key(f)
-		t.fails(err, "Key of the object that was replaced", selectors.ErrNotRegistered)
+		t.wantError(err, "Key of the object that was replaced", selectors.ErrNotRegistered)
 		if key == old {
 			t.Error("Register returned the old key")
 		}
-		t.stays(key, d)
+		t.wantStillReported(key, d)
 	}},
 
 	{"IsKeptAlive", 0, func(t *T) {
@@ -66,7 +66,7 @@ var systemFileObjRules = []rule{
 			runtime.GC()
 		}
 		t.write(b, "x")
-		t.ready(is(key, r))
-		t.ok(t.unregister(a).FileObj.(*os.File).Close(), "close")
+		t.wantReady(report(key, r))
+		t.noError(t.unregister(a).FileObj.(*os.File).Close(), "close")
 	}},
 }

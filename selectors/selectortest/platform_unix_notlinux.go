@@ -3,4 +3,4 @@
 package selectortest
 
 // interruptAll sends some thread of the process a signal.
-func interruptAll() { interruptProcess() }
+func signalAllThreads() { signalProcess() }

@@ -20,25 +20,25 @@ var linuxStates = []state{
 	{"PipeWriteFullReaderClosed", anyFile, func(t *T) int { a, b := t.pipe(); t.fill(b); t.close(a); return b }, r | w | er, 0},
 	{"PipeWriteEmptyReaderClosed", anyFile, func(t *T) int { a, b := t.pipe(); t.close(a); return b }, r | w | er, 0},
 
-	{"TCPFresh", 0, func(t *T) int { return t.inet(unix.SOCK_STREAM) }, r | w | hu, 0},
-	{"TCPBound", 0, func(t *T) int { a, _ := t.bound(unix.SOCK_STREAM); return a }, r | w | hu, 0},
+	{"TCPFresh", 0, func(t *T) int { return t.newSocket(unix.SOCK_STREAM) }, r | w | hu, 0},
+	{"TCPBound", 0, func(t *T) int { a, _ := t.boundSocket(unix.SOCK_STREAM); return a }, r | w | hu, 0},
 	{"TCPUrgent", 0, func(t *T) int {
 		a, b := t.tcp()
-		t.ok(unix.Sendto(b, []byte("!"), unix.MSG_OOB, nil), "send")
-		t.becomes(a, unix.POLLPRI)
+		t.noError(unix.Sendto(b, []byte("!"), unix.MSG_OOB, nil), "send")
+		t.waitPoll(a, unix.POLLPRI)
 		return a
 	}, w | p, 0},
 	{"TCPPeerReset", 0, func(t *T) int {
 		a, b := t.tcp()
 		t.reset(b)
-		t.becomes(a, unix.POLLERR)
+		t.waitPoll(a, unix.POLLERR)
 		return a
 	}, r | w | rc | hu | er, 0},
 	{"TCPRefused", 0, func(t *T) int {
-		_, address := t.bound(unix.SOCK_STREAM) // and not listening
-		a := t.inet(unix.SOCK_STREAM)
-		t.refused(a, address)
-		t.becomes(a, unix.POLLERR)
+		_, address := t.boundSocket(unix.SOCK_STREAM) // and not listening
+		a := t.newSocket(unix.SOCK_STREAM)
+		t.connectRefused(a, address)
+		t.waitPoll(a, unix.POLLERR)
 		return a
 	}, r | w | rc | hu | er, 0},
 	{"TCPSelfShutRead", 0, func(t *T) int { a, _ := t.tcp(); unix.Shutdown(a, unix.SHUT_RD); return a }, r | w | rc, 0},
@@ -47,16 +47,16 @@ var linuxStates = []state{
 
 	{"UDPUnreachable", 0, func(t *T) int {
 		// The other socket takes datagrams from itself only.
-		other, address := t.bound(unix.SOCK_DGRAM)
+		other, address := t.boundSocket(unix.SOCK_DGRAM)
 		t.connect(other, address)
-		a := t.inet(unix.SOCK_DGRAM)
+		a := t.newSocket(unix.SOCK_DGRAM)
 		t.connect(a, address)
 		t.write(a, "x")
-		t.becomes(a, unix.POLLERR)
+		t.waitPoll(a, unix.POLLERR)
 		return a
 	}, r | w | er, 0},
 
-	{"RegularFile", anyFile, func(t *T) int { return t.regular() }, r | w, 0},
+	{"RegularFile", anyFile, func(t *T) int { return t.regularFile() }, r | w, 0},
 	{"Directory", anyFile, func(t *T) int { return t.openFile(t.TempDir(), unix.O_RDONLY) }, r | w, 0},
 	{"DevNull", anyFile, func(t *T) int { return t.openFile("/dev/null", unix.O_RDWR) }, r | w, 0},
 	{"DevZero", anyFile, func(t *T) int { return t.openFile("/dev/zero", unix.O_RDWR) }, r | w, 0},
@@ -70,31 +70,31 @@ var linuxStates = []state{
 	{"EventfdOne", anyFile, func(t *T) int { return t.eventfd(1) }, r | w, 0},
 	{"EventfdMax", anyFile, func(t *T) int { return t.eventfd(^uint64(0) - 1) }, r, 0},
 	{"TimerfdIdle", anyFile, func(t *T) int { return t.timerfd(0) }, 0, 0},
-	{"TimerfdExpired", anyFile, func(t *T) int { fd := t.timerfd(1); t.becomes(fd, unix.POLLIN); return fd }, r, 0},
+	{"TimerfdExpired", anyFile, func(t *T) int { fd := t.timerfd(1); t.waitPoll(fd, unix.POLLIN); return fd }, r, 0},
 	{"InotifyIdle", anyFile, func(t *T) int { return t.inotify(t.TempDir()) }, 0, 0},
 	{"InotifyEvent", anyFile, func(t *T) int {
 		dir := t.TempDir()
 		fd := t.inotify(dir)
-		t.ok(os.WriteFile(filepath.Join(dir, "new"), nil, 0o600), "write a file")
+		t.noError(os.WriteFile(filepath.Join(dir, "new"), nil, 0o600), "write a file")
 		return fd
 	}, r, 0},
 	{"EpollEmpty", anyFile, func(t *T) int { fd, _ := t.epoll(); return fd }, 0, 0},
 	{"EpollReady", anyFile, func(t *T) int { fd, peer := t.epoll(); t.write(peer, "x"); return fd }, r, 0},
-	{"PidfdRunning", anyFile, func(t *T) int { fd, _ := t.child(); return fd }, 0, 0},
-	{"PidfdExited", anyFile, func(t *T) int { fd, end := t.child(); end(false); return fd }, r, 0},
+	{"PidfdRunning", anyFile, func(t *T) int { fd, _ := t.startChild(); return fd }, 0, 0},
+	{"PidfdExited", anyFile, func(t *T) int { fd, end := t.startChild(); end(false); return fd }, r, 0},
 	// A hang-up of what was reaped: since Linux 6.9.
-	{"PidfdReaped", anyFile, func(t *T) int { fd, end := t.child(); end(true); return fd }, r, hu},
+	{"PidfdReaped", anyFile, func(t *T) int { fd, end := t.startChild(); end(true); return fd }, r, hu},
 }
 
 // reset closes a TCP socket so that the peer gets a reset instead of an end.
 func (t *T) reset(fd int) {
 	t.Helper()
-	t.ok(unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}), "setsockopt(SO_LINGER)")
+	t.noError(unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}), "setsockopt(SO_LINGER)")
 	t.close(fd)
 }
 
-// refused connects to where nobody listens.
-func (t *T) refused(fd int, address unix.Sockaddr) {
+// connectRefused connects to where nobody listens.
+func (t *T) connectRefused(fd int, address unix.Sockaddr) {
 	t.Helper()
 	if err := unix.Connect(fd, address); err != unix.EINPROGRESS {
 		t.Skipf("connect has its answer at once here: %v", err)
@@ -108,28 +108,28 @@ func (t *T) pty() (master, slave int) {
 	if err != nil {
 		t.Skipf("no pseudo-terminals here: /dev/ptmx: %v", err)
 	}
-	t.own(master)
-	t.ok(unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0), "unlock the pseudo-terminal")
+	t.track(master)
+	t.noError(unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0), "unlock the pseudo-terminal")
 	n, err := unix.IoctlGetUint32(master, unix.TIOCGPTN) // 32 bits, in the machine's order
-	t.ok(err, "number of the pseudo-terminal")
+	t.noError(err, "number of the pseudo-terminal")
 	slave, err = unix.Open("/dev/pts/"+strconv.Itoa(int(n)), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Skipf("no pseudo-terminals here: %v", err)
 	}
-	t.own(slave)
+	t.track(slave)
 	return master, slave
 }
 
 func (t *T) eventfd(count uint64) int {
 	t.Helper()
 	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
-	t.ok(err, "eventfd")
-	t.own(fd)
+	t.noError(err, "eventfd")
+	t.track(fd)
 	if count != 0 {
 		buf := make([]byte, 8)
 		binary.NativeEndian.PutUint64(buf, count)
 		_, err := unix.Write(fd, buf)
-		t.ok(err, "write to an eventfd")
+		t.noError(err, "write to an eventfd")
 	}
 	return fd
 }
@@ -138,19 +138,19 @@ func (t *T) eventfd(count uint64) int {
 func (t *T) timerfd(ns int64) int {
 	t.Helper()
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC)
-	t.ok(err, "timerfd_create")
-	t.own(fd)
-	t.ok(unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(ns)}, nil), "timerfd_settime")
+	t.noError(err, "timerfd_create")
+	t.track(fd)
+	t.noError(unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(ns)}, nil), "timerfd_settime")
 	return fd
 }
 
 func (t *T) inotify(dir string) int {
 	t.Helper()
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
-	t.ok(err, "inotify_init1")
-	t.own(fd)
+	t.noError(err, "inotify_init1")
+	t.track(fd)
 	_, err = unix.InotifyAddWatch(fd, dir, unix.IN_CREATE)
-	t.ok(err, "inotify_add_watch")
+	t.noError(err, "inotify_add_watch")
 	return fd
 }
 
@@ -158,20 +158,20 @@ func (t *T) inotify(dir string) int {
 func (t *T) epoll() (set, peer int) {
 	t.Helper()
 	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	t.ok(err, "epoll_create1")
-	t.own(set)
+	t.noError(err, "epoll_create1")
+	t.track(set)
 	a, peer := t.pair()
-	t.ok(unix.EpollCtl(set, unix.EPOLL_CTL_ADD, a, &unix.EpollEvent{Events: unix.EPOLLIN}), "epoll_ctl")
+	t.noError(unix.EpollCtl(set, unix.EPOLL_CTL_ADD, a, &unix.EpollEvent{Events: unix.EPOLLIN}), "epoll_ctl")
 	return set, peer
 }
 
-// child starts a process and makes a pidfd of it. end has it exit, and reaps
+// startChild starts a process and makes a pidfd of it. end has it exit, and reaps
 // it or not.
-func (t *T) child() (pidfd int, end func(reap bool)) {
+func (t *T) startChild() (pidfd int, end func(reap bool)) {
 	t.Helper()
 	cmd := exec.Command("cat")
 	stdin, err := cmd.StdinPipe()
-	t.ok(err, "a pipe")
+	t.noError(err, "a pipe")
 	if err := cmd.Start(); err != nil {
 		t.Skipf("no child process: %v", err)
 	}
@@ -186,12 +186,12 @@ func (t *T) child() (pidfd int, end func(reap bool)) {
 	if err != nil {
 		t.Skipf("no pidfds here: %v", err)
 	}
-	t.own(pidfd)
+	t.track(pidfd)
 	return pidfd, func(reap bool) {
 		stdin.Close()
-		t.becomes(pidfd, unix.POLLIN)
+		t.waitPoll(pidfd, unix.POLLIN)
 		if reaped = reap; reap {
-			t.ok(cmd.Wait(), "the child process")
+			t.noError(cmd.Wait(), "the child process")
 		}
 	}
 }

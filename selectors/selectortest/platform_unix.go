@@ -29,8 +29,8 @@ const badFD = unix.EBADF
 // non-blocking and closed on exec.
 type system struct{ fds map[int]bool }
 
-// own has descriptors closed at the end of the test.
-func (t *T) own(fds ...int) {
+// track has descriptors closed at the end of the test.
+func (t *T) track(fds ...int) {
 	if t.fds == nil {
 		t.fds = make(map[int]bool)
 		t.Cleanup(func() {
@@ -55,15 +55,15 @@ func (t *T) close(fds ...int) {
 			t.Fatalf("closing fd %d, which is none of this test's", fd)
 		}
 		delete(t.fds, fd)
-		t.ok(unix.Close(fd), "close")
+		t.noError(unix.Close(fd), "close")
 	}
 }
 
 func (t *T) pairOf(kind int) (a, b int) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, kind, 0)
-	t.ok(err, "socketpair")
-	t.own(fds[0], fds[1])
+	t.noError(err, "socketpair")
+	t.track(fds[0], fds[1])
 	return fds[0], fds[1]
 }
 
@@ -71,8 +71,8 @@ func (t *T) pairOf(kind int) (a, b int) {
 func (t *T) pipe() (read, write int) {
 	t.Helper()
 	var fds [2]int
-	t.ok(unix.Pipe(fds[:]), "pipe")
-	t.own(fds[0], fds[1])
+	t.noError(unix.Pipe(fds[:]), "pipe")
+	t.track(fds[0], fds[1])
 	return fds[0], fds[1]
 }
 
@@ -80,13 +80,13 @@ func (t *T) pipe() (read, write int) {
 func (t *T) openFile(path string, flags int) int {
 	t.Helper()
 	fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o600)
-	t.ok(err, "open "+path)
-	t.own(fd)
+	t.noError(err, "open "+path)
+	t.track(fd)
 	return fd
 }
 
-// regular makes a regular file.
-func (t *T) regular() int {
+// regularFile makes a regular file.
+func (t *T) regularFile() int {
 	t.Helper()
 	return t.openFile(filepath.Join(t.TempDir(), "file"), unix.O_RDWR|unix.O_CREAT)
 }
@@ -127,25 +127,25 @@ func (t *T) fill(fd int) {
 func (t *T) dup(fd, least int) int {
 	t.Helper()
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD, least)
-	t.ok(err, "fcntl(F_DUPFD)")
-	t.own(dup)
+	t.noError(err, "fcntl(F_DUPFD)")
+	t.track(dup)
 	return dup
 }
 
-// place puts a duplicate of a file at a number, which loses its own file.
-func (t *T) place(fd, number int) {
+// dupTo puts a duplicate of a file at a number, which loses its own file.
+func (t *T) dupTo(fd, number int) {
 	t.Helper()
-	t.ok(unix.Dup2(fd, number), "dup2")
-	t.own(number)
+	t.noError(unix.Dup2(fd, number), "dup2")
+	t.track(number)
 }
 
-// becomes waits until poll(2) tells all of mask, for states that take the
+// waitPoll waits until poll(2) tells all of mask, for states that take the
 // network a moment.
-func (t *T) becomes(fd int, mask int) {
+func (t *T) waitPoll(fd int, mask int) {
 	t.Helper()
 	fds := []unix.PollFd{{Fd: int32(fd)}}
 	setMask(&fds[0].Events, mask)
-	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(50 * time.Microsecond) {
+	for until := time.Now().Add(reportTimeout); time.Now().Before(until); time.Sleep(50 * time.Microsecond) {
 		if _, err := unix.Poll(fds, 0); err == nil && int(fds[0].Revents)&mask == mask {
 			return
 		}
@@ -156,29 +156,29 @@ func (t *T) becomes(fd int, mask int) {
 // setMask is for the members of a pollfd, which are unsigned on AIX.
 func setMask[M int16 | uint16](member *M, mask int) { *member = M(mask) }
 
-// inet makes a socket that is not connected.
-func (t *T) inet(kind int) int {
+// newSocket makes a socket that is not connected.
+func (t *T) newSocket(kind int) int {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, kind, 0)
-	t.ok(err, "socket")
-	t.own(fd)
+	t.noError(err, "socket")
+	t.track(fd)
 	return fd
 }
 
-// bound makes a socket with a port of its own.
-func (t *T) bound(kind int) (fd int, address address) {
+// boundSocket makes a socket with a port of its own.
+func (t *T) boundSocket(kind int) (fd int, address address) {
 	t.Helper()
-	fd = t.inet(kind)
-	t.ok(unix.Bind(fd, &unix.SockaddrInet4{Addr: loopback}), "bind")
+	fd = t.newSocket(kind)
+	t.noError(unix.Bind(fd, &unix.SockaddrInet4{Addr: loopback}), "bind")
 	address, err := unix.Getsockname(fd)
-	t.ok(err, "getsockname")
+	t.noError(err, "getsockname")
 	return fd, address
 }
 
 func (t *T) listen() (fd int, address address) {
 	t.Helper()
-	fd, address = t.bound(unix.SOCK_STREAM)
-	t.ok(unix.Listen(fd, 8), "listen")
+	fd, address = t.boundSocket(unix.SOCK_STREAM)
+	t.noError(unix.Listen(fd, 8), "listen")
 	return fd, address
 }
 
@@ -189,15 +189,15 @@ func (t *T) connect(fd int, address address) {
 	}
 }
 
-// join connects a to a listener and returns the other end.
-func (t *T) join(a, listener int, address address) (b int) {
+// connectAccept connects a to a listener and returns the other end.
+func (t *T) connectAccept(a, listener int, address address) (b int) {
 	t.Helper()
 	t.connect(a, address)
-	t.becomes(listener, readable)
+	t.waitPoll(listener, readable)
 	b, _, err := unix.Accept(listener)
-	t.ok(err, "accept")
-	t.own(b)
-	t.becomes(a, writable)
+	t.noError(err, "accept")
+	t.track(b)
+	t.waitPoll(a, writable)
 	return b
 }
 
@@ -211,27 +211,27 @@ func (t *T) socketFile() (f file, peer int) {
 	return f, b
 }
 
-// cpu is the processor time that the process has used.
-func (t *T) cpu() time.Duration {
+// cpuTime is the processor time that the process has used.
+func (t *T) cpuTime() time.Duration {
 	t.Helper()
 	var use unix.Rusage
-	t.ok(unix.Getrusage(unix.RUSAGE_SELF, &use), "getrusage")
+	t.noError(unix.Getrusage(unix.RUSAGE_SELF, &use), "getrusage")
 	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
 }
 
-// isOpen checks that a descriptor is open.
-func (t *T) isOpen(fd int) {
+// wantOpen checks that a descriptor is open.
+func (t *T) wantOpen(fd int) {
 	t.Helper()
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
 		t.Errorf("fd %d is not open any more: %v", fd, err)
 	}
 }
 
-// limit is how many descriptors the process may have.
-func (t *T) limit() int {
+// fdLimit is how many descriptors the process may have.
+func (t *T) fdLimit() int {
 	t.Helper()
 	var limit unix.Rlimit
-	t.ok(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit), "getrlimit")
+	t.noError(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit), "getrlimit")
 	return int(min(uint64(limit.Cur), 1<<16))
 }
 
@@ -249,27 +249,27 @@ func (t *T) drain(fd int) {
 	}
 }
 
-// shutWrite ends what a socket sends.
-func (t *T) shutWrite(fd int) { t.ok(unix.Shutdown(fd, unix.SHUT_WR), "shutdown") }
+// shutdownWrite ends what a socket sends.
+func (t *T) shutdownWrite(fd int) { t.noError(unix.Shutdown(fd, unix.SHUT_WR), "shutdown") }
 
-// urgent sends a byte of urgent data.
-func (t *T) urgent(fd int) { t.ok(unix.Sendto(fd, []byte("!"), unix.MSG_OOB, nil), "send") }
+// sendUrgent sends a byte of urgent data.
+func (t *T) sendUrgent(fd int) { t.noError(unix.Sendto(fd, []byte("!"), unix.MSG_OOB, nil), "send") }
 
 func (t *T) sendTo(fd int, data string, to address) {
 	t.Helper()
-	t.ok(unix.Sendto(fd, []byte(data), 0, to), "sendto")
+	t.noError(unix.Sendto(fd, []byte(data), 0, to), "sendto")
 }
 
-// nonblocking tells whether a descriptor is in non-blocking mode.
-func (t *T) nonblocking(fd int) bool {
+// isNonblocking tells whether a descriptor is in non-blocking mode.
+func (t *T) isNonblocking(fd int) bool {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	return err == nil && flags&unix.O_NONBLOCK != 0
 }
 
-// takeZero puts a file on descriptor 0 until the end of the test.
-func (t *T) takeZero(a int) {
+// moveToZero puts a file on descriptor 0 until the end of the test.
+func (t *T) moveToZero(a int) {
 	t.Helper()
-	saved, err := unix.FcntlInt(0, unix.F_DUPFD, lonely) // fails if it is closed
+	saved, err := unix.FcntlInt(0, unix.F_DUPFD, highFD) // fails if it is closed
 	t.Cleanup(func() {
 		if err != nil {
 			unix.Close(0)
@@ -280,12 +280,12 @@ func (t *T) takeZero(a int) {
 		}
 		unix.Close(saved)
 	})
-	t.ok(unix.Dup2(a, 0), "dup2")
+	t.noError(unix.Dup2(a, 0), "dup2")
 	t.close(a)
 }
 
-// signals skips a test where there are none.
-func (t *T) signals() {}
+// needSignals skips a test where there are none.
+func (t *T) needSignals() {}
 
 // interruptProcess sends the process a signal that does nothing in Go.
-func interruptProcess() { syscall.Kill(syscall.Getpid(), syscall.SIGURG) }
+func signalProcess() { syscall.Kill(syscall.Getpid(), syscall.SIGURG) }

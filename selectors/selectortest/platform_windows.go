@@ -39,8 +39,8 @@ type system struct {
 	peer map[int]int // the other end of a pair
 }
 
-// own has sockets closed at the end of the test.
-func (t *T) own(fds ...int) {
+// track has sockets closed at the end of the test.
+func (t *T) track(fds ...int) {
 	if t.fds == nil {
 		t.fds, t.peer = make(map[int]bool), make(map[int]int)
 		t.Cleanup(func() {
@@ -66,16 +66,16 @@ func (t *T) close(fds ...int) {
 			t.Fatalf("closing fd %d, which is none of this test's", fd)
 		}
 		delete(t.fds, fd)
-		t.ok(windows.Closesocket(windows.Handle(fd)), "closesocket")
-		if peer, open := t.peer[fd]; open && t.fds[peer] && !t.shared(fd) {
-			t.becomes(peer, readable)
+		t.noError(windows.Closesocket(windows.Handle(fd)), "closesocket")
+		if peer, open := t.peer[fd]; open && t.fds[peer] && !t.hasDuplicate(fd) {
+			t.waitPoll(peer, readable)
 		}
 		delete(t.peer, fd)
 	}
 }
 
-// shared tells whether there is a duplicate of a socket that was just closed.
-func (t *T) shared(fd int) bool {
+// hasDuplicate tells whether there is a duplicate of a socket that was just closed.
+func (t *T) hasDuplicate(fd int) bool {
 	for other, peer := range t.peer {
 		if other != fd && peer == t.peer[fd] {
 			return true
@@ -102,7 +102,7 @@ func (t *T) openFile(string, int) int {
 	return 0
 }
 
-func (t *T) regular() int { return t.openFile("", 0) }
+func (t *T) regularFile() int { return t.openFile("", 0) }
 
 // write returns when the other end has got it: through TCP that may take a
 // moment, which the two ends of a Unix pair do not need.
@@ -113,7 +113,7 @@ func (t *T) write(fd int, data string) {
 		t.Fatalf("write of %q to fd %d: %d, %v", data, fd, n, err)
 	}
 	if peer, known := t.peer[fd]; known && t.fds[peer] {
-		t.becomes(peer, readable)
+		t.waitPoll(peer, readable)
 	}
 }
 
@@ -148,7 +148,7 @@ func (t *T) fill(fd int) {
 			full = 0
 		case windows.WSAEWOULDBLOCK:
 			full++ // the other end may take some more
-			time.Sleep(moment)
+			time.Sleep(quietTime)
 		default:
 			t.Fatalf("filling fd %d: %v", fd, err)
 		}
@@ -167,7 +167,7 @@ func (t *T) drain(fd int) {
 			empty = 0
 		case err == windows.WSAEWOULDBLOCK:
 			empty++
-			time.Sleep(moment)
+			time.Sleep(quietTime)
 		default:
 			t.Fatalf("draining fd %d: %v", fd, err)
 		}
@@ -185,14 +185,14 @@ func (t *T) dup(fd, least int) int {
 	}()
 	for {
 		var info windows.WSAProtocolInfo
-		t.ok(windows.WSADuplicateSocket(windows.Handle(fd), windows.GetCurrentProcessId(), &info), "WSADuplicateSocket")
+		t.noError(windows.WSADuplicateSocket(windows.Handle(fd), windows.GetCurrentProcessId(), &info), "WSADuplicateSocket")
 		s, err := windows.WSASocket(-1, -1, -1, &info, 0, windows.WSA_FLAG_OVERLAPPED|windows.WSA_FLAG_NO_HANDLE_INHERIT)
-		t.ok(err, "WSASocket")
+		t.noError(err, "WSASocket")
 		if int(s) < least {
 			below = append(below, s)
 			continue
 		}
-		t.own(int(s))
+		t.track(int(s))
 		if peer, known := t.peer[fd]; known {
 			t.peer[int(s)] = peer
 			t.peer[peer] = int(s)
@@ -201,12 +201,12 @@ func (t *T) dup(fd, least int) int {
 	}
 }
 
-func (t *T) place(int, int) {
+func (t *T) dupTo(int, int) {
 	t.Helper()
 	t.Skip("Windows does not let one choose the number of a socket")
 }
 
-func (t *T) takeZero(int) { t.place(0, 0) }
+func (t *T) moveToZero(int) { t.dupTo(0, 0) }
 
 // A pollFD is a WSAPOLLFD.
 type pollFD struct {
@@ -214,14 +214,14 @@ type pollFD struct {
 	events, revents int16
 }
 
-// becomes waits until WSAPoll tells all of mask, for states that take the
+// waitPoll waits until WSAPoll tells all of mask, for states that take the
 // network a moment. The end of what the peer sends is POLLHUP without
 // POLLRDNORM, and only when what came before has been read.
-func (t *T) becomes(fd int, mask int16) {
+func (t *T) waitPoll(fd int, mask int16) {
 	t.Helper()
 	const hup = 0x0002
 	fds := []pollFD{{fd: uintptr(fd), events: mask}}
-	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(50 * time.Microsecond) {
+	for until := time.Now().Add(reportTimeout); time.Now().Before(until); time.Sleep(50 * time.Microsecond) {
 		n, _, _ := procPoll.Call(uintptr(unsafe.Pointer(&fds[0])), 1, 0)
 		got := fds[0].revents
 		if int32(n) == 1 && (got&mask == mask || mask == readable && got&hup != 0) {
@@ -231,13 +231,13 @@ func (t *T) becomes(fd int, mask int16) {
 	t.Fatalf("fd %d does not get into the state that the test is about: WSAPoll tells %#x, want %#x", fd, fds[0].revents, mask)
 }
 
-// inet makes a socket that is not connected.
-func (t *T) inet(kind int) int {
+// newSocket makes a socket that is not connected.
+func (t *T) newSocket(kind int) int {
 	t.Helper()
-	t.ok(winsock(), "WSAStartup")
+	t.noError(winsock(), "WSAStartup")
 	s, err := windows.WSASocket(windows.AF_INET, int32(kind), 0, nil, 0, windows.WSA_FLAG_OVERLAPPED|windows.WSA_FLAG_NO_HANDLE_INHERIT)
-	t.ok(err, "WSASocket")
-	t.own(int(s))
+	t.noError(err, "WSASocket")
+	t.track(int(s))
 	return int(s)
 }
 
@@ -247,20 +247,20 @@ func winsock() error {
 	return windows.WSAStartup(0x0202, &data)
 }
 
-// bound makes a socket with a port of its own.
-func (t *T) bound(kind int) (fd int, at address) {
+// boundSocket makes a socket with a port of its own.
+func (t *T) boundSocket(kind int) (fd int, at address) {
 	t.Helper()
-	fd = t.inet(kind)
-	t.ok(windows.Bind(windows.Handle(fd), &windows.SockaddrInet4{Addr: loopback}), "bind")
+	fd = t.newSocket(kind)
+	t.noError(windows.Bind(windows.Handle(fd), &windows.SockaddrInet4{Addr: loopback}), "bind")
 	at, err := windows.Getsockname(windows.Handle(fd))
-	t.ok(err, "getsockname")
+	t.noError(err, "getsockname")
 	return fd, at
 }
 
 func (t *T) listen() (fd int, at address) {
 	t.Helper()
-	fd, at = t.bound(stream)
-	t.ok(windows.Listen(windows.Handle(fd), 8), "listen")
+	fd, at = t.boundSocket(stream)
+	t.noError(windows.Listen(windows.Handle(fd), 8), "listen")
 	return fd, at
 }
 
@@ -271,19 +271,19 @@ func (t *T) connect(fd int, to address) {
 	}
 }
 
-// join connects a to a listener and returns the other end.
-func (t *T) join(a, listener int, at address) (b int) {
+// connectAccept connects a to a listener and returns the other end.
+func (t *T) connectAccept(a, listener int, at address) (b int) {
 	t.Helper()
 	t.connect(a, at)
-	t.becomes(listener, readable)
+	t.waitPoll(listener, readable)
 	s, _, err := procAccept.Call(uintptr(listener), 0, 0)
 	if windows.Handle(s) == windows.InvalidHandle {
 		t.Fatalf("accept: %v", err)
 	}
 	windows.SetHandleInformation(windows.Handle(s), windows.HANDLE_FLAG_INHERIT, 0)
 	b = int(s)
-	t.own(b)
-	t.becomes(a, writable)
+	t.track(b)
+	t.waitPoll(a, writable)
 	t.peer[a], t.peer[b] = b, a
 	return b
 }
@@ -292,11 +292,11 @@ func (t *T) join(a, listener int, at address) (b int) {
 func (t *T) socketFile() (f file, peer int) {
 	t.Helper()
 	a, b := t.tcpConn()
-	return a, t.descriptor(b)
+	return a, t.fdOf(b)
 }
 
-// cpu is the processor time that the process has used.
-func (t *T) cpu() time.Duration {
+// cpuTime is the processor time that the process has used.
+func (t *T) cpuTime() time.Duration {
 	t.Helper()
 	var created, exited, kernel, user windows.Filetime
 	n, _, err := procGetTimes.Call(uintptr(windows.CurrentProcess()), uintptr(unsafe.Pointer(&created)), uintptr(unsafe.Pointer(&exited)),
@@ -308,8 +308,8 @@ func (t *T) cpu() time.Duration {
 	return time.Duration(ticks(kernel)+ticks(user)) * 100
 }
 
-// isOpen checks that a socket is open.
-func (t *T) isOpen(fd int) {
+// wantOpen checks that a socket is open.
+func (t *T) wantOpen(fd int) {
 	t.Helper()
 	const soType = 0x1008
 	if _, err := windows.GetsockoptInt(windows.Handle(fd), windows.SOL_SOCKET, soType); err != nil {
@@ -317,40 +317,40 @@ func (t *T) isOpen(fd int) {
 	}
 }
 
-// limit bounds what the tests open; Windows bounds it by memory.
-func (t *T) limit() int { return 1500 }
+// fdLimit bounds what the tests open; Windows bounds it by memory.
+func (t *T) fdLimit() int { return 1500 }
 
-// shutWrite ends what a socket sends.
-func (t *T) shutWrite(fd int) {
+// shutdownWrite ends what a socket sends.
+func (t *T) shutdownWrite(fd int) {
 	t.Helper()
-	t.ok(windows.Shutdown(windows.Handle(fd), windows.SHUT_WR), "shutdown")
+	t.noError(windows.Shutdown(windows.Handle(fd), windows.SHUT_WR), "shutdown")
 	if peer, known := t.peer[fd]; known && t.fds[peer] {
-		t.becomes(peer, readable)
+		t.waitPoll(peer, readable)
 	}
 }
 
-// urgent sends a byte of urgent data.
-func (t *T) urgent(fd int) {
+// sendUrgent sends a byte of urgent data.
+func (t *T) sendUrgent(fd int) {
 	t.Helper()
 	const msgOOB = 1
 	_, err := send(fd, []byte("!"), msgOOB)
-	t.ok(err, "send")
-	time.Sleep(moment)
+	t.noError(err, "send")
+	time.Sleep(quietTime)
 }
 
 func (t *T) sendTo(fd int, data string, to address) {
 	t.Helper()
-	t.ok(windows.Sendto(windows.Handle(fd), []byte(data), 0, to), "sendto")
+	t.noError(windows.Sendto(windows.Handle(fd), []byte(data), 0, to), "sendto")
 }
 
 // nonblocking: nobody can ask. Package net's sockets work by overlapped calls
 // whatever their mode is.
-func (t *T) nonblocking(int) bool { return true }
+func (t *T) isNonblocking(int) bool { return true }
 
-// signals skips a test where there are none.
-func (t *T) signals() { t.Skip("Windows has no signals that end a system call") }
+// needSignals skips a test where there are none.
+func (t *T) needSignals() { t.Skip("Windows has no signals that end a system call") }
 
-func interruptAll() {}
+func signalAllThreads() {}
 
 // Only sockets can be watched.
 var systemFileObjRules = []rule{
@@ -358,13 +358,13 @@ var systemFileObjRules = []rule{
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		file, err := windows.CreateFile(windows.StringToUTF16Ptr("NUL"), windows.GENERIC_READ, 0, nil, windows.OPEN_EXISTING, 0, 0)
-		t.ok(err, "opening NUL")
+		t.noError(err, "opening NUL")
 		defer windows.CloseHandle(file)
-		if t.has&anyFile == 0 {
-			t.fails(second(t.s.Register(int(file), r, nil)), "Register of a handle that is no socket", badFD)
+		if t.features&anyFile == 0 {
+			t.wantError(errorOf(t.s.Register(int(file), r, nil)), "Register of a handle that is no socket", badFD)
 		}
-		t.fails(second(t.s.Register(a+1, r, nil)), "Register of a number that is no handle", badFD)
-		t.fails(second(t.s.Key(a+1)), "Key of it", selectors.ErrNotRegistered)
-		t.stays(key, b)
+		t.wantError(errorOf(t.s.Register(a+1, r, nil)), "Register of a number that is no handle", badFD)
+		t.wantError(errorOf(t.s.Key(a+1)), "Key of it", selectors.ErrNotRegistered)
+		t.wantStillReported(key, b)
 	}},
 }

@@ -16,10 +16,10 @@ import (
 // through /proc.
 var linuxGroups = []group{{"Process", []rule{
 	{"DescriptorsAreNotInherited", 0, func(t *T) {
-		use(t, t.s) // so that what is opened once, by whom ever, is there
+		exercise(t, t.s) // so that what is opened once, by whom ever, is there
 		before := openFiles(t)
-		s := t.open()
-		use(t, s)
+		s := t.newTestSelector()
+		exercise(t, s)
 		n := 0
 		for fd, file := range openFiles(t) {
 			if before[fd] == file {
@@ -40,12 +40,12 @@ var linuxGroups = []group{{"Process", []rule{
 	}},
 
 	{"CloseLeaksNoDescriptors", 0, func(t *T) {
-		use(t, t.s)
+		exercise(t, t.s)
 		cycle := func() {
-			s, err := t.make()
-			t.ok(err, "making a selector")
-			use(t, s)
-			t.ok(s.Close(), "Close")
+			s, err := t.newSelector()
+			t.noError(err, "making a selector")
+			exercise(t, s)
+			t.noError(s.Close(), "Close")
 		}
 		cycle()
 		before := openFiles(t)
@@ -58,21 +58,21 @@ var linuxGroups = []group{{"Process", []rule{
 	}},
 
 	{"OrphansLeakNoDescriptors", 0, func(t *T) {
-		use(t, t.s)
+		exercise(t, t.s)
 		a, _ := t.pair()
 		orphan := func() {
-			number := t.dup(a, lonely)
+			number := t.dup(a, highFD)
 			t.register(number, w, nil)
 			t.close(number)
 			t.unregister(number)
-			t.same(t.selects(0))
+			t.wantBatch(t.mustSelect(0))
 		}
 		orphan()
 		before := openFiles(t)
 		for range 20 {
 			orphan()
 		}
-		use(t, t.s) // it still waits and wakes
+		exercise(t, t.s) // it still waits and wakes
 		if after := openFiles(t); len(after) > len(before) {
 			t.Errorf("%d descriptors are open, before it were %d: %v", len(after), len(before), after)
 		}
@@ -82,17 +82,17 @@ var linuxGroups = []group{{"Process", []rule{
 		// A process that may not open anything: an error, and nothing kept.
 		before := openFiles(t)
 		var limit unix.Rlimit
-		t.ok(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit), "getrlimit")
+		t.noError(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit), "getrlimit")
 		highest := 0
 		for fd := range before {
 			highest = max(highest, fd)
 		}
-		restore := func() { t.ok(unix.Prlimit(0, unix.RLIMIT_NOFILE, &limit, nil), "prlimit") }
+		restore := func() { t.noError(unix.Prlimit(0, unix.RLIMIT_NOFILE, &limit, nil), "prlimit") }
 		t.Cleanup(restore)
 		for room := range 6 {
 			// Numbers below the limit that are free still can be had, so fill
 			// them up to the room that is wanted.
-			t.ok(unix.Prlimit(0, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(highest + 20), Max: limit.Max}, nil), "prlimit")
+			t.noError(unix.Prlimit(0, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(highest + 20), Max: limit.Max}, nil), "prlimit")
 			var fillers []int
 			for {
 				fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -104,11 +104,11 @@ var linuxGroups = []group{{"Process", []rule{
 			for _, fd := range fillers[len(fillers)-room:] {
 				unix.Close(fd)
 			}
-			s, err := t.make()
+			s, err := t.newSelector()
 			if err == nil {
 				err = s.Close()
 			} else {
-				t.fails(err, "making a selector", unix.EMFILE)
+				t.wantError(err, "making a selector", unix.EMFILE)
 			}
 			for _, fd := range fillers[:len(fillers)-room] {
 				unix.Close(fd)
@@ -125,21 +125,21 @@ var linuxGroups = []group{{"Process", []rule{
 }}}
 
 // use has a selector do everything for which it may open descriptors.
-func use(t *T, s selectors.Selector) {
+func exercise(t *T, s selectors.Selector) {
 	t.Helper()
 	a, b := t.pair()
 	key := t.registerWith(s, a, r, nil)
-	t.lasts(s, time.Millisecond)
-	t.lasts(s, 100*time.Microsecond)
-	t.ok(s.Wake(), "Wake")
-	t.same(t.selectsOn(s, -1))
-	waits := t.begin(s, -1)
-	t.ok(s.Wake(), "Wake")
-	t.returnsWith(waits)
+	t.wantTimeout(s, time.Millisecond)
+	t.wantTimeout(s, 100*time.Microsecond)
+	t.noError(s.Wake(), "Wake")
+	t.wantBatch(t.mustSelectOn(s, -1))
+	pending := t.startSelect(s, -1)
+	t.noError(s.Wake(), "Wake")
+	t.wantResult(pending)
 	t.write(b, "x")
-	t.readyOn(s, is(key, r))
+	t.wantReadyOn(s, report(key, r))
 	_, err := s.Unregister(a)
-	t.ok(err, "Unregister")
+	t.noError(err, "Unregister")
 	t.close(a, b)
 }
 
@@ -166,10 +166,10 @@ func openFiles(t *T) map[int]string {
 }
 
 // interruptAll sends every thread of the process a signal.
-func interruptAll() {
+func signalAllThreads() {
 	entries, err := os.ReadDir("/proc/self/task")
 	if err != nil {
-		interruptProcess()
+		signalProcess()
 	}
 	for _, e := range entries {
 		if thread, err := strconv.Atoi(e.Name()); err == nil {

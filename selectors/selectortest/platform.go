@@ -53,7 +53,7 @@ const (
 )
 
 // is makes an entry of a batch to compare with.
-func is(key *selectors.SelectorKey, events selectors.Event) selectors.Ready {
+func report(key *selectors.SelectorKey, events selectors.Event) selectors.Ready {
 	return selectors.Ready{Key: key, Events: events}
 }
 
@@ -66,13 +66,13 @@ func (t *T) pair() (a, b int) {
 
 // lonely is a floor for descriptor numbers that nothing else takes: the system
 // gives the lowest that is free.
-const lonely = 700
+const highFD = 700
 
-// move gives a file another number, far from those that the runtime or another
+// moveHigh gives a file another number, far from those that the runtime or another
 // goroutine may get, so that it stays unused when it has been closed.
-func (t *T) move(fd int) int {
+func (t *T) moveHigh(fd int) int {
 	t.Helper()
-	moved := t.dup(fd, lonely)
+	moved := t.dup(fd, highFD)
 	t.close(fd)
 	return moved
 }
@@ -83,16 +83,16 @@ var loopback = [4]byte{127, 0, 0, 1}
 func (t *T) tcp() (a, b int) {
 	t.Helper()
 	listener, address := t.listen()
-	a = t.inet(stream)
-	return a, t.join(a, listener, address)
+	a = t.newSocket(stream)
+	return a, t.connectAccept(a, listener, address)
 }
 
-// descriptor is the number of an object of package os or net.
-func (t *T) descriptor(conn syscall.Conn) (fd int) {
+// fdOf is the number of an object of package os or net.
+func (t *T) fdOf(conn syscall.Conn) (fd int) {
 	t.Helper()
 	raw, err := conn.SyscallConn()
-	t.ok(err, "SyscallConn")
-	t.ok(raw.Control(func(n uintptr) { fd = int(n) }), "Control")
+	t.noError(err, "SyscallConn")
+	t.noError(raw.Control(func(n uintptr) { fd = int(n) }), "Control")
 	return fd
 }
 
@@ -107,13 +107,13 @@ type file interface {
 func (t *T) tcpConn() (a, b *net.TCPConn) {
 	t.Helper()
 	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IP(loopback[:])})
-	t.ok(err, "listen")
+	t.noError(err, "listen")
 	defer listener.Close()
 	a, err = net.DialTCP("tcp4", nil, listener.Addr().(*net.TCPAddr))
-	t.ok(err, "dial")
+	t.noError(err, "dial")
 	t.Cleanup(func() { a.Close() })
 	b, err = listener.AcceptTCP()
-	t.ok(err, "accept")
+	t.noError(err, "accept")
 	t.Cleanup(func() { b.Close() })
 	return a, b
 }
@@ -125,7 +125,7 @@ func (t *T) udpConn() *net.UDPConn {
 	if err != nil && strings.Contains(err.Error(), "wsaioctl: winapi error #10045") {
 		t.Skipf("package net cannot make a UDP socket: %v (Wine 8 lacks an ioctl that it uses)", err)
 	}
-	t.ok(err, "listen")
+	t.noError(err, "listen")
 	t.Cleanup(func() { c.Close() })
 	return c
 }
@@ -162,66 +162,65 @@ func (t *T) unregister(fileobj any) *selectors.SelectorKey {
 	return key
 }
 
-// ready checks that the next batch comes and is exactly want, in any order.
-func (t *T) ready(want ...selectors.Ready) {
+// wantReady checks that the next batch comes and is exactly want, in any order.
+func (t *T) wantReady(want ...selectors.Ready) {
 	t.Helper()
-	t.same(t.selects(patience), want...)
+	t.wantBatch(t.mustSelect(reportTimeout), want...)
 }
 
-func (t *T) readyOn(s selectors.Selector, want ...selectors.Ready) {
+func (t *T) wantReadyOn(s selectors.Selector, want ...selectors.Ready) {
 	t.Helper()
-	t.same(t.selectsOn(s, patience), want...)
+	t.wantBatch(t.mustSelectOn(s, reportTimeout), want...)
 }
 
-// silent checks that nothing is ready, and that nothing becomes so.
-func (t *T) silent() {
+// wantNothing checks that nothing is ready, and that nothing becomes so.
+func (t *T) wantNothing() {
 	t.Helper()
-	t.silentOn(t.s)
+	t.wantNothingOn(t.s)
 }
 
-func (t *T) silentOn(s selectors.Selector) {
+func (t *T) wantNothingOn(s selectors.Selector) {
 	t.Helper()
-	for _, timeout := range []time.Duration{0, moment} {
-		if batch := t.selectsOn(s, timeout); len(batch) != 0 {
-			t.Fatalf("the batch is %v, want nothing", show(batch))
+	for _, timeout := range []time.Duration{0, quietTime} {
+		if batch := t.mustSelectOn(s, timeout); len(batch) != 0 {
+			t.Fatalf("the batch is %v, want nothing", formatBatch(batch))
 		}
 	}
 }
 
-// stays checks that a key is still registered and still reported: what went
+// wantStillReported checks that a key is still registered and still reported: what went
 // wrong elsewhere has done it no harm. It must be of one end of a pair, level-
 // triggered, with EventRead as its interest and nothing to read.
-func (t *T) stays(key *selectors.SelectorKey, peer int) {
+func (t *T) wantStillReported(key *selectors.SelectorKey, peer int) {
 	t.Helper()
 	if got, err := t.s.Key(key.FD); err != nil || got != key {
 		t.Errorf("Key(%d) is %v, %v; want the key %v", key.FD, got, err, key)
 	}
 	t.write(peer, "?")
-	t.ready(is(key, r))
+	t.wantReady(report(key, r))
 	t.read(key.FD, "?")
-	t.same(t.selects(0))
+	t.wantBatch(t.mustSelect(0))
 }
 
-// sleeps checks that a Select with nothing to tell really sleeps: it takes its
-// time and no processor time to speak of. The rest of the process may be busy
-// for a moment, with collecting garbage for example, so it may try again; who
-// spins does so every time.
-func (t *T) sleeps() {
+// wantNoSpin checks that a Select with nothing ready uses little processor time.
+// Other work of the process, such as garbage collection, can use some, so one
+// quiet Select out of four is enough; a busy loop fails all four.
+func (t *T) wantNoSpin() {
 	t.Helper()
 	const timeout = 50 * time.Millisecond
 	var used time.Duration
 	for range 4 {
-		from := t.cpu()
-		t.lasts(t.s, timeout)
-		if used = t.cpu() - from; used < timeout/4 {
+		from := t.cpuTime()
+		t.wantTimeout(t.s, timeout)
+		if used = t.cpuTime() - from; used < timeout/4 {
 			return
 		}
 	}
 	t.Errorf("Select(%v) used %v of processor time, with nothing to tell: it spins", timeout, used)
 }
 
-// noGarbage skips a test of what is allocated where that cannot be nothing.
-func (t *T) noGarbage() {
+// skipIfAllocating skips a test of what is allocated where that cannot be nothing.
+func (t *T) skipIfAllocating() {
 	t.Helper()
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -234,4 +233,4 @@ func (t *T) noGarbage() {
 
 // tooLarge tells whether a Register failed because the number is beyond what
 // the selector's facility can do, which it may say.
-func tooLarge(err error) bool { return errors.Is(err, selectors.ErrFDTooLarge) }
+func isTooLarge(err error) bool { return errors.Is(err, selectors.ErrFDTooLarge) }
