@@ -116,5 +116,8 @@ func main() {
 		run("one by one", fetchOneByOne)
 	}
 	run("all at once", (&loop{sel: sel}).fetchAtOnce)
+	if !*skip {
+		lesson.Printf("for more pages try: -n 500 -delay 1s -skip")
+	}
 	lesson.Printf("bye")
 }

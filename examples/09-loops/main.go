@@ -47,7 +47,7 @@ func main() {
 	lesson.Check(err)
 	g := newGroup(listener, *loops, *work)
 	lesson.StopOnInterrupt(g.Loop)
-	listening(listener.Addr(), fmt.Sprintf("%d loops", *loops))
+	listening(listener.Addr(), fmt.Sprintf("loops: %d", *loops))
 	lesson.Check(g.Run(context.Background()))
 	g.close()
 	for i, w := range g.workers {

@@ -25,7 +25,7 @@ func serveStream(addr string, loops, work int) {
 
 	interrupt := make(chan os.Signal, 1)
 	signal.Notify(interrupt, os.Interrupt, syscall.SIGTERM)
-	listening(bound, fmt.Sprintf("%d loops of package stream", loops))
+	listening(bound, fmt.Sprintf("loops of package stream: %d", loops))
 	<-interrupt
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
