@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// cost is what the server holds.
+// cost is what this process uses. Stacks and heap are in bytes.
 type cost struct{ goroutines, threads, stacks, heap int }
 
 func measure() cost {
@@ -19,33 +19,37 @@ func measure() cost {
 	return cost{runtime.NumGoroutine(), pprof.Lookup("threadcreate").Count(), int(m.StackInuse), int(m.HeapAlloc)}
 }
 
-// report says what n idle clients cost.
+// report prints the cost of n idle clients.
 func report(before, after cost, n int, processes []*exec.Cmd) {
-	line := func(what string, bytes int) {
-		fmt.Printf("  %-10s %5d KB, %.1f KB a client\n", what, bytes>>10, float64(bytes)/1024/float64(n))
+	printMemory := func(what string, bytes int) {
+		fmt.Printf("  %-10s %5d KB, %.1f KB per client\n", what, bytes>>10, float64(bytes)/1024/float64(n))
 	}
 	if len(processes) == 0 {
-		fmt.Printf("%d idle clients, a goroutine each:\n", n)
-		fmt.Printf("  %-10s %5d in all\n", "goroutines", after.goroutines)
-		fmt.Printf("  %-10s %5d in all: waiting goroutines need none\n", "threads", after.threads)
-		line("stacks", after.stacks-before.stacks)
-		line("heap", after.heap-before.heap)
+		fmt.Printf("%d idle clients, one goroutine per client:\n", n)
+		fmt.Printf("  %-10s %5d in total\n", "goroutines", after.goroutines)
+		fmt.Printf("  %-10s %5d in total: a waiting goroutine needs no thread\n", "threads", after.threads)
+		printMemory("stacks", after.stacks-before.stacks)
+		printMemory("heap", after.heap-before.heap)
 		return
 	}
-	fmt.Printf("%d idle clients, a process each:\n", n)
+	fmt.Printf("%d idle clients, one process per client:\n", n)
 	fmt.Printf("  %-10s %5d more\n", "processes", len(processes))
-	memory := 0
+	if memory := proportionalMemory(processes); memory > 0 {
+		printMemory("memory", memory)
+		fmt.Println("  without the kernel's own memory for each process: page tables, kernel stack")
+	}
+}
+
+// proportionalMemory is the sum of the proportional set sizes (Pss) of the
+// processes in bytes: a page that n processes share counts as 1/n of a page.
+// Only Linux has it; elsewhere the sum is 0.
+func proportionalMemory(processes []*exec.Cmd) (bytes int) {
 	for _, p := range processes {
-		// Its proportional share of memory, as Linux tells it: a page that
-		// many processes use counts in parts.
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p.Process.Pid))
 		_, pss, _ := strings.Cut(string(text), "\nPss:")
 		kb := 0
 		fmt.Sscan(pss, &kb)
-		memory += kb << 10
+		bytes += kb << 10
 	}
-	if memory > 0 {
-		line("memory", memory)
-		fmt.Println("  not counting what the kernel holds for each: page tables, a stack, tables")
-	}
+	return bytes
 }

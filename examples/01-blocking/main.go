@@ -1,7 +1,7 @@
-// Lesson 1: a server that blocks. Read and Write wait until there is something
-// to do, so while the server waits for one client it cannot serve another. The
-// way out that needs no new idea is more waiters: a goroutine or a process for
-// each client. What do they cost while all of them only wait?
+// Lesson 1: a blocking server. Read and Write wait until they can do something.
+// While a goroutine waits for one client, it cannot serve another client. The
+// simple solution is one goroutine or one process per client. What does each of
+// them cost while it only waits?
 //
 //	go run ./examples/01-blocking
 //	go run ./examples/01-blocking -idle 1000
@@ -19,28 +19,30 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"goselectors/examples/internal/lesson"
 )
 
-// echo serves one client from beginning to end. It reads like a story, because
-// it may wait wherever it likes. But it needs a stack and a buffer of its own.
+// echo serves one client from beginning to end. The code is simple because it
+// may wait at any place. The price: each client needs its own stack and buffer.
 func echo(conn net.Conn) {
 	defer conn.Close()
 	buf := make([]byte, 4096)
 	for {
-		n, err := conn.Read(buf) // waits here: this is where idle clients are
+		n, err := conn.Read(buf) // an idle client makes the goroutine wait here
 		if err != nil {
-			return // the client has gone
+			return // io.EOF: the client closed the connection
 		}
-		if _, err := conn.Write(buf[:n]); err != nil { // and here, for slow ones
+		if _, err := conn.Write(buf[:n]); err != nil { // a slow client, here
 			return
 		}
 	}
 }
 
-// process serves one client with a process, as inetd did: cat copies its input
-// to its output, and both are the connection.
-func process(ctx context.Context, conn net.Conn) (*exec.Cmd, error) {
-	defer conn.Close() // cat has its own descriptor of it
+// startProcess serves one client with a process, as inetd did. The process is
+// cat: it copies its input to its output, and both are the connection.
+func startProcess(ctx context.Context, conn net.Conn) (*exec.Cmd, error) {
+	defer conn.Close() // cat has its own descriptor for the connection
 	file, err := conn.(*net.TCPConn).File()
 	if err != nil {
 		return nil, err
@@ -52,78 +54,73 @@ func process(ctx context.Context, conn net.Conn) (*exec.Cmd, error) {
 }
 
 func main() {
-	addr := flag.String("addr", "127.0.0.1:8080", "listen on `host:port`; port 0 is any free one")
-	mode := flag.String("mode", "goroutine", "`what` each client gets: goroutine or process")
-	idle := flag.Int("idle", 0, "connect `n` idle clients, print what they cost, and end")
-	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: 01-blocking [-addr host:port] [-mode goroutine|process] [-idle n]")
-		flag.PrintDefaults()
+	addr := lesson.AddrFlag()
+	mode := flag.String("mode", "goroutine", "what serves one client: `goroutine|process`")
+	idle := flag.Int("idle", 0, "connect `n` idle clients (at most 4000), print what they cost, and exit")
+	lesson.Parse("01-blocking")
+	if *mode != "goroutine" && *mode != "process" {
+		lesson.UsageError("-mode must be goroutine or process")
 	}
-	flag.Parse()
-	if flag.NArg() > 0 || *mode != "goroutine" && *mode != "process" || *idle < 0 || *idle > 4000 { // 4096 may wait for accept
-		flag.Usage()
-		os.Exit(2)
+	if *idle < 0 || *idle > 4000 { // at most 4096 connections can wait for accept
+		lesson.UsageError("-idle must be from 0 to 4000")
 	}
 	listener, err := net.Listen("tcp", *addr)
-	check(err)
+	lesson.Check(err)
 
-	// The kernel completes connections before anybody accepts them. So make
-	// the clients now, and what accepting them adds is what serving costs.
+	// The kernel completes a connection before the server accepts it. So the
+	// clients connect first. What accepting them adds is the cost of serving.
 	var clients []net.Conn
 	for range *idle {
 		conn, err := net.Dial("tcp", listener.Addr().String())
-		check(err)
+		lesson.Check(err)
 		clients = append(clients, conn)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, func() { listener.Close() }) // ends the Accept below
 	if *idle == 0 {
-		host, port, _ := net.SplitHostPort(listener.Addr().String())
-		fmt.Printf("01-blocking: listening on %s with a %s a client; try: nc %s %s\n", listener.Addr(), *mode, host, port)
+		lesson.Listening(listener.Addr(), "one "+*mode+" per client")
 	}
 	before := measure()
 	var processes []*exec.Cmd
 	var running sync.WaitGroup
 	for n := 0; n < *idle || *idle == 0; n++ {
 		conn, err := listener.Accept()
+		var cat *exec.Cmd
 		if ctx.Err() != nil {
 			break
-		} else if err != nil { // too many open files, most likely
-			fmt.Fprintln(os.Stderr, "01-blocking:", err)
-			time.Sleep(time.Second)
-			n--
-		} else if *mode == "goroutine" {
+		} else if err == nil && *mode == "goroutine" {
 			go echo(conn)
-		} else if cat, err := process(ctx, conn); err != nil {
-			fmt.Fprintln(os.Stderr, "01-blocking:", err)
-		} else {
+		} else if err == nil {
+			cat, err = startProcess(ctx, conn)
+		}
+		if err != nil && *idle > 0 {
+			lesson.Check(err) // the result would be wrong
+		} else if err != nil {
+			// Usually "too many open files". The next Accept would fail at
+			// once, so wait until a client may have left.
+			lesson.Errorf("%v", err)
+			time.Sleep(100 * time.Millisecond)
+		} else if cat != nil {
 			running.Add(1)
-			go func() { cat.Wait(); running.Done() }() // nobody else buries it
+			go func() { cat.Wait(); running.Done() }() // otherwise it stays a zombie
 			if *idle > 0 {
 				processes = append(processes, cat)
 			}
 		}
 	}
 	if *idle > 0 && ctx.Err() == nil {
-		for _, conn := range clients { // all are served once, and then idle
+		for _, conn := range clients { // serve each client once; then it is idle
 			fmt.Fprint(conn, "!")
 			_, err := conn.Read(make([]byte, 1))
-			check(err)
+			lesson.Check(err)
 		}
 		report(before, measure(), *idle, processes)
 	}
-	for _, conn := range clients { // not earlier: the garbage collector closes what nobody needs
+	for _, conn := range clients { // also keeps the garbage collector from closing them earlier
 		conn.Close()
 	}
 	stop()
 	running.Wait()
-	fmt.Println("01-blocking: bye")
-}
-
-func check(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "01-blocking:", err)
-		os.Exit(1)
-	}
+	lesson.Printf("bye")
 }

@@ -11,10 +11,10 @@ import (
 
 func TestMain(m *testing.M) { lessontest.Main(m, main) }
 
-// modes are what this platform can give each client.
+// modes returns the values of -mode that this platform supports.
 func modes(t *testing.T) []string {
 	if _, err := exec.LookPath("cat"); err != nil || runtime.GOOS == "windows" {
-		t.Log("no processes that serve: ", err)
+		t.Log("cannot test -mode process: ", err)
 		return []string{"goroutine"}
 	}
 	return []string{"goroutine", "process"}
@@ -25,12 +25,12 @@ func TestEcho(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			server := lessontest.Start(t, "-addr", "127.0.0.1:0", "-mode", mode)
 			addr := server.Addr()
-			lessontest.Echo(t, addr)
+			lessontest.CheckEchoClients(t, addr)
 			open := lessontest.Dial(t, addr)
-			lessontest.Says(t, open, "still here?")
+			lessontest.CheckEcho(t, open, "hello")
 			server.Interrupt()
 			if n, err := open.Read(make([]byte, 1)); n != 0 || err == nil {
-				t.Errorf("after the server's end read %d, %v; want the connection closed", n, err)
+				t.Errorf("after the server ended read %d, %v; want the connection closed", n, err)
 			}
 		})
 	}
@@ -40,28 +40,30 @@ func TestIdle(t *testing.T) {
 	for _, mode := range modes(t) {
 		t.Run(mode, func(t *testing.T) {
 			lesson := lessontest.Start(t, "-addr", "127.0.0.1:0", "-mode", mode, "-idle", "20")
-			lesson.Until("^20 idle clients, a " + mode + " each:$")
+			lesson.WaitLine("^20 idle clients, one " + mode + " per client:$")
 			if mode == "goroutine" {
-				if n, _ := strconv.Atoi(lesson.Until(`goroutines +(\d+) in all`)[1]); n < 20 || n > 40 {
+				if n, _ := strconv.Atoi(lesson.WaitLine(`goroutines +(\d+) in total`)[1]); n < 20 || n > 40 {
 					t.Errorf("%d goroutines for 20 clients", n)
 				}
-				lesson.Until(`threads +\d+ in all`)
-				lesson.Until(`stacks +\d+ KB, \d+\.\d KB a client`)
-				if kb, _ := strconv.ParseFloat(lesson.Until(`heap +\d+ KB, (\d+\.\d) KB a client`)[1], 64); kb < 4 || kb > 20 {
-					t.Errorf("%v KB of heap a client, whose buffer has 4", kb)
+				lesson.WaitLine(`threads +\d+ in total`)
+				lesson.WaitLine(`stacks +\d+ KB, \d+\.\d KB per client`)
+				if kb, _ := strconv.ParseFloat(lesson.WaitLine(`heap +\d+ KB, (\d+\.\d) KB per client`)[1], 64); kb < 4 || kb > 20 {
+					t.Errorf("%v KB of heap per client; the buffer alone has 4", kb)
 				}
 			} else {
-				lesson.Until(`processes +20 more`)
+				lesson.WaitLine(`processes +20 more`)
 				if runtime.GOOS == "linux" {
-					lesson.Until(`memory +\d+ KB, \d+\.\d KB a client`)
+					lesson.WaitLine(`memory +\d+ KB, \d+\.\d KB per client`)
 				}
 			}
-			lesson.Until("bye$")
-			lesson.End()
+			lesson.WaitLine("bye$")
+			lesson.WaitEnd()
 		})
 	}
 }
 
-func TestBadUse(t *testing.T) {
-	lessontest.BadUse(t, "01-blocking", []string{"-mode", "magic"}, []string{"-idle", "-1"}, []string{"-idle", "5000"}, []string{"-idle", "many"})
+func TestTooManyClients(t *testing.T) { lessontest.CheckTooManyClients(t) }
+
+func TestUsage(t *testing.T) {
+	lessontest.CheckUsage(t, "01-blocking", []string{"-mode", "magic"}, []string{"-idle", "-1"}, []string{"-idle", "5000"}, []string{"-idle", "many"})
 }

@@ -4,41 +4,43 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"goselectors/examples/internal/lesson"
 )
 
-// experiment has three readers wait for the same thing: ten bytes in a pipe,
-// then one more. Each has room for four bytes at a time.
+// experiment shows three readers of the same data: ten bytes in a pipe, then
+// one more byte. Each reader reads at most four bytes per call.
 func experiment() {
-	reader("level-triggered, one read a turn", 0, false)
-	reader("edge-triggered, one read a turn", unix.EPOLLET, false)
-	reader("edge-triggered, reads until EAGAIN", unix.EPOLLET, true)
+	runReader("level-triggered, one read per epoll_wait", 0, false)
+	runReader("edge-triggered, one read per epoll_wait", unix.EPOLLET, false)
+	runReader("edge-triggered, reads until EAGAIN", unix.EPOLLET, true)
 }
 
-func reader(title string, mode uint32, drain bool) {
+func runReader(title string, mode uint32, untilEAGAIN bool) {
 	fmt.Println(title)
 	var pipe [2]int
-	check("pipe2", unix.Pipe2(pipe[:], unix.O_NONBLOCK|unix.O_CLOEXEC))
+	lesson.CheckOp("pipe2", unix.Pipe2(pipe[:], unix.O_NONBLOCK|unix.O_CLOEXEC))
 	defer unix.Close(pipe[0])
 	defer unix.Close(pipe[1])
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	check("epoll_create1", err)
+	lesson.CheckOp("epoll_create1", err)
 	defer unix.Close(epoll)
-	check("epoll_ctl", unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, pipe[0], &unix.EpollEvent{Events: unix.EPOLLIN | mode}))
+	lesson.CheckOp("epoll_ctl", unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, pipe[0], &unix.EpollEvent{Events: unix.EPOLLIN | mode}))
 
-	left := 0
+	left := 0 // bytes in the pipe
 	write := func(n int) {
 		unix.Write(pipe[1], make([]byte, n))
 		left += n
 		fmt.Printf("  %d written, %d in the pipe\n", n, left)
 	}
-	// turn waits, not for ever, and reads if it is told to.
-	turn := func() bool {
+	// waitAndRead asks epoll without waiting, and reads if the pipe is reported.
+	waitAndRead := func() bool {
 		var events [1]unix.EpollEvent
 		n, err := unix.EpollWait(epoll, events[:], 0)
 		for err == unix.EINTR {
 			n, err = unix.EpollWait(epoll, events[:], 0)
 		}
-		check("epoll_wait", err)
+		lesson.CheckOp("epoll_wait", err)
 		if n == 0 {
 			fmt.Printf("    epoll_wait: nothing, %d in the pipe\n", left)
 			return false
@@ -52,20 +54,19 @@ func reader(title string, mode uint32, drain bool) {
 			}
 			left -= n
 			fmt.Printf("read %d, %d left\n", n, left)
-			if !drain {
+			if !untilEAGAIN {
 				break
 			}
 			fmt.Print("    ")
 		}
 		return true
 	}
-	write(10)
-	for turn() {
-	}
-	write(1)
-	for turn() {
+	for _, n := range []int{10, 1} {
+		write(n)
+		for waitAndRead() {
+		}
 	}
 	if left > 0 {
-		fmt.Printf("  %d bytes wait for ever: they are old, and only news is told\n", left)
+		fmt.Printf("  %d bytes are never reported: they arrived earlier, and epoll reports only new data\n", left)
 	}
 }

@@ -2,12 +2,8 @@
 
 package main
 
-import (
-	"fmt"
-	"os"
-)
+import "goselectors/examples/internal/lesson"
 
 func main() {
-	fmt.Fprintln(os.Stderr, "02-epoll: only Linux has epoll; lesson 3 runs on other systems too")
-	os.Exit(1)
+	lesson.Unsupported("02-epoll", "only Linux has epoll; lesson 3 runs on other systems too")
 }

@@ -1,119 +1,82 @@
 package main
 
-import "golang.org/x/sys/unix"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"goselectors/examples/internal/lesson"
+)
 
 type server struct {
-	epoll, listener int             // descriptors are just numbers
-	edge            uint32          // unix.EPOLLET or nothing
-	clients         map[int]*client // whose descriptor is it?
-	full            bool            // no descriptors left: the listener is not watched
-	buf             [4096]byte      // one for all, as nobody keeps it while waiting
+	epoll, listener, quit int             // descriptors are just numbers
+	edge                  uint32          // unix.EPOLLET or 0
+	clients               map[int]*client // by descriptor
+	acceptAgain           time.Time       // when to watch the listener again; zero while it is watched
+	buf                   [4096]byte      // shared: no client keeps data in it while it waits
 }
 
-type client struct {
-	fd       int
-	interest uint32 // what the kernel watches it for
-	pending  []byte // read, and not yet written back
+// epollCtl changes the interest set: the kernel's list of descriptors to watch,
+// with the events of each. op is EPOLL_CTL_ADD, EPOLL_CTL_MOD or EPOLL_CTL_DEL.
+func (s *server) epollCtl(op, fd int, interest uint32) error {
+	return unix.EpollCtl(s.epoll, op, fd, &unix.EpollEvent{Events: interest | s.edge, Fd: int32(fd)})
 }
 
-// control changes the interest set: the kernel's list of what to watch, and for
-// what. op is EPOLL_CTL_ADD, EPOLL_CTL_MOD or EPOLL_CTL_DEL.
-func (s *server) control(op, fd int, interest uint32) {
-	check("epoll_ctl", unix.EpollCtl(s.epoll, op, fd, &unix.EpollEvent{Events: interest | s.edge, Fd: int32(fd)}))
-}
-
-// accept takes everybody who is waiting: edge-triggered, epoll tells only once.
+// accept accepts until EAGAIN: edge-triggered epoll reports new clients once.
 func (s *server) accept() {
 	for {
 		fd, _, err := unix.Accept4(s.listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-		switch err {
-		case nil:
+		if err == unix.EAGAIN { // all are accepted
+			return
+		} else if err == unix.ECONNABORTED || err == unix.EINTR { // the client left early, or a signal came
+			continue
+		}
+		if err == nil {
 			c := &client{fd: fd, interest: unix.EPOLLIN}
-			if s.edge != 0 { // only changes are told, so it costs little to ask for both at once
+			if s.edge != 0 { // it reports only changes, so ask for both from the start
 				c.interest |= unix.EPOLLOUT
 			}
-			s.clients[fd] = c
-			s.control(unix.EPOLL_CTL_ADD, fd, c.interest)
-		case unix.ECONNABORTED: // gone before we came
-		case unix.EMFILE, unix.ENFILE:
-			// In the set the listener would be ready all the time, and we
-			// could do nothing about it. It comes back when a client goes.
-			s.control(unix.EPOLL_CTL_DEL, s.listener, 0)
-			s.full = true
-			return
-		default: // EAGAIN: nobody is waiting any more
-			return
-		}
-	}
-}
-
-// ready writes what a client is owed and reads on. Edge-triggered it must not
-// stop before the kernel says EAGAIN: epoll tells news, and leftovers are none.
-// Level-triggered it may stop anywhere, and gives the others a turn.
-func (s *server) ready(c *client) {
-	for reads := 0; ; {
-		if len(c.pending) > 0 { // and reads no more until the client has taken this
-			n, err := unix.Write(c.fd, c.pending)
-			if err == unix.EAGAIN {
-				break
-			} else if err != nil {
-				s.close(c)
-				return
+			if err = s.epollCtl(unix.EPOLL_CTL_ADD, fd, c.interest); err == nil {
+				s.clients[fd] = c
+				continue
 			}
-			c.pending = c.pending[n:] // often not all of it fits
-			continue
+			unix.Close(fd) // without registration it would never be served or closed
 		}
-		if reads > 0 && s.edge == 0 {
-			break
-		}
-		n, err := unix.Read(c.fd, s.buf[:])
-		if err == unix.EAGAIN {
-			break
-		} else if n <= 0 { // 0: the client has said all; less: an error
-			s.close(c)
-			return
-		}
-		c.pending = append(c.pending, s.buf[:n]...)
-		reads++
-	}
-	interest := uint32(unix.EPOLLIN)
-	if len(c.pending) > 0 { // only then: a socket is writable nearly always
-		interest = unix.EPOLLOUT
-	}
-	if s.edge == 0 && interest != c.interest {
-		c.interest = interest
-		s.control(unix.EPOLL_CTL_MOD, c.fd, interest)
+		// Usually EMFILE, "too many open files". The listener stays readable,
+		// so the loop would spin. Do not watch the listener for 100 ms.
+		lesson.Errorf("accept: %v", err)
+		lesson.CheckOp("epoll_ctl", s.epollCtl(unix.EPOLL_CTL_DEL, s.listener, 0))
+		s.acceptAgain = time.Now().Add(100 * time.Millisecond)
+		return
 	}
 }
 
-func (s *server) close(c *client) {
-	s.control(unix.EPOLL_CTL_DEL, c.fd, 0)
-	delete(s.clients, c.fd)
-	unix.Close(c.fd)
-	if s.full {
-		s.full = false
-		s.control(unix.EPOLL_CTL_ADD, s.listener, unix.EPOLLIN)
-	}
-}
-
-// loop is the event loop: wait, then see to everybody who is ready.
-func (s *server) loop(quit int) {
-	var events [64]unix.EpollEvent // more than 64 are ready? The next turn tells
+// loop is the event loop: wait, then handle every descriptor that is ready.
+func (s *server) loop() {
+	var events [64]unix.EpollEvent // if more are ready, the next epoll_wait returns them
 	for {
-		n, err := unix.EpollWait(s.epoll, events[:], -1)
-		if err == unix.EINTR { // a signal; Go's runtime sends itself many
+		timeout := -1 // milliseconds; -1 waits without limit
+		if !s.acceptAgain.IsZero() {
+			timeout = 100
+		}
+		n, err := unix.EpollWait(s.epoll, events[:], timeout)
+		if err == unix.EINTR { // a signal; Go's runtime sends many to itself
 			continue
 		}
-		check("epoll_wait", err)
+		lesson.CheckOp("epoll_wait", err)
 		for _, event := range events[:n] {
 			switch fd := int(event.Fd); fd {
-			case quit:
+			case s.quit:
 				return
 			case s.listener:
 				s.accept()
 			default:
-				s.ready(s.clients[fd])
+				s.serve(s.clients[fd])
 			}
+		}
+		if !s.acceptAgain.IsZero() && time.Now().After(s.acceptAgain) {
+			s.acceptAgain = time.Time{}
+			lesson.CheckOp("epoll_ctl", s.epollCtl(unix.EPOLL_CTL_ADD, s.listener, unix.EPOLLIN))
 		}
 	}
 }

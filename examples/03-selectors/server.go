@@ -1,64 +1,73 @@
 package main
 
 import (
-	"fmt"
+	"errors"
 	"net"
-	"os"
+	"time"
 
+	"goselectors/examples/internal/lesson"
 	"goselectors/selectors"
 )
 
 type server struct {
 	sel      selectors.Selector
 	listener net.Listener
-	full     bool // no descriptors left: the listener is not watched
-	buf      [4096]byte
+	buf      [4096]byte // shared: callbacks run one at a time
 }
 
 type client struct {
 	*server
 	conn    net.Conn
-	pending []byte // read, and not yet written back
+	pending []byte // read, but not yet written back
 }
 
-// accept is the listener's callback. It takes one client a turn; a selector is
-// level-triggered unless asked otherwise, so it is called again for the others.
+// accept is the listener's callback. It accepts one client per call. By default
+// a selector is level-triggered: it calls again while more clients wait.
 func (s *server) accept(selectors.Event) {
 	conn, err := selectors.TryAccept(s.listener)
-	if err == selectors.ErrWouldBlock { // it was ready, and the client has gone
+	if err == selectors.ErrWouldBlock { // the client left before this call
 		return
 	}
-	if err != nil { // too many open files, most likely: back when a client goes
-		fmt.Fprintln(os.Stderr, "03-selectors:", err)
-		s.full = true
-		s.sel.Unregister(s.listener)
-		return
+	if err == nil {
+		c := &client{server: s, conn: conn}
+		if _, err = s.sel.Register(conn, selectors.EventRead, callback(c.read)); err == nil {
+			return
+		}
+		conn.Close() // without registration it would never be served or closed
 	}
-	c := &client{server: s, conn: conn}
-	_, err = s.sel.Register(conn, selectors.EventRead, callback(c.read))
-	check(err)
+	// Usually "too many open files". The listener stays ready, so the loop would
+	// spin. Do not watch the listener for a while. AfterFunc calls on another
+	// goroutine; Register is allowed there. Lesson 4 has timers on the loop.
+	lesson.Errorf("%v", err)
+	s.sel.Unregister(s.listener)
+	time.AfterFunc(100*time.Millisecond, func() {
+		_, err := s.sel.Register(s.listener, selectors.EventRead, callback(s.accept))
+		if !errors.Is(err, selectors.ErrClosed) { // closed: the program is ending
+			lesson.Check(err)
+		}
+	})
 }
 
-// read is a client's callback while there is nothing to write. A method value
-// such as c.read carries its client along, as Python's bound methods do.
+// read is the client's callback while there is nothing to write. A method value
+// such as c.read contains the client c, like a bound method in Python.
 //
-// TryRead and TryWrite do one system call and never wait. Read and Write of
-// net.Conn would wait, and all other clients with them.
+// TryRead and TryWrite make one system call and never wait. The methods Read and
+// Write of net.Conn would wait, and all other clients would wait too.
 func (c *client) read(selectors.Event) {
 	n, err := selectors.TryRead(c.conn, c.buf[:])
 	if err == selectors.ErrWouldBlock {
 		return
 	}
-	if err != nil { // io.EOF, when the client has said all
+	if err != nil { // io.EOF: the client closed its side
 		c.close()
 		return
 	}
 	c.pending = append(c.pending, c.buf[:n]...)
-	c.write(0) // mostly there is room
+	c.write(0) // usually the socket has room
 }
 
-// write is its callback while there is: then nothing is read, so that who
-// reads slowly is sent little.
+// write is the client's callback while data is pending. Meanwhile nothing is
+// read, so a client that reads slowly cannot make the server store much.
 func (c *client) write(selectors.Event) {
 	n, err := selectors.TryWrite(c.conn, c.pending)
 	if err != nil && err != selectors.ErrWouldBlock {
@@ -70,17 +79,13 @@ func (c *client) write(selectors.Event) {
 	if len(c.pending) > 0 {
 		interest, next = selectors.EventWrite, c.write
 	}
-	// Mostly the key is like this already. Then the kernel is not asked.
+	// Usually the interest stays the same. Then Modify makes no system call.
 	if _, err := c.sel.Modify(c.conn, interest, next); err != nil {
 		c.close()
 	}
 }
 
 func (c *client) close() {
-	c.sel.Unregister(c.conn) // first: once closed, its number may be somebody else's
+	c.sel.Unregister(c.conn) // before Close: after it, a new file may get the same number
 	c.conn.Close()
-	if c.full {
-		c.full = false
-		c.sel.Register(c.listener, selectors.EventRead, callback(c.accept))
-	}
 }

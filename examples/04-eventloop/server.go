@@ -1,12 +1,11 @@
 package main
 
 import (
-	"fmt"
 	"net"
-	"os"
 	"time"
 
 	"goselectors/eventloop"
+	"goselectors/examples/internal/lesson"
 	"goselectors/selectors"
 )
 
@@ -20,14 +19,14 @@ type server struct {
 
 func (s *server) listen() {
 	_, err := s.loop.Register(s.listener, selectors.EventRead, s.accept)
-	check(err)
+	lesson.Check(err)
 }
 
 type client struct {
 	*server
-	conn    net.Conn
-	pending []byte           // read, and not yet written back
-	timer   *eventloop.Timer // until it is sent away
+	conn      net.Conn
+	pending   []byte           // read, but not yet written back
+	idleTimer *eventloop.Timer // disconnects the client
 }
 
 func (s *server) accept(any, selectors.Event) {
@@ -35,23 +34,38 @@ func (s *server) accept(any, selectors.Event) {
 	if err == selectors.ErrWouldBlock {
 		return
 	}
-	if err != nil { // too many open files, most likely: look again in a while
-		fmt.Fprintln(os.Stderr, "04-eventloop:", err)
-		s.loop.Unregister(s.listener)
-		s.loop.CallLater(100*time.Millisecond, s.listen)
-		return
+	if err == nil {
+		if err = s.add(conn); err == nil {
+			return
+		}
+		conn.Close() // without registration it would never be served or closed
 	}
-	c := &client{server: s, conn: conn}
-	_, err = s.loop.Register(conn, selectors.EventRead, c.read)
-	check(err)
-	c.timer, err = s.loop.CallLater(s.idle, c.silent)
-	check(err)
-	s.clients++
+	// Usually "too many open files". The listener stays ready, so the loop would
+	// spin. Do not watch the listener for 100 ms.
+	lesson.Errorf("%v", err)
+	s.loop.Unregister(s.listener)
+	_, err = s.loop.CallLater(100*time.Millisecond, s.listen)
+	lesson.Check(err)
 }
 
-// silent is the timer's callback.
-func (c *client) silent() {
-	selectors.TryWrite(c.conn, []byte("good bye, silent one\n")) // it may have no room: so be it
+func (s *server) add(conn net.Conn) error {
+	c := &client{server: s, conn: conn}
+	if _, err := s.loop.Register(conn, selectors.EventRead, c.read); err != nil {
+		return err
+	}
+	var err error
+	if c.idleTimer, err = s.loop.CallLater(s.idle, c.onIdle); err != nil {
+		s.loop.Unregister(conn)
+		return err
+	}
+	s.clients++
+	return nil
+}
+
+// onIdle is the callback of the idle timer.
+func (c *client) onIdle() {
+	// The socket may have no room for the message. Then the client misses it.
+	selectors.TryWrite(c.conn, []byte("idle for too long, closing\n"))
 	c.close()
 }
 
@@ -75,7 +89,7 @@ func (c *client) write(any, selectors.Event) {
 		return
 	}
 	c.pending = c.pending[n:]
-	c.timer.Reset(c.idle) // it lives: begin anew
+	c.idleTimer.Reset(c.idle) // the client is active: start again
 	interest, next := selectors.EventRead, c.read
 	if len(c.pending) > 0 {
 		interest, next = selectors.EventWrite, c.write
@@ -85,10 +99,10 @@ func (c *client) write(any, selectors.Event) {
 	}
 }
 
-// close ends all that may still call back: the file's events and the timer. If
-// one of them is due in this very turn, the loop forgets it.
+// close stops everything that could call back later: the timer and the file's
+// events. If one of them is due in this same turn, the loop drops it.
 func (c *client) close() {
-	c.timer.Stop()
+	c.idleTimer.Stop()
 	c.loop.Unregister(c.conn)
 	c.conn.Close()
 	c.clients--

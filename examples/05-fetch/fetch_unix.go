@@ -11,28 +11,27 @@ import (
 	"goselectors/selectors"
 )
 
-// callback is the data of every key.
+// callback is the type of the data of every key.
 type callback func()
 
-// A fetch is one page on its way: connect, then send, then receive. What would
-// be three lines that wait is three callbacks, and what the lines would have
-// in variables is in the fields. (Lesson 8 turns that back.)
+// fetch is the download of one page: connect, then send, then receive. Blocking
+// code needs three lines for that. Here each of them is a callback, and the
+// local variables become fields. (Lesson 8 goes back to blocking style.)
 type fetch struct {
 	*loop
 	fd      int
-	request []byte // the rest of it
-	page    []byte // what has come so far
+	request []byte // not yet sent
+	page    []byte // received so far
 	err     error
 }
 
-// connect starts the connection and returns at once: EINPROGRESS is no error.
-// The socket becomes writable when the outcome is known.
+// connect starts the connection and returns at once: EINPROGRESS is not a
+// failure. The socket becomes writable when the result is known.
 func (f *fetch) connect(to unix.Sockaddr) {
-	f.left++
 	if f.fd, f.err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0); f.err != nil {
-		f.left--
 		return
 	}
+	f.active++
 	unix.CloseOnExec(f.fd)
 	err := unix.SetNonblock(f.fd, true)
 	if err == nil {
@@ -42,27 +41,27 @@ func (f *fetch) connect(to unix.Sockaddr) {
 		_, err = f.sel.Register(f.fd, selectors.EventWrite, callback(f.connected))
 	}
 	if err != nil {
-		f.done(err)
+		f.finish(err)
 	}
 }
 
-// connected asks what came of it. That is one more question, because being
-// writable only means that there is something to say.
+// connected asks for the result with SO_ERROR. "Writable" alone only means that
+// there is a result: it may be success or an error.
 func (f *fetch) connected() {
 	if code, err := unix.GetsockoptInt(f.fd, unix.SOL_SOCKET, unix.SO_ERROR); err != nil {
-		f.done(err)
+		f.finish(err)
 	} else if code != 0 {
-		f.done(unix.Errno(code))
+		f.finish(unix.Errno(code))
 	} else {
 		f.send()
 	}
 }
 
-// send sends what the kernel takes, and is called again for the rest.
+// send sends what the kernel accepts. The loop calls it again for the rest.
 func (f *fetch) send() {
 	n, err := selectors.TryWrite(f.fd, f.request)
 	if err != nil && err != selectors.ErrWouldBlock {
-		f.done(err)
+		f.finish(err)
 		return
 	}
 	next, interest := callback(f.send), selectors.EventWrite
@@ -70,37 +69,37 @@ func (f *fetch) send() {
 		next, interest = f.receive, selectors.EventRead
 	}
 	if _, err := f.sel.Modify(f.fd, interest, next); err != nil {
-		f.done(err)
+		f.finish(err)
 	}
 }
 
-// receive takes what is there, until the server has closed the connection.
+// receive reads what has arrived, until the server closes the connection.
 func (f *fetch) receive() {
 	n, err := selectors.TryRead(f.fd, f.buf[:])
 	f.page = append(f.page, f.buf[:n]...)
 	if err == io.EOF {
-		f.done(nil)
+		f.finish(nil)
 	} else if err != nil && err != selectors.ErrWouldBlock {
-		f.done(err)
+		f.finish(err)
 	}
 }
 
-func (f *fetch) done(err error) {
+func (f *fetch) finish(err error) {
 	f.err = err
 	f.sel.Unregister(f.fd)
 	unix.Close(f.fd)
-	f.left--
+	f.active--
 }
 
-// loop is the event loop of lesson 3, except that it ends when nothing is left.
+// loop is the event loop of lesson 3, but it ends when no fetch is active.
 type loop struct {
-	sel  selectors.Selector
-	left int
-	buf  [4096]byte
+	sel    selectors.Selector
+	active int
+	buf    [4096]byte
 }
 
 func (l *loop) run(ctx context.Context) error {
-	for l.left > 0 {
+	for l.active > 0 {
 		batch, err := selectors.SelectContext(ctx, l.sel, nil)
 		if err != nil {
 			return err

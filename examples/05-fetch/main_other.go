@@ -2,12 +2,8 @@
 
 package main
 
-import (
-	"fmt"
-	"os"
-)
+import "goselectors/examples/internal/lesson"
 
 func main() {
-	fmt.Fprintln(os.Stderr, "05-fetch: needs a Unix system: it makes its sockets itself")
-	os.Exit(1)
+	lesson.Unsupported("05-fetch", "needs a Unix system, because it creates its own sockets")
 }

@@ -1,14 +1,14 @@
 //go:build unix
 
-// Lesson 5: a client. It fetches many pages at once, in one goroutine, by
-// connect, send and receive that never wait and a callback after each. Beside
-// it the plain way: one page after another, waiting each time. The slow server
+// Lesson 5: a client. It fetches many pages at the same time in one goroutine.
+// Connect, send and receive never wait; each has a callback. For comparison it
+// first fetches the pages one after another with blocking calls. A slow server
 // is part of the program.
 //
 //	go run ./examples/05-fetch
 //	go run ./examples/05-fetch -n 200 -delay 1s -skip
 //
-// The lesson is in fetch_unix.go; here is what surrounds it.
+// The lesson is in fetch_unix.go. This file has the server and the comparison.
 package main
 
 import (
@@ -26,17 +26,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"goselectors/examples/internal/lesson"
 	"goselectors/selectors"
 )
 
-// request is the same for all pages. With HTTP/1.0 the end of the connection
-// is the end of the page.
+// request is the same for all pages. In HTTP/1.0 a page ends where the
+// connection ends.
 var request = []byte("GET / HTTP/1.0\r\n\r\n")
 
-// serve answers every request after a while.
+// serve starts a server that answers each request after the delay.
 func serve(delay time.Duration) *net.TCPAddr {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	check(err)
+	lesson.Check(err)
 	page := bytes.Repeat([]byte("slow "), 2000)
 	go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(delay)
@@ -45,14 +46,14 @@ func serve(delay time.Duration) *net.TCPAddr {
 	return listener.Addr().(*net.TCPAddr)
 }
 
-// oneByOne fetches n pages by calls that wait.
-func oneByOne(ctx context.Context, addr *net.TCPAddr, n int) (bytes int, err error) {
+// fetchOneByOne fetches n pages with blocking calls.
+func fetchOneByOne(ctx context.Context, addr *net.TCPAddr, n int) (bytes int, err error) {
 	for range n {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr.String())
 		if err != nil {
 			return bytes, err
 		}
-		stop := context.AfterFunc(ctx, func() { conn.Close() }) // or Ctrl-C would have to wait, too
+		stop := context.AfterFunc(ctx, func() { conn.Close() }) // Ctrl-C ends a blocking call
 		_, err = conn.Write(request)
 		var page []byte
 		if err == nil {
@@ -68,9 +69,9 @@ func oneByOne(ctx context.Context, addr *net.TCPAddr, n int) (bytes int, err err
 	return bytes, nil
 }
 
-// atOnce fetches them by callbacks: it starts all, and then there is only the
-// loop.
-func (l *loop) atOnce(ctx context.Context, addr *net.TCPAddr, n int) (bytes int, err error) {
+// fetchAtOnce fetches n pages with callbacks: it starts all of them, and the
+// loop does the rest.
+func (l *loop) fetchAtOnce(ctx context.Context, addr *net.TCPAddr, n int) (bytes int, err error) {
 	fetches := make([]fetch, n)
 	for i := range fetches {
 		fetches[i] = fetch{loop: l, request: request}
@@ -87,53 +88,36 @@ func (l *loop) atOnce(ctx context.Context, addr *net.TCPAddr, n int) (bytes int,
 }
 
 func main() {
-	n := flag.Int("n", 20, "fetch so `many` pages, up to 1000")
-	delay := flag.Duration("delay", 200*time.Millisecond, "the server takes so `long` for each")
-	backend := flag.String("backend", "", "use the `backend` of this name instead of the best")
-	skip := flag.Bool("skip", false, "leave out the slow way")
-	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: 05-fetch [-n pages] [-delay time] [-backend name] [-skip]")
-		flag.PrintDefaults()
-	}
-	flag.Parse()
-	if *backend != "" {
-		os.Setenv(selectors.BackendEnv, *backend) // NewDefaultSelector looks at it
+	n := flag.Int("n", 20, "fetch this `number` of pages, from 1 to 1000")
+	delay := flag.Duration("delay", 200*time.Millisecond, "the server waits for this `duration` before each answer")
+	skip := flag.Bool("skip", false, "skip the slow way, one page after another")
+	lesson.BackendFlag()
+	lesson.Parse("05-fetch")
+	if *n < 1 || *n > 1000 || *delay < 0 {
+		lesson.UsageError("-n must be from 1 to 1000, and -delay not negative")
 	}
 	sel, err := selectors.NewDefaultSelector()
-	if flag.NArg() > 0 || *n < 1 || *n > 1000 || *delay < 0 || err != nil {
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "05-fetch:", err)
-		}
-		flag.Usage()
-		os.Exit(2)
-	}
+	lesson.Check(err)
 	defer sel.Close()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
 	addr := serve(*delay)
-	fmt.Printf("05-fetch: the server on %v takes %v for a page\n", addr, *delay)
-	for _, way := range []struct {
-		name  string
-		fetch func(context.Context, *net.TCPAddr, int) (int, error)
-	}{{"one by one", oneByOne}, {"all at once", (&loop{sel: sel}).atOnce}} {
-		if *skip && way.name == "one by one" {
-			continue
-		}
+	lesson.Printf("the server on %v answers after %v", addr, *delay)
+	run := func(name string, fetch func(context.Context, *net.TCPAddr, int) (int, error)) {
 		start := time.Now()
-		bytes, err := way.fetch(ctx, addr, *n)
-		if ctx.Err() != nil {
-			break
+		bytes, err := fetch(ctx, addr, *n)
+		if ctx.Err() == nil { // otherwise Ctrl-C ended it
+			lesson.Check(err)
+			fmt.Printf("  %-12s %d pages, %d bytes, %v\n", name, *n, bytes, time.Since(start).Round(time.Millisecond))
 		}
-		check(err)
-		fmt.Printf("  %-12s %d pages, %d bytes, %v\n", way.name, *n, bytes, time.Since(start).Round(time.Millisecond))
 	}
-	fmt.Println("05-fetch: try -n 500 -delay 1s -skip; bye")
-}
-
-func check(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "05-fetch:", err)
-		os.Exit(1)
+	if !*skip {
+		run("one by one", fetchOneByOne)
 	}
+	run("all at once", (&loop{sel: sel}).fetchAtOnce)
+	if !*skip {
+		lesson.Printf("for more pages try: -n 500 -delay 1s -skip")
+	}
+	lesson.Printf("bye")
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"goselectors/examples/internal/lessontest"
-	"goselectors/selectors"
 )
 
 func TestMain(m *testing.M) { lessontest.Main(m, main) }
@@ -18,15 +17,15 @@ func TestFetch(t *testing.T) {
 		lesson := lessontest.Start(t, "-n", "10", "-delay", "100ms", "-backend", backend)
 		took := make(map[string]time.Duration)
 		bytes := make(map[string]int)
-		for _, way := range []string{"one by one", "all at once"} {
-			line := lesson.Until(way + ` +10 pages, (\d+) bytes, (\S+)$`)
-			bytes[way], _ = strconv.Atoi(line[1])
-			took[way], _ = time.ParseDuration(line[2])
+		for _, method := range []string{"one by one", "all at once"} {
+			line := lesson.WaitLine(method + ` +10 pages, (\d+) bytes, (\S+)$`)
+			bytes[method], _ = strconv.Atoi(line[1])
+			took[method], _ = time.ParseDuration(line[2])
 		}
-		lesson.Until("bye")
-		lesson.End()
+		lesson.WaitLine("bye")
+		lesson.WaitEnd()
 		if slow := took["one by one"]; slow < time.Second {
-			t.Errorf("ten pages of 100 ms one by one in %v", slow)
+			t.Errorf("ten pages of 100 ms took only %v one by one", slow)
 		}
 		if fast := took["all at once"]; fast < 100*time.Millisecond || fast > took["one by one"]/2 {
 			t.Errorf("all at once in %v, one by one in %v", fast, took["one by one"])
@@ -37,25 +36,23 @@ func TestFetch(t *testing.T) {
 	})
 }
 
-// TestMany: more pages than one batch or one buffer of the kernel's holds.
-func TestMany(t *testing.T) {
-	if len(selectors.Backends()) == 0 {
-		t.Skip("no backend on this platform")
-	}
+// TestManyPages fetches more pages than fit in one batch.
+func TestManyPages(t *testing.T) {
+	lessontest.NeedsBackend(t)
 	lesson := lessontest.Start(t, "-n", "300", "-delay", "50ms", "-skip")
-	lesson.Until("all at once +300 pages")
-	lesson.End()
+	lesson.WaitLine("all at once +300 pages")
+	lesson.WaitEnd()
 }
 
 func TestInterrupt(t *testing.T) {
 	for _, skip := range []string{"-skip=false", "-skip"} {
 		lesson := lessontest.Start(t, "-delay", "1h", skip)
-		lesson.Until("takes 1h0m0s for a page")
-		time.Sleep(50 * time.Millisecond) // mostly it waits by then
+		lesson.WaitLine("answers after 1h0m0s")
+		time.Sleep(50 * time.Millisecond) // usually it waits for an answer by then
 		lesson.Interrupt()
 	}
 }
 
-func TestBadUse(t *testing.T) {
-	lessontest.BadUse(t, "05-fetch", []string{"-n", "0"}, []string{"-backend", "telepathy"}, []string{"-n", "1001"}, []string{"-delay", "-1s"}, []string{"-delay", "long"})
+func TestUsage(t *testing.T) {
+	lessontest.CheckUsage(t, "05-fetch", []string{"-n", "0"}, []string{"-backend", "nosuchbackend"}, []string{"-n", "1001"}, []string{"-delay", "-1s"}, []string{"-delay", "long"})
 }

@@ -10,86 +10,89 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"goselectors/examples/internal/lesson"
 	"goselectors/selectors"
 )
 
-// inotify: the kernel tells what happens in a directory.
-func (l *lesson) inotify() {
+// inotify reports changes in a directory.
+func (d *demo) inotify() {
 	dir, err := os.MkdirTemp("", "anyfd")
-	check("inotify", err)
-	l.cleanup = append(l.cleanup, func() { os.RemoveAll(dir) })
+	lesson.CheckOp("inotify", err)
+	d.cleanup = append(d.cleanup, func() { os.RemoveAll(dir) })
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
-	check("inotify", err)
+	lesson.CheckOp("inotify", err)
 	_, err = unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_DELETE)
-	check("inotify", err)
-	l.say("inotify", "touch %s/file", dir)
-	l.read("inotify", fd, func(p []byte) {
-		for len(p) >= unix.SizeofInotifyEvent { // a record: watch, what, cookie, length of the name; the name
+	lesson.CheckOp("inotify", err)
+	d.printf("inotify", "touch %s/file", dir)
+	err = d.watch(fd, func(p []byte) {
+		// A record is: watch, mask, cookie, length of the name (4 bytes each), name.
+		for len(p) >= unix.SizeofInotifyEvent {
 			mask, length := binary.NativeEndian.Uint32(p[4:]), binary.NativeEndian.Uint32(p[12:])
 			name := p[unix.SizeofInotifyEvent:][:length]
-			what := "created"
+			change := "created"
 			if mask&unix.IN_DELETE != 0 {
-				what = "deleted"
+				change = "deleted"
 			}
-			l.say("inotify", "%s was %s", bytes.TrimRight(name, "\x00"), what)
+			d.printf("inotify", "%s was %s", bytes.TrimRight(name, "\x00"), change)
 			p = p[unix.SizeofInotifyEvent+length:]
 		}
 	})
+	lesson.CheckOp("inotify", err)
 }
 
-// timer: a descriptor that gets readable at a time. What is read is how often it
-// has expired. (CallLater needs none: the loop has timers of its own.)
-func (l *lesson) timer(tick time.Duration) {
+// timerfd opens a descriptor that becomes readable at a given time. Reading it
+// returns how often it has expired. (Loop.CallLater needs no timerfd: the loop
+// keeps its own timers.)
+func (d *demo) timerfd(tick time.Duration) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
-	check("timerfd", err)
-	every := unix.NsecToTimespec(int64(tick))
-	check("timerfd", unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Interval: every, Value: every}, nil))
-	l.read("timerfd", fd, func(p []byte) {
-		l.say("timerfd", "expired, %d times since last read", binary.NativeEndian.Uint64(p))
-	})
+	lesson.CheckOp("timerfd", err)
+	interval := unix.NsecToTimespec(int64(tick))
+	lesson.CheckOp("timerfd", unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Interval: interval, Value: interval}, nil))
+	lesson.CheckOp("timerfd", d.watch(fd, func(p []byte) {
+		d.printf("timerfd", "expired %d times since the last read", binary.NativeEndian.Uint64(p))
+	}))
 }
 
-// goroutine: an eventfd is a counter to wait for, so that another goroutine, or
-// a thread of a C library, can knock. (Loop.Post does that without one.)
-func (l *lesson) goroutine() {
+// eventfd opens a counter that is readable while it is not zero. Another
+// goroutine, or a thread of a C library, wakes the loop by adding to it.
+// (Loop.Post does that too, and needs no eventfd of yours.)
+func (d *demo) eventfd() {
 	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
-	check("eventfd", err)
-	l.read("eventfd", fd, func(p []byte) {
-		l.say("eventfd", "a goroutine adds %d", binary.NativeEndian.Uint64(p))
-	})
+	lesson.CheckOp("eventfd", err)
+	lesson.CheckOp("eventfd", d.watch(fd, func(p []byte) {
+		d.printf("eventfd", "a goroutine added %d", binary.NativeEndian.Uint64(p))
+	}))
 	go func() {
-		time.Sleep(100 * time.Millisecond) // or anything else that takes long
+		time.Sleep(100 * time.Millisecond) // stands for work that takes long
 		unix.Write(fd, binary.NativeEndian.AppendUint64(nil, 42))
 	}()
 }
 
-// child: a pidfd gets readable when its process ends. There is nothing to read
-// from it; Wait then does not wait.
-func (l *lesson) child() {
+// pidfd starts a child process. Its pidfd becomes readable when the child ends.
+// There is nothing to read from it, and Wait then returns at once.
+func (d *demo) pidfd() {
 	pidfd := -1
 	child := exec.Command("sh", "-c", "sleep 0.2; exit 7")
 	child.SysProcAttr = &syscall.SysProcAttr{PidFD: &pidfd}
-	check("child", child.Start())
+	lesson.CheckOp("child", child.Start())
 	if pidfd < 0 { // before Linux 5.3
-		l.say("pidfd", "this kernel has none")
+		d.printf("pidfd", "not available on this kernel")
 		return
 	}
-	_, err := l.loop.Register(pidfd, selectors.EventRead, func(any, selectors.Event) {
-		l.drop(pidfd)
-		l.say("pidfd", "the child ended: %v", child.Wait())
+	_, err := d.loop.Register(pidfd, selectors.EventRead, func(any, selectors.Event) {
+		d.unwatch(pidfd)
+		child.Wait() // its error is for a status other than 0, which is printed anyway
+		d.printf("pidfd", "the child ended: %v", child.ProcessState)
 	})
-	check("pidfd", err)
+	lesson.CheckOp("pidfd", err)
 }
 
-// signals: the one exception. Linux has signalfd, which wants the signal blocked
-// in all threads, and threads are Go's own business; so the loop gets signals
-// from package os/signal.
-func (l *lesson) signals() {
-	l.say("signal", "kill -USR1 %d", os.Getpid())
-	_, err := l.loop.OnSignal(unix.SIGUSR1, func(sig os.Signal) { l.say("signal", "%v", sig) })
-	check("signal", err)
-	for _, sig := range []os.Signal{os.Interrupt, unix.SIGTERM} {
-		_, err := l.loop.OnSignal(sig, func(os.Signal) { l.loop.Stop() })
-		check("signal", err)
-	}
+// signals shows the only exception. Linux has signalfd, but a signalfd requires
+// that all threads block the signal, and Go's runtime manages the threads. So
+// the loop gets signals from package os/signal.
+func (d *demo) signals() {
+	d.printf("signal", "kill -USR1 %d", os.Getpid())
+	_, err := d.loop.OnSignal(unix.SIGUSR1, func(sig os.Signal) { d.printf("signal", "%v", sig) })
+	lesson.CheckOp("signal", err)
+	lesson.StopOnInterrupt(d.loop)
 }

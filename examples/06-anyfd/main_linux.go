@@ -1,13 +1,13 @@
-// Lesson 6: everything is a descriptor. Keys typed, a shell in a pty, changes in
-// a directory, a timer, a signal, another goroutine, the end of a child, UDP and
-// TCP: on Linux all of them become readable when they have something to say, so
-// one loop waits for all of them, by one system call.
+// Lesson 6: everything is a descriptor. Keyboard input, a shell in a
+// pseudo-terminal, changes in a directory, a timer, another goroutine, the end
+// of a child process, UDP and TCP: on Linux all of these are descriptors that
+// become readable. So one loop waits for all of them with one system call.
 //
 //	go run ./examples/06-anyfd
 //	go run ./examples/06-anyfd -backend select
 //
-// How it becomes a descriptor is in streams_linux.go, what any system has, and
-// in kernel_linux.go, what is Linux's own.
+// streams_linux.go opens the descriptors that every Unix has, kernel_linux.go
+// those that only Linux has.
 package main
 
 import (
@@ -21,42 +21,44 @@ import (
 	"golang.org/x/sys/unix"
 
 	"goselectors/eventloop"
+	"goselectors/examples/internal/lesson"
 	"goselectors/selectors"
 )
 
-type lesson struct {
+type demo struct {
 	loop    *eventloop.Loop
-	shell   *os.File // our end of its terminal
-	cleanup []func() // what is left to do when all files are closed
+	shell   *os.File // the master side of the shell's terminal
+	cleanup []func() // called after all files are closed
 	buf     [4096]byte
 }
 
-// say prints what a descriptor had to say.
-func (l *lesson) say(what, format string, args ...any) {
-	fmt.Printf("  %-9s "+format+"\n", append([]any{what}, args...)...)
+// printf prints one line about a source of events.
+func (d *demo) printf(source, format string, args ...any) {
+	fmt.Printf("  %-9s "+format+"\n", append([]any{source}, args...)...)
 }
 
-// read has got called with everything that file has to be read, whatever it is,
-// and with nil at its end. Nearly all of this lesson comes down to it.
-func (l *lesson) read(what string, file any, got func(p []byte)) {
-	_, err := l.loop.Register(file, selectors.EventRead, func(any, selectors.Event) {
-		n, err := selectors.TryRead(file, l.buf[:])
+// watch reads from the file whenever it is readable and calls onData with the
+// bytes. At the end of the file it closes the file and calls onData with nil.
+// It works for every kind of file: this is the main point of the lesson.
+func (d *demo) watch(file any, onData func(p []byte)) error {
+	_, err := d.loop.Register(file, selectors.EventRead, func(any, selectors.Event) {
+		n, err := selectors.TryRead(file, d.buf[:])
 		switch {
-		case err == selectors.ErrWouldBlock: // the hint was wrong
+		case err == selectors.ErrWouldBlock: // readiness is only a hint
 		case err == nil:
-			got(l.buf[:n])
-		default: // io.EOF, mostly; a pty says EIO
-			got(nil)
-			l.drop(file)
+			onData(d.buf[:n])
+		default: // usually io.EOF; for a pseudo-terminal EIO
+			onData(nil)
+			d.unwatch(file)
 		}
 	})
-	check(what, err)
+	return err
 }
 
-// drop unregisters and closes a file.
-func (l *lesson) drop(file any) {
-	key, err := l.loop.Unregister(file)
-	check("unregister", err)
+// unwatch unregisters and closes a file.
+func (d *demo) unwatch(file any) {
+	key, err := d.loop.Unregister(file)
+	lesson.CheckOp("unregister", err)
 	if c, ok := file.(io.Closer); ok {
 		c.Close()
 	} else {
@@ -65,52 +67,35 @@ func (l *lesson) drop(file any) {
 }
 
 func main() {
-	tick := flag.Duration("tick", 2*time.Second, "the timer expires so `often`")
-	backend := flag.String("backend", "", "use the `backend` of this name instead of the best")
-	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: 06-anyfd [-tick time] [-backend name]")
-		flag.PrintDefaults()
-	}
-	flag.Parse()
-	if *backend != "" {
-		os.Setenv(selectors.BackendEnv, *backend) // the loop's selector is the default one
+	tick := flag.Duration("tick", 2*time.Second, "the `interval` of the timer")
+	lesson.BackendFlag()
+	lesson.Parse("06-anyfd")
+	if *tick <= 0 {
+		lesson.UsageError("-tick must be positive")
 	}
 	loop, err := eventloop.New()
-	if flag.NArg() > 0 || *tick <= 0 || err != nil {
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "06-anyfd:", err)
-		}
-		flag.Usage()
-		os.Exit(2)
-	}
+	lesson.Check(err)
 	defer loop.Close()
-	l := &lesson{loop: loop}
-	fmt.Println("06-anyfd: try the commands below in another terminal, and type some for the shell here")
-	l.pty()
-	l.stdin()
-	l.inotify()
-	l.timer(*tick)
-	l.signals()
-	l.goroutine()
-	l.child()
-	l.udp()
-	l.tcp()
+	d := &demo{loop: loop}
+	lesson.Printf("try the commands below in another terminal; what you type here goes to a shell")
+	d.pty()
+	d.stdin()
+	d.inotify()
+	d.timerfd(*tick)
+	d.signals()
+	d.eventfd()
+	d.pidfd()
+	d.udp()
+	d.tcp()
 	for key := range loop.Selector().Keys() {
 		fmt.Printf("  fd %d is %T\n", key.FD, key.FileObj)
 	}
-	check("run", loop.Run(context.Background()))
+	lesson.Check(loop.Run(context.Background()))
 	for key := range loop.Selector().Keys() {
-		l.drop(key.FileObj)
+		d.unwatch(key.FileObj)
 	}
-	for _, clean := range l.cleanup {
+	for _, clean := range d.cleanup {
 		clean()
 	}
-	fmt.Println("06-anyfd: bye")
-}
-
-func check(what string, err error) {
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "06-anyfd: %s: %v\n", what, err)
-		os.Exit(1)
-	}
+	lesson.Printf("bye")
 }

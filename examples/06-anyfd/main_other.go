@@ -2,12 +2,8 @@
 
 package main
 
-import (
-	"fmt"
-	"os"
-)
+import "goselectors/examples/internal/lesson"
 
 func main() {
-	fmt.Fprintln(os.Stderr, "06-anyfd: only Linux has all of these descriptors")
-	os.Exit(1)
+	lesson.Unsupported("06-anyfd", "only Linux has all of these descriptors")
 }

@@ -7,84 +7,103 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"goselectors/examples/internal/lesson"
 	"goselectors/selectors"
 )
 
-// stdin: what is typed here goes to the shell; its end is the end of all. (A
-// terminal gives lines, when Enter is pressed: that is the terminal's doing.)
-func (l *lesson) stdin() {
-	l.read("stdin", os.Stdin, func(p []byte) {
+// stdin sends what is typed to the shell. The end of stdin ends the program. (A
+// terminal delivers a line when Enter is pressed; the terminal driver does that.)
+func (d *demo) stdin() {
+	lesson.CheckOp("stdin", d.watch(os.Stdin, func(p []byte) {
 		if p == nil {
-			l.say("stdin", "has ended")
-			l.loop.Stop()
+			d.printf("stdin", "end of input")
+			d.loop.Stop()
 			return
 		}
-		l.say("stdin", "%q, to the shell", p)
-		selectors.TryWrite(l.shell, p) // lesson 7 has more to say about this
-	})
+		d.printf("stdin", "%q, to the shell", p)
+		selectors.TryWrite(d.shell, p) // may write only a part: see lesson 7
+	}))
 }
 
-// pty: a terminal without a screen. The shell has one end of it for its
-// terminal, and what it prints there is to be read at the other, the master.
-func (l *lesson) pty() {
+// pty opens a pseudo-terminal: a terminal without a screen. The shell uses the
+// slave side as its terminal. What it prints can be read from the master side.
+func (d *demo) pty() {
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	check("/dev/ptmx", err)
-	check("pty", unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)) // unlock the other end
+	lesson.CheckOp("/dev/ptmx", err)
+	lesson.CheckOp("pty", unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)) // unlock the slave side
 	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	check("pty", err)
+	lesson.CheckOp("pty", err)
 	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	check("pty", err)
-	defer slave.Close() // the shell has it
+	lesson.CheckOp("pty", err)
+	defer slave.Close() // the shell has its own descriptor
 	shell := exec.Command("sh", "-i")
 	shell.Env = append(os.Environ(), "PS1=$ ", "ENV=", "HISTFILE=")
 	shell.Stdin, shell.Stdout, shell.Stderr = slave, slave, slave
 	shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	check("shell", shell.Start())
-	l.shell = os.NewFile(uintptr(fd), "pty")
-	l.read("pty", l.shell, func(p []byte) {
+	lesson.CheckOp("shell", shell.Start())
+	d.shell = os.NewFile(uintptr(fd), "pty")
+	lesson.CheckOp("pty", d.watch(d.shell, func(p []byte) {
 		if p == nil {
-			l.say("pty", "the shell has gone")
+			d.printf("pty", "the shell ended")
 			return
 		}
-		l.say("pty", "%q", p)
-	})
-	l.cleanup = append(l.cleanup, func() { // what it runs gets a hangup when our end is closed
+		d.printf("pty", "%q", p)
+	}))
+	d.cleanup = append(d.cleanup, func() { // its children get SIGHUP when the master side closes
 		shell.Process.Kill()
 		shell.Wait()
 	})
 }
 
-// udp: a datagram a read.
-func (l *lesson) udp() {
+// udp receives datagrams, one per read.
+func (d *demo) udp() {
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	check("udp", err)
+	lesson.CheckOp("udp", err)
 	host, port, _ := net.SplitHostPort(conn.LocalAddr().String())
-	l.say("udp", "echo hello | nc -u -w1 %s %s", host, port)
-	l.read("udp", conn, func(p []byte) { l.say("udp", "datagram %q", p) })
+	d.printf("udp", "echo hello | nc -u -w1 %s %s", host, port)
+	lesson.CheckOp("udp", d.watch(conn, func(p []byte) { d.printf("udp", "datagram %q", p) }))
 }
 
-// tcp: a listener, and what comes out of it.
-func (l *lesson) tcp() {
+// tcp accepts clients and reads from them.
+func (d *demo) tcp() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	check("tcp", err)
+	lesson.CheckOp("tcp", err)
 	host, port, _ := net.SplitHostPort(listener.Addr().String())
-	l.say("tcp", "nc %s %s", host, port)
-	_, err = l.loop.Register(listener, selectors.EventRead, func(any, selectors.Event) {
+	d.printf("tcp", "nc %s %s", host, port)
+	d.listen(listener)
+}
+
+func (d *demo) listen(listener net.Listener) {
+	_, err := d.loop.Register(listener, selectors.EventRead, func(any, selectors.Event) {
 		conn, err := selectors.TryAccept(listener)
-		if err != nil {
+		if err == selectors.ErrWouldBlock {
 			return
 		}
-		l.say("tcp", "a client")
-		l.read("tcp", conn, func(p []byte) {
-			if p == nil {
-				l.say("tcp", "has gone")
+		if err == nil {
+			if err = d.watch(conn, d.onClientData); err == nil {
+				d.printf("tcp", "client connected")
 				return
 			}
-			l.say("tcp", "%q", strings.TrimSpace(string(p)))
-		})
+			conn.Close() // without registration it would never be served or closed
+		}
+		// Usually "too many open files": do not watch the listener for a while,
+		// as in lesson 4.
+		lesson.Errorf("tcp: %v", err)
+		d.loop.Unregister(listener)
+		_, err = d.loop.CallLater(100*time.Millisecond, func() { d.listen(listener) })
+		lesson.CheckOp("tcp", err)
 	})
-	check("tcp", err)
+	lesson.CheckOp("tcp", err)
+}
+
+func (d *demo) onClientData(p []byte) {
+	if p == nil {
+		d.printf("tcp", "client disconnected")
+		return
+	}
+	d.printf("tcp", "%q", strings.TrimSpace(string(p)))
 }

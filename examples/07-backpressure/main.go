@@ -1,12 +1,14 @@
 // Lesson 7: a fast producer and a slow consumer, as in "yes | less". The pipe
-// between them fills, a write takes only part of what it is given, and the rest
-// queues in the program. Back-pressure keeps that queue short: above the high-water mark
-// the producer pauses, below the low one it resumes.
+// between them gets full, a write takes only a part of the data, and the rest
+// must wait in a queue in the program. Back-pressure keeps that queue short: the
+// producer pauses when the queue is above the high-water mark, and resumes when
+// it has fallen to the low-water mark.
 //
 //	go run ./examples/07-backpressure
 //	go run ./examples/07-backpressure -nolimit
 //
-// The lesson is in sender.go. Producer and consumer are here, on one loop.
+// The lesson is in sender.go. The producer and the consumer are in this file.
+// Both run on one loop.
 package main
 
 import (
@@ -16,19 +18,19 @@ import (
 	"io"
 	"math"
 	"os"
-	"syscall"
 	"time"
 
 	"goselectors/eventloop"
+	"goselectors/examples/internal/lesson"
 	"goselectors/selectors"
 )
 
 const (
-	piece = 24 << 10 // what the producer makes at a time
-	bite  = 16 << 10 // and the consumer takes
+	chunkSize = 24 << 10 // the producer sends this much at a time
+	readSize  = 16 << 10 // the consumer reads this much at a time
 )
 
-// producer has total bytes to send, and sends a piece in every turn.
+// producer sends total bytes, one chunk per turn of the loop.
 type producer struct {
 	*sender
 	total, sent int
@@ -40,11 +42,11 @@ func (p *producer) produce() {
 		return
 	}
 	if p.sent == p.total {
-		p.say("all is produced; %d KB queued", len(p.queue)>>10)
-		p.end()
+		p.log("producer finished; %d KB queued", len(p.queue)>>10)
+		p.closeWhenSent()
 		return
 	}
-	n := min(piece, p.total-p.sent)
+	n := min(chunkSize, p.total-p.sent)
 	p.sent += n
 	p.send(make([]byte, n))
 	p.loop.CallSoon(p.produce)
@@ -57,76 +59,63 @@ func (p *producer) resume() {
 	p.loop.CallSoon(p.produce)
 }
 
-// A consumer takes a bite and then has to think about it for a while. It asks
-// for nothing meanwhile: that is its side of back-pressure. The kernel passes it
-// on by having no room, and the sender by its pause.
+// consumer reads once and then needs some time before it reads again. Meanwhile
+// it does not watch the pipe. That is its part of back-pressure: the pipe gets
+// full, then the queue of the sender grows, then the producer pauses.
 type consumer struct {
 	loop  *eventloop.Loop
 	file  *os.File
-	slow  time.Duration
+	delay time.Duration
 	total int
 }
 
-func (c *consumer) listen() {
+func (c *consumer) watch() {
 	_, err := c.loop.Register(c.file, selectors.EventRead, c.read)
-	check(err)
+	lesson.Check(err)
 }
 
 func (c *consumer) read(any, selectors.Event) {
-	n, err := selectors.TryRead(c.file, make([]byte, bite))
+	n, err := selectors.TryRead(c.file, make([]byte, readSize))
 	c.total += n
 	if err == io.EOF {
 		c.loop.Stop()
 	} else if err != selectors.ErrWouldBlock {
-		check(err)
+		lesson.Check(err)
 		c.loop.Unregister(c.file)
-		c.loop.CallLater(c.slow, c.listen)
+		c.loop.CallLater(c.delay, c.watch)
 	}
 }
 
 func main() {
-	kb := flag.Int("kb", 1024, "how `much` to send, in KB")
-	high := flag.Int("high", 64, "high-water mark of the queue, in `KB`")
-	low := flag.Int("low", 16, "low-water mark, in `KB`")
-	slow := flag.Duration("slow", 5*time.Millisecond, "the consumer takes so `long` for 16 KB")
-	nolimit := flag.Bool("nolimit", false, "without water marks")
-	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: 07-backpressure [-kb much] [-high KB] [-low KB] [-slow time] [-nolimit]")
-		flag.PrintDefaults()
-	}
-	flag.Parse()
-	if flag.NArg() > 0 || *kb < 1 || *kb > 1<<20 || *low < 0 || *high <= *low || *slow < 0 {
-		flag.Usage()
-		os.Exit(2)
+	kb := flag.Int("kb", 1024, "send this many `KB`")
+	high := flag.Int("high", 64, "high-water mark of the queue in `KB`")
+	low := flag.Int("low", 16, "low-water mark of the queue in `KB`")
+	slow := flag.Duration("slow", 5*time.Millisecond, "the consumer waits for this `duration` after each read of up to 16 KB")
+	noLimit := flag.Bool("nolimit", false, "never pause the producer")
+	lesson.Parse("07-backpressure")
+	if *kb < 1 || *kb > 1<<20 || *low < 0 || *high <= *low || *slow < 0 {
+		lesson.UsageError("need 1 <= kb <= %d, 0 <= low < high, slow >= 0", 1<<20)
 	}
 	loop, err := eventloop.New()
-	check(err)
+	lesson.Check(err)
 	defer loop.Close()
-	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-		_, err := loop.OnSignal(sig, func(os.Signal) { loop.Stop() })
-		check(err)
-	}
-	from, to, err := os.Pipe() // sockets behave the same, only less regularly
-	check(err)
-	s := &sender{loop: loop, file: to, high: *high << 10, low: *low << 10}
-	if *nolimit {
+	lesson.StopOnInterrupt(loop)
+	r, w, err := os.Pipe() // a socket works too, but its buffer size varies
+	lesson.Check(err)
+	s := &sender{loop: loop, file: w, high: *high << 10, low: *low << 10}
+	hint := "compare with -nolimit"
+	if *noLimit {
 		s.high = math.MaxInt
+		hint = fmt.Sprintf("without -nolimit the queue has at most %d KB", *high+chunkSize>>10)
 	}
 	p := &producer{sender: s, total: *kb << 10}
 	s.pause, s.resume = p.pause, p.resume
-	c := &consumer{loop: loop, file: from, slow: *slow}
-	c.listen()
+	c := &consumer{loop: loop, file: r, delay: *slow}
+	c.watch()
 	loop.CallSoon(p.produce)
-	check(loop.Run(context.Background()))
+	lesson.Check(loop.Run(context.Background()))
 
-	fmt.Printf("07-backpressure: %d KB in %v; queue up to %d KB, %d writes only in part, %d pauses; try: -nolimit\n",
-		c.total>>10, loop.Now().Round(time.Millisecond), s.peak>>10, s.partial, s.pauses)
-	fmt.Println("07-backpressure: bye")
-}
-
-func check(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "07-backpressure:", err)
-		os.Exit(1)
-	}
+	lesson.Printf("%d KB in %v; longest queue %d KB, %d partial writes, %d pauses; %s",
+		c.total>>10, loop.Now().Round(time.Millisecond), s.maxQueue>>10, s.partialWrites, s.pauses, hint)
+	lesson.Printf("bye")
 }

@@ -5,91 +5,92 @@ import (
 	"os"
 
 	"goselectors/eventloop"
+	"goselectors/examples/internal/lesson"
 	"goselectors/selectors"
 )
 
-// A sender takes whatever it is given and never waits: what the kernel has no
-// room for, it queues. So somebody has to see that this does not become much.
+// sender accepts any amount of data and never waits. It queues what the kernel
+// has no room for. It calls pause and resume of the producer to bound the queue.
 type sender struct {
 	loop          *eventloop.Loop
 	file          *os.File
-	queue         []byte // taken, and not yet written
-	low, high     int    // water marks: two, or the producer would stop and go with every byte
-	pause, resume func() // the producer's
+	queue         []byte // accepted, but not yet written
+	low, high     int    // water marks in bytes; with only one, the producer would stop and start all the time
+	pause, resume func() // of the producer
 	paused        bool
-	ending        bool
+	closing       bool
 
-	lines, peak, partial, pauses int
+	logged, maxQueue, partialWrites, pauses int
 }
 
-// send writes at once if it can: mostly there is room, and then there is
-// nothing to wait for.
+// send writes at once if it can. Usually there is room, so there is nothing to
+// wait for.
 func (s *sender) send(p []byte) {
 	if len(s.queue) == 0 {
 		n, err := selectors.TryWrite(s.file, p)
 		if err != selectors.ErrWouldBlock {
-			check(err)
+			lesson.Check(err)
 		}
 		if n == len(p) {
 			return
 		}
-		s.partial++
-		s.say("%d of %d KB written: queue the rest, write interest on", n>>10, len(p)>>10)
+		s.partialWrites++
+		s.log("%d of %d KB written: queue the rest, write interest on", n>>10, len(p)>>10)
 		p = p[n:]
-		_, err = s.loop.Register(s.file, selectors.EventWrite, s.writable)
-		check(err)
+		_, err = s.loop.Register(s.file, selectors.EventWrite, s.onWritable)
+		lesson.Check(err)
 	}
 	s.queue = append(s.queue, p...)
-	s.peak = max(s.peak, len(s.queue))
+	s.maxQueue = max(s.maxQueue, len(s.queue))
 	if len(s.queue) > s.high && !s.paused {
-		s.say("%d KB queued, above the high-water mark: pause", len(s.queue)>>10)
+		s.log("%d KB queued, above the high-water mark: pause", len(s.queue)>>10)
 		s.paused = true
 		s.pauses++
 		s.pause()
 	}
 }
 
-// writable is called when there is room again.
-func (s *sender) writable(any, selectors.Event) {
+// onWritable is called when there is room again.
+func (s *sender) onWritable(any, selectors.Event) {
 	n, err := selectors.TryWrite(s.file, s.queue)
 	if err != selectors.ErrWouldBlock {
-		check(err)
+		lesson.Check(err)
 	}
 	if s.queue = s.queue[n:]; len(s.queue) > 0 {
-		s.partial++
+		s.partialWrites++
 	}
 	if s.paused && len(s.queue) <= s.low {
-		s.say("%d KB queued, not above the low-water mark: resume", len(s.queue)>>10)
+		s.log("%d KB queued, not above the low-water mark: resume", len(s.queue)>>10)
 		s.paused = false
 		s.resume()
 	}
 	if len(s.queue) == 0 {
-		// Off, or it would be called in every turn: a socket is writable
-		// nearly always.
-		s.say("all written: write interest off")
+		// Stop watching. Otherwise the loop would call this in every turn,
+		// because a pipe or a socket is almost always writable.
+		s.log("all written: write interest off")
 		_, err := s.loop.Unregister(s.file)
-		check(err)
-		if s.ending {
-			check(s.file.Close())
+		lesson.Check(err)
+		if s.closing {
+			lesson.Check(s.file.Close())
 		}
 	}
 }
 
-// end closes the connection when what is queued has been written.
-func (s *sender) end() {
-	s.ending = true
+// closeWhenSent closes the file after all queued data is written.
+func (s *sender) closeWhenSent() {
+	s.closing = true
 	if len(s.queue) == 0 {
-		check(s.file.Close())
+		lesson.Check(s.file.Close())
 	}
 }
 
-// say prints what happens, as long as that is news.
-func (s *sender) say(format string, args ...any) {
-	const enough = 16
-	switch s.lines++; {
-	case s.lines < enough:
+// log prints the first steps with their time. Later steps only repeat them.
+func (s *sender) log(format string, args ...any) {
+	const maxLines = 16
+	switch s.logged++; {
+	case s.logged < maxLines:
 		fmt.Printf("%6d ms  "+format+"\n", append([]any{s.loop.Now().Milliseconds()}, args...)...)
-	case s.lines == enough:
+	case s.logged == maxLines:
 		fmt.Println("     ... and so on")
 	}
 }

@@ -1,8 +1,7 @@
-// Lesson 8: from callbacks back to code that reads like a story. The echo below
-// is the one of lesson 1 almost word for word, and yet only the loop ever
-// waits. What other languages spell await is a function
-// that stops its caller and has the loop resume it. How small a scheduler for
-// that can be is in task.go.
+// Lesson 8: from callbacks back to sequential code. The function echo below is
+// nearly that of lesson 1, but it never blocks: only the loop waits. Other
+// languages call this await: a function stops its caller, and the loop resumes
+// the caller later. A small scheduler for that is in task.go.
 //
 //	go run ./examples/08-await
 //	go run ./examples/08-await -backend poll
@@ -10,26 +9,22 @@ package main
 
 import (
 	"context"
-	"flag"
-	"fmt"
 	"net"
-	"os"
-	"syscall"
 	"time"
 
 	"goselectors/eventloop"
-	"goselectors/selectors"
+	"goselectors/examples/internal/lesson"
 )
 
-// echo serves one client from beginning to end. Wherever it seems to wait it
-// stops, and other tasks run.
+// echo serves one client from beginning to end. Where it seems to wait, the task
+// stops and other tasks run.
 func echo(t *task, conn net.Conn) {
 	defer t.close(conn)
 	buf := make([]byte, 4096)
 	for {
 		n, err := t.read(conn, buf)
 		if err != nil {
-			return // the client has gone, or we are cancelled
+			return // the client disconnected, or the task is cancelled
 		}
 		if err := t.write(conn, buf[:n]); err != nil {
 			return
@@ -37,16 +32,20 @@ func echo(t *task, conn net.Conn) {
 	}
 }
 
-// serve starts a task for each client.
+// serve starts one task per client.
 func serve(t *task, listener net.Listener) {
 	for {
 		conn, err := t.accept(listener)
 		if err == errCancelled {
 			return
 		}
-		if err != nil { // too many open files, most likely: wait a while
-			fmt.Fprintln(os.Stderr, "08-await:", err)
-			t.sleep(100 * time.Millisecond)
+		if err != nil {
+			// Usually "too many open files". The next accept would fail at once,
+			// so wait until a client may have left.
+			lesson.Errorf("%v", err)
+			if t.sleep(100*time.Millisecond) != nil {
+				return
+			}
 			continue
 		}
 		t.spawn(func(t *task) { echo(t, conn) })
@@ -54,44 +53,20 @@ func serve(t *task, listener net.Listener) {
 }
 
 func main() {
-	addr := flag.String("addr", "127.0.0.1:8080", "listen on `host:port`; port 0 is any free one")
-	backend := flag.String("backend", "", "use the `backend` of this name instead of the best")
-	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: 08-await [-addr host:port] [-backend name]")
-		flag.PrintDefaults()
-	}
-	flag.Parse()
-	if *backend != "" {
-		os.Setenv(selectors.BackendEnv, *backend) // the loop's selector is the default one
-	}
+	addr := lesson.AddrFlag()
+	lesson.BackendFlag()
+	lesson.Parse("08-await")
 	loop, err := eventloop.New()
-	if flag.NArg() > 0 || err != nil {
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "08-await:", err)
-		}
-		flag.Usage()
-		os.Exit(2)
-	}
+	lesson.Check(err)
 	defer loop.Close()
+	lesson.StopOnInterrupt(loop)
 	listener, err := net.Listen("tcp", *addr)
-	check(err)
+	lesson.Check(err)
 	s := &scheduler{loop: loop, tasks: make(map[*task]func())}
 	s.spawn(func(t *task) { serve(t, listener) })
-	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-		_, err = loop.OnSignal(sig, func(os.Signal) { loop.Stop() })
-		check(err)
-	}
-	host, port, _ := net.SplitHostPort(listener.Addr().String())
-	fmt.Printf("08-await: listening on %s; try: nc %s %s\n", listener.Addr(), host, port)
-	check(loop.Run(context.Background()))
-	fmt.Printf("08-await: cancels %d tasks\n", len(s.tasks))
+	lesson.Listening(listener.Addr(), "one task per client")
+	lesson.Check(loop.Run(context.Background()))
+	lesson.Printf("cancelling %d tasks", len(s.tasks))
 	s.cancel()
-	fmt.Println("08-await: bye")
-}
-
-func check(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "08-await:", err)
-		os.Exit(1)
-	}
+	lesson.Printf("bye")
 }

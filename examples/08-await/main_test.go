@@ -16,39 +16,33 @@ import (
 func TestMain(m *testing.M) { lessontest.Main(m, main) }
 
 func TestEcho(t *testing.T) {
-	lessontest.EachBackend(t, func(t *testing.T, backend string) {
-		server := lessontest.Start(t, "-addr", "127.0.0.1:0", "-backend", backend)
-		addr := server.Addr()
-		lessontest.Echo(t, addr)
-		lessontest.Idle(t, server, addr)
-	})
+	lessontest.CheckEchoBackends(t)
 }
 
-// TestInterrupt: the tasks that wait are cancelled, and clean up.
+// TestInterrupt requires that waiting tasks are cancelled and close their
+// connections.
 func TestInterrupt(t *testing.T) {
-	if len(selectors.Backends()) == 0 {
-		t.Skip("no backend on this platform")
-	}
+	lessontest.NeedsBackend(t)
 	server := lessontest.Start(t, "-addr", "127.0.0.1:0")
 	addr := server.Addr()
 	open := lessontest.Dial(t, addr)
 	for range 2 {
-		lessontest.Says(t, lessontest.Dial(t, addr), "hello")
+		lessontest.CheckEcho(t, lessontest.Dial(t, addr), "hello")
 	}
-	lessontest.Says(t, open, "hello")
-	server.Signal()
-	server.Until(`cancels 4 tasks$`)
+	lessontest.CheckEcho(t, open, "hello")
+	server.SendInterrupt()
+	server.WaitLine(`cancelling 4 tasks$`)
 	if answer, err := io.ReadAll(open); len(answer) > 0 || err != nil {
-		t.Errorf("a client reads %q, %v after the end", answer, err)
+		t.Errorf("after the end a client read %q, %v", answer, err)
 	}
-	server.Until("bye$")
-	server.End()
+	server.WaitLine("bye$")
+	server.WaitEnd()
 }
 
-func TestTooManyClients(t *testing.T) { lessontest.TooManyClients(t, "too many open files", nil) }
+func TestTooManyClients(t *testing.T) { lessontest.CheckTooManyClients(t) }
 
-// TestTasks: tasks take turns where they wait, are resumed where they stopped,
-// and what is cancelled cleans up.
+// TestTasks requires that tasks alternate where they wait, that they continue
+// where they stopped, and that deferred calls run when a task is cancelled.
 func TestTasks(t *testing.T) {
 	lessontest.EachBackend(t, func(t *testing.T, backend string) {
 		t.Setenv(selectors.BackendEnv, backend)
@@ -58,13 +52,13 @@ func TestTasks(t *testing.T) {
 		}
 		t.Cleanup(func() { loop.Close() })
 		s := &scheduler{loop: loop, tasks: make(map[*task]func())}
-		var order []string
-		note := func(format string, args ...any) { order = append(order, fmt.Sprintf(format, args...)) }
+		var steps []string
+		record := func(format string, args ...any) { steps = append(steps, fmt.Sprintf(format, args...)) }
 
 		for _, name := range []string{"a", "b"} {
 			s.spawn(func(t *task) {
 				for i := range 3 {
-					note("%s%d", name, i)
+					record("%s%d", name, i)
 					t.sleep(0)
 				}
 			})
@@ -75,36 +69,39 @@ func TestTasks(t *testing.T) {
 		}
 		t.Cleanup(func() { r.Close(); w.Close() })
 		s.spawn(func(t *task) {
-			defer note("gone")
+			defer record("deferred")
 			for {
-				if err := t.ready(r, selectors.EventRead); err != nil {
-					note("%v", err)
+				if err := t.waitReady(r, selectors.EventRead); err != nil {
+					record("%v", err)
 					return
 				}
 				n, err := r.Read(make([]byte, 8))
-				note("%d %v", n, err)
+				record("read %d", n)
+				if err != nil {
+					record("%v", err)
+				}
 			}
 		})
-		deadline := time.Now().Add(lessontest.Patience)
-		until := func(done func() bool) {
+		deadline := time.Now().Add(lessontest.Timeout)
+		runUntil := func(done func() bool) {
 			t.Helper()
 			for !done() {
 				if time.Now().After(deadline) {
-					t.Fatalf("waited in vain; so far: %v", order)
+					t.Fatalf("timeout; steps so far: %v", steps)
 				}
 				if _, err := loop.RunOnce(10 * time.Millisecond); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}
-		until(func() bool { return len(s.tasks) == 1 })
+		runUntil(func() bool { return len(s.tasks) == 1 })
 		for range 2 {
-			before := len(order)
+			before := len(steps)
 			w.Write([]byte("hi"))
-			until(func() bool { return len(order) > before })
+			runUntil(func() bool { return len(steps) > before })
 		}
 		s.cancel()
-		got, want := strings.Join(order, ", "), "a0, b0, a1, b1, a2, b2, 2 <nil>, 2 <nil>, cancelled, gone"
+		got, want := strings.Join(steps, ", "), "a0, b0, a1, b1, a2, b2, read 2, read 2, cancelled, deferred"
 		if got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
@@ -114,9 +111,7 @@ func TestTasks(t *testing.T) {
 	})
 }
 
-func TestBadUse(t *testing.T) {
-	if len(selectors.Backends()) == 0 {
-		t.Skip("no backend on this platform")
-	}
-	lessontest.BadUse(t, "08-await", []string{"-backend", "telepathy"})
+func TestUsage(t *testing.T) {
+	lessontest.NeedsBackend(t)
+	lessontest.CheckUsage(t, "08-await", []string{"-backend", "nosuchbackend"})
 }

@@ -10,24 +10,24 @@ import (
 	"goselectors/selectors"
 )
 
-// A task is a function that can stop in the middle, let the loop go on, and be
-// resumed where it stopped: a coroutine. iter.Pull makes one of any function:
-// what calls yield stops, and next resumes it. Both are plain switches from one
-// stack to another. The loop runs one task at a time, so tasks need no locks.
+// task is a coroutine: a function that can stop in the middle, let the loop run,
+// and be resumed at the same place. iter.Pull makes a coroutine from a function:
+// yield stops it and next resumes it. Both only switch from one stack to
+// another. The loop runs one task at a time, so tasks need no locks.
 type task struct {
 	*scheduler
-	yield  func(struct{}) bool // stop here; false if never to be resumed
-	resume func()              // and go on
+	yield  func(struct{}) bool // stops the task; returns false if it is cancelled
+	resume func()              // continues the task
 }
 
-// A scheduler has the tasks that have not ended. The rest of it is the loop: it
-// resumes a task when what the task waits for has come. That is all.
+// scheduler holds the tasks that have not ended. The loop does the rest: it
+// resumes a task when the event that the task waits for has happened.
 type scheduler struct {
 	loop  *eventloop.Loop
-	tasks map[*task]func() // and how to cancel them
+	tasks map[*task]func() // the function cancels the task
 }
 
-// spawn starts a task in the next turn: asyncio's create_task.
+// spawn starts a task in the next turn, like asyncio's create_task.
 func (s *scheduler) spawn(run func(*task)) {
 	t := &task{scheduler: s}
 	next, stop := iter.Pull(func(yield func(struct{}) bool) {
@@ -40,45 +40,45 @@ func (s *scheduler) spawn(run func(*task)) {
 	s.loop.CallSoon(t.resume)
 }
 
-// cancel makes all tasks return from where they wait, with errCancelled. They
-// clean up on their way out, by defer, like any function.
+// cancel makes every task return errCancelled from where it waits. The deferred
+// calls of the task run then, as in any function.
 func (s *scheduler) cancel() {
 	for t, stop := range s.tasks {
 		stop()
-		delete(s.tasks, t) // one that never began cannot do it itself
+		delete(s.tasks, t) // a task that never started does not do it itself
 	}
 }
 
 var errCancelled = errors.New("cancelled")
 
-// pause stops the task. Whoever calls it has seen to resume being called.
-func (t *task) pause() error {
+// suspend stops the task. The caller must have arranged a call of resume.
+func (t *task) suspend() error {
 	if !t.yield(struct{}{}) {
 		return errCancelled
 	}
 	return nil
 }
 
-// ready waits until a file is ready: here await meets the selector. The key's
-// callback is to resume the task. It is meant for once, and a task that waits
-// for the same file again arms the key again.
-func (t *task) ready(file any, events selectors.Event) error {
+// waitReady waits until a file is ready. This is where await meets the selector:
+// the callback of the key resumes the task. The registration is one-shot; a task
+// that waits for the same file again enables it again.
+func (t *task) waitReady(file any, events selectors.Event) error {
 	_, err := t.loop.Replace(file, events|selectors.OneShot, func(any, selectors.Event) { t.resume() })
 	if err != nil {
 		return err
 	}
-	return t.pause()
+	return t.suspend()
 }
 
-// sleep waits for a time, and lets everybody else go on.
+// sleep waits for a duration. Other tasks run meanwhile.
 func (t *task) sleep(d time.Duration) error {
 	if _, err := t.loop.CallLater(d, t.resume); err != nil {
 		return err
 	}
-	return t.pause()
+	return t.suspend()
 }
 
-// What follows is written on top of ready: try, wait, try again.
+// The methods below use waitReady: try, wait, try again.
 
 func (t *task) accept(listener net.Listener) (net.Conn, error) {
 	for {
@@ -86,7 +86,7 @@ func (t *task) accept(listener net.Listener) (net.Conn, error) {
 		if err != selectors.ErrWouldBlock {
 			return conn, err
 		}
-		if err := t.ready(listener, selectors.EventRead); err != nil {
+		if err := t.waitReady(listener, selectors.EventRead); err != nil {
 			return nil, err
 		}
 	}
@@ -98,7 +98,7 @@ func (t *task) read(conn net.Conn, p []byte) (int, error) {
 		if err != selectors.ErrWouldBlock {
 			return n, err
 		}
-		if err := t.ready(conn, selectors.EventRead); err != nil {
+		if err := t.waitReady(conn, selectors.EventRead); err != nil {
 			return 0, err
 		}
 	}
@@ -109,7 +109,7 @@ func (t *task) write(conn net.Conn, p []byte) error {
 		n, err := selectors.TryWrite(conn, p)
 		p = p[n:]
 		if err == selectors.ErrWouldBlock {
-			err = t.ready(conn, selectors.EventWrite)
+			err = t.waitReady(conn, selectors.EventWrite)
 		}
 		if err != nil {
 			return err
@@ -118,7 +118,7 @@ func (t *task) write(conn net.Conn, p []byte) error {
 	return nil
 }
 
-// close closes a file that the task may have waited for.
+// close unregisters and closes a connection.
 func (t *task) close(conn net.Conn) {
 	t.loop.Unregister(conn)
 	conn.Close()

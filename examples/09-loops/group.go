@@ -2,18 +2,17 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net"
-	"os"
 	"sync"
 	"time"
 
 	"goselectors/eventloop"
+	"goselectors/examples/internal/lesson"
 	"goselectors/selectors"
 )
 
-// A group is a loop that accepts, and workers that serve: each is a loop on a
-// goroutine of its own, which Go runs on a core of its own if there is one.
+// group is one loop that accepts and several workers that serve. Each worker is
+// a loop on its own goroutine, which Go can run on its own core.
 type group struct {
 	*eventloop.Loop
 	listener net.Listener
@@ -30,7 +29,7 @@ func newGroup(listener net.Listener, n, work int) *group {
 		g.running.Add(1)
 		go func() {
 			defer g.running.Done()
-			check(w.loop.Run(context.Background()))
+			lesson.Check(w.loop.Run(context.Background()))
 		}()
 	}
 	g.listen()
@@ -39,43 +38,49 @@ func newGroup(listener net.Listener, n, work int) *group {
 
 func newLoop() *eventloop.Loop {
 	loop, err := eventloop.New()
-	check(err)
+	lesson.Check(err)
 	return loop
 }
 
 func (g *group) listen() {
 	_, err := g.Register(g.listener, selectors.EventRead, g.accept)
-	check(err)
+	lesson.Check(err)
 }
 
-// accept hands the client to the next worker. It does not touch what is the
-// worker's: it posts a function, and the worker's loop runs it. Post is the only
-// place of this program where two goroutines meet.
+// accept gives the client to the next worker. It runs on another goroutine than
+// the worker, so it must not use the worker's fields. It posts a function, and
+// the worker's loop calls it. Only Post crosses from one goroutine to another.
 func (g *group) accept(any, selectors.Event) {
 	conn, err := selectors.TryAccept(g.listener)
 	if err == selectors.ErrWouldBlock {
 		return
 	}
-	if err != nil { // too many open files, most likely
-		fmt.Fprintln(os.Stderr, "09-loops:", err)
+	if err != nil {
+		// Usually "too many open files": do not watch the listener for a while,
+		// as in lesson 4.
+		lesson.Errorf("%v", err)
 		g.Unregister(g.listener)
-		g.CallLater(100*time.Millisecond, g.listen)
+		_, err = g.CallLater(100*time.Millisecond, g.listen)
+		lesson.Check(err)
 		return
 	}
 	w := g.workers[g.accepted%len(g.workers)]
 	g.accepted++
-	check(w.loop.Post(func() { w.add(conn) }))
+	if err := w.loop.Post(func() { w.add(conn) }); err != nil {
+		conn.Close()
+		lesson.Errorf("%v", err)
+	}
 }
 
-// end is called when the accepting loop has ended. Stop may be called from any
-// goroutine; each worker finishes its turn.
-func (g *group) end() {
+// close ends the workers after the accepting loop has ended. Stop may be called
+// from any goroutine; each worker finishes its turn.
+func (g *group) close() {
 	g.listener.Close()
 	for _, w := range g.workers {
 		w.loop.Stop()
 	}
 	g.running.Wait()
-	for _, w := range g.workers { // what was theirs is ours now: they have ended
+	for _, w := range g.workers { // their goroutines have ended, so this one may use their data
 		for key := range w.loop.Selector().Keys() {
 			key.FileObj.(net.Conn).Close()
 		}

@@ -4,51 +4,50 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"net"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
 	"goselectors/eventloop/stream"
+	"goselectors/examples/internal/lesson"
 )
 
-// serveStream is the whole lesson again with package stream, which has all of it
-// inside: the group, with a listener for each loop where the kernel can spread
-// clients over them, and for each client its buffers and what it could not send
-// yet. What remains is what this server does.
+// serveStream is the same server with package stream. That package has the group
+// of loops, with one listener per loop where the kernel can distribute clients,
+// and the buffers of each client. Only the server's own work remains.
 func serveStream(addr string, loops, work int) {
 	g, err := stream.NewGroup(loops, nil)
-	check(err)
-	hash := hasher{work: make([]byte, work<<10)}
-	bound, err := g.Listen("tcp", addr, func() stream.Handler { return hash })
-	check(err)
+	lesson.Check(err)
+	h := handler{work: make([]byte, work<<10)}
+	bound, err := g.Listen("tcp", addr, func() stream.Handler { return h })
+	lesson.Check(err)
 
-	end := make(chan os.Signal, 1)
-	signal.Notify(end, os.Interrupt, syscall.SIGTERM)
-	host, port, _ := net.SplitHostPort(bound.String())
-	fmt.Printf("09-loops: listening on %s, a group of %d loops serves; try: nc %s %s\n", bound, loops, host, port)
-	<-end
+	interrupt := make(chan os.Signal, 1)
+	signal.Notify(interrupt, os.Interrupt, syscall.SIGTERM)
+	listening(bound, fmt.Sprintf("loops of package stream: %d", loops))
+	<-interrupt
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	if g.Shutdown(ctx) != nil {
-		fmt.Println("09-loops: some clients did not take what they were owed")
+	if err := g.Shutdown(ctx); err != nil {
+		lesson.Printf("some clients did not read all their data in 2 s: %v", err)
 	}
-	fmt.Println("09-loops: bye")
+	lesson.Printf("bye")
 }
 
-// hasher is told what a client sends, on the loop of that client.
-type hasher struct {
+// handler receives the data of a client, on the loop of that client.
+type handler struct {
 	stream.BaseHandler
-	work []byte // only read, so the loops may share it
+	work []byte // read-only, so the loops may share it
 }
 
-func (h hasher) DataReceived(c *stream.Conn, p []byte) {
+func (h handler) DataReceived(c *stream.Conn, p []byte) {
 	sha256.Sum256(h.work)
 	c.Write(p)
 }
 
-// Who does not take its answers is asked no more: the water marks of lesson 7.
+// While a client does not read its answers, the server does not read from it.
+// The water marks are those of lesson 7.
 
-func (hasher) PauseWriting(c *stream.Conn)  { c.PauseReading() }
-func (hasher) ResumeWriting(c *stream.Conn) { c.ResumeReading() }
+func (handler) PauseWriting(c *stream.Conn)  { c.PauseReading() }
+func (handler) ResumeWriting(c *stream.Conn) { c.ResumeReading() }

@@ -5,29 +5,33 @@ import (
 	"net"
 
 	"goselectors/eventloop"
+	"goselectors/examples/internal/lesson"
 	"goselectors/selectors"
 )
 
-// A worker is the server of lesson 4, without a listener. Nothing in it is
-// locked, though there are several: each has its loop, its clients and its
-// buffer, and nobody else touches them while the loop runs.
+// worker is the server of lesson 4, without the listener. It has no locks: each
+// worker has its own loop, clients and buffer, and only its loop uses them.
 type worker struct {
 	loop             *eventloop.Loop
 	clients, answers int
-	work             []byte // to be hashed for each answer
+	work             []byte // hashed for each answer
 	buf              [4096]byte
 }
 
 type client struct {
 	*worker
 	conn    net.Conn
-	pending []byte
+	pending []byte // read, but not yet written back
 }
 
+// add runs on the worker's loop.
 func (w *worker) add(conn net.Conn) {
 	c := &client{worker: w, conn: conn}
-	_, err := w.loop.Register(conn, selectors.EventRead, c.read)
-	check(err)
+	if _, err := w.loop.Register(conn, selectors.EventRead, c.read); err != nil {
+		conn.Close() // without registration it would never be served or closed
+		lesson.Errorf("%v", err)
+		return
+	}
 	w.clients++
 }
 
@@ -40,7 +44,7 @@ func (c *client) read(any, selectors.Event) {
 		c.close()
 		return
 	}
-	sha256.Sum256(c.work) // what holds up this loop, and no other
+	sha256.Sum256(c.work) // delays the clients of this loop, but no others
 	c.answers++
 	c.pending = append(c.pending, c.buf[:n]...)
 	c.write(nil, 0)

@@ -18,27 +18,27 @@ func TestTable(t *testing.T) {
 	cost := make(map[string]float64)
 	for _, n := range []int{10, 1200} {
 		for _, way := range ways {
-			if n > way.most {
-				lesson.Until(fmt.Sprintf(`^ +%d +%s +cannot: its set ends at 1023$`, n, way.name))
+			if n > way.limit {
+				lesson.WaitLine(fmt.Sprintf(`^ +%d +%s +not possible: the highest descriptor is 1023$`, n, way.name))
 				continue
 			}
-			line := lesson.Until(fmt.Sprintf(`^ +%d +%s +\d+ +\d+ +\d+ +(\d+\.\d+)$`, n, way.name))
+			line := lesson.WaitLine(fmt.Sprintf(`^ +%d +%s +\d+ +\d+ +\d+ +(\d+\.\d+)$`, n, way.name))
 			cost[fmt.Sprint(way.name, n)], _ = strconv.ParseFloat(line[1], 64)
 		}
 	}
-	lesson.End()
+	lesson.WaitEnd()
 	if cost["poll1200"] < 10*cost["poll10"] {
-		t.Errorf("poll takes %v µs for 10 descriptors and %v for 1200: it scans them all", cost["poll10"], cost["poll1200"])
+		t.Errorf("poll takes %v µs for 10 descriptors and %v for 1200: it should scan all of them", cost["poll10"], cost["poll1200"])
 	}
 	if cost["epoll1200"] > 5*cost["epoll10"] {
-		t.Errorf("epoll takes %v µs for 10 descriptors and %v for 1200: it scans none", cost["epoll10"], cost["epoll1200"])
+		t.Errorf("epoll takes %v µs for 10 descriptors and %v for 1200: it should not scan them", cost["epoll10"], cost["epoll1200"])
 	}
 }
 
 func TestOneScreen(t *testing.T) {
 	lesson := lessontest.Start(t)
-	lesson.Until("^scanned ")
-	lines := strings.Split(lesson.End(), "\n")
+	lesson.WaitLine("^scanned ")
+	lines := strings.Split(lesson.WaitEnd(), "\n")
 	if len(lines) > 24 {
 		t.Errorf("%d lines; a screen has 24", len(lines))
 	}
@@ -49,17 +49,17 @@ func TestOneScreen(t *testing.T) {
 	}
 }
 
-// TestCompare: the numbers go on to the example that measures connections.
+// TestCompare requires that -compare runs examples/compare.
 func TestCompare(t *testing.T) {
 	t.Chdir("../..") // the root of the repository
-	out := lessontest.Start(t, "-n", "10", "-compare").End()
+	out := lessontest.Start(t, "-n", "10", "-compare").WaitEnd()
 	for _, backend := range []string{"epoll", "poll", "select"} {
 		if !regexp.MustCompile(`(?m)^ *` + backend + ` +20 .*[0-9]`).MatchString(out) {
-			t.Errorf("compare says nothing of %s with 20 descriptors:\n%s", backend, out)
+			t.Errorf("compare prints nothing for %s with 20 descriptors:\n%s", backend, out)
 		}
 	}
 }
 
-func TestBadUse(t *testing.T) {
-	lessontest.BadUse(t, "select-poll-epoll", []string{"-n", "0"}, []string{"-n", "10,"}, []string{"-n", "many"})
+func TestUsage(t *testing.T) {
+	lessontest.CheckUsage(t, "select-poll-epoll", []string{"-n", "0"}, []string{"-n", "10,"}, []string{"-n", "many"})
 }

@@ -2,12 +2,8 @@
 
 package main
 
-import (
-	"fmt"
-	"os"
-)
+import "goselectors/examples/internal/lesson"
 
 func main() {
-	fmt.Fprintln(os.Stderr, "select-poll-epoll: only Linux has all three; go run ./examples/compare measures what is here")
-	os.Exit(1)
+	lesson.Unsupported("select-poll-epoll", "only Linux has all three calls; go run ./examples/compare measures the backends of this system")
 }

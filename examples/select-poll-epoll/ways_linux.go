@@ -1,41 +1,46 @@
 package main
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
 
-// A way to wait gets all descriptors once, and returns a function that asks the
-// kernel without waiting and says how many are ready.
+	"goselectors/examples/internal/lesson"
+)
+
+// ways are the three system calls. prepare gets all descriptors once. It returns
+// a function that asks the kernel without waiting and counts the ready ones.
+// copied is in bytes.
 var ways = []struct {
 	name    string
-	prepare func(fds []int) (ask func() int)
-	most    int // descriptors that it can watch
+	prepare func(fds []int) (countReady func() int)
+	limit   int // descriptors from here on cannot be watched
 	copied  func(n, highest int) (in, out int)
 	scanned func(n, highest int) int
 }{
-	{"select", bySelect, unix.FD_SETSIZE,
+	{"select", prepareSelect, unix.FD_SETSIZE,
 		func(_, highest int) (int, int) { set := (highest/64 + 1) * 8; return set, set },
 		func(_, highest int) int { return highest + 1 }},
-	{"poll", byPoll, 1 << 20,
+	{"poll", preparePoll, 1 << 20,
 		func(n, _ int) (int, int) { return 8 * n, 2 * n },
 		func(n, _ int) int { return n }},
-	{"epoll", byEpoll, 1 << 20,
+	{"epoll", prepareEpoll, 1 << 20,
 		func(int, int) (int, int) { return 0, 12 },
 		func(int, int) int { return 1 }},
 }
 
-// bySelect: the sets are bitmaps, one bit a descriptor. The kernel overwrites
-// them with the answer, so they have to be made anew for each call, and all
-// bits looked at after it.
-func bySelect(fds []int) func() int {
-	var all unix.FdSet
+// prepareSelect: the set is a bitmap with one bit per descriptor. The kernel
+// overwrites it with the result. So each call needs a fresh copy, and after it
+// the program must check every bit.
+func prepareSelect(fds []int) func() int {
+	var interest unix.FdSet
 	highest := 0
 	for _, fd := range fds {
-		all.Set(fd)
+		interest.Set(fd)
 		highest = max(highest, fd)
 	}
 	return func() (ready int) {
-		set := all
+		set := interest
 		_, err := unix.Select(highest+1, &set, nil, nil, &unix.Timeval{})
-		check(err)
+		lesson.CheckOp("select", err)
 		for fd := range highest + 1 {
 			if set.IsSet(fd) {
 				ready++
@@ -45,17 +50,18 @@ func bySelect(fds []int) func() int {
 	}
 }
 
-// byPoll: an array, one entry a descriptor, with room for the answer. No limit
-// any more, but it is copied and scanned like the bitmaps, by both sides.
-func byPoll(fds []int) func() int {
-	var all []unix.PollFd
+// preparePoll: an array with one entry per descriptor, with a field for the
+// result. The numbers have no limit, but the kernel copies and scans the whole
+// array, and the program scans it too.
+func preparePoll(fds []int) func() int {
+	var interest []unix.PollFd
 	for _, fd := range fds {
-		all = append(all, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+		interest = append(interest, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	}
 	return func() (ready int) {
-		_, err := unix.Poll(all, 0)
-		check(err)
-		for _, entry := range all {
+		_, err := unix.Poll(interest, 0)
+		lesson.CheckOp("poll", err)
+		for _, entry := range interest {
 			if entry.Revents != 0 {
 				ready++
 			}
@@ -64,19 +70,19 @@ func byPoll(fds []int) func() int {
 	}
 }
 
-// byEpoll: the interest set is in the kernel, changed by epoll_ctl. A
-// descriptor that gets ready puts itself on the ready list, and epoll_wait
-// hands over that list.
-func byEpoll(fds []int) func() int {
+// prepareEpoll: the interest set is in the kernel, and epoll_ctl changes it. A
+// descriptor that becomes ready is added to the ready list, and epoll_wait
+// returns that list. The epoll descriptor stays open until the program ends.
+func prepareEpoll(fds []int) func() int {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	check(err)
+	lesson.CheckOp("epoll_create1", err)
 	for _, fd := range fds {
-		check(unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}))
+		lesson.CheckOp("epoll_ctl", unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}))
 	}
 	var events [64]unix.EpollEvent
 	return func() int {
 		n, err := unix.EpollWait(epoll, events[:], 0)
-		check(err)
+		lesson.CheckOp("epoll_wait", err)
 		return n
 	}
 }

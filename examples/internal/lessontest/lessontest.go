@@ -1,6 +1,5 @@
-// Package lessontest runs a lesson as its reader would: starts it, reads what
-// it prints, talks to it over the network, interrupts it. Every wait is
-// bounded.
+// Package lessontest runs a lesson as its reader does: it starts the program,
+// reads its output, connects to it, and interrupts it. Every wait is bounded.
 package lessontest
 
 import (
@@ -21,49 +20,49 @@ import (
 	"goselectors/selectors"
 )
 
-// Patience bounds every wait; nothing takes nearly as long.
-const Patience = 20 * time.Second
+// Timeout bounds every wait. Nothing should take nearly as long.
+const Timeout = 20 * time.Second
 
-// asLesson in the environment makes the test binary be the lesson.
-const asLesson = "LESSONTEST_BE_THE_LESSON"
+// runLessonEnv in the environment makes the test binary run the lesson.
+const runLessonEnv = "LESSONTEST_RUN_LESSON"
 
-// Main is for TestMain. It makes the test binary run the lesson where a test
-// starts it for that.
+// Main is for TestMain. It runs the lesson instead of the tests if a test has
+// started this process for that.
 func Main(m *testing.M, lesson func()) {
-	if os.Getenv(asLesson) != "" {
+	if os.Getenv(runLessonEnv) != "" {
 		lesson()
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
 
-// command prepares a run of the lesson. A run that hangs is killed.
+// command returns a command that runs the lesson. It is killed if it hangs.
 func command(t *testing.T, args []string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*Patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*Timeout)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, exe, args...)
-	cmd.Env = append(os.Environ(), asLesson+"=1", selectors.BackendEnv+"=")
+	cmd.Env = append(os.Environ(), runLessonEnv+"=1", selectors.BackendEnv+"=")
 	return cmd
 }
 
-// Lesson is a run of the lesson under test.
+// Lesson is a running lesson.
 type Lesson struct {
 	Stdin  io.WriteCloser
 	t      *testing.T
 	cmd    *exec.Cmd
-	lines  chan string // what it prints, closed at the end
-	said   []string    // the lines taken so far
+	lines  chan string // standard output; closed at its end
+	output []string    // the lines received from the channel so far
 	stderr bytes.Buffer
 
-	complaint string // what error output may say
+	allowedError string // the text that standard error may contain
 }
 
-// Start starts the lesson until the test is over.
+// Start starts the lesson. It is killed at the end of the test.
 func Start(t *testing.T, args ...string) *Lesson {
 	t.Helper()
 	return start(t, command(t, args))
@@ -95,30 +94,30 @@ func start(t *testing.T, cmd *exec.Cmd) *Lesson {
 	return l
 }
 
-// next takes one more line; none at the end of output.
-func (l *Lesson) next(want string) (string, bool) {
+// nextLine returns the next line of output, and false at the end of output.
+func (l *Lesson) nextLine(want string) (string, bool) {
 	l.t.Helper()
 	select {
 	case line, ok := <-l.lines:
 		if ok {
-			l.said = append(l.said, line)
+			l.output = append(l.output, line)
 		}
 		return line, ok
-	case <-time.After(Patience):
-		l.t.Fatalf("waited in vain for %s; the lesson said:\n%s", want, strings.Join(l.said, "\n"))
+	case <-time.After(Timeout):
+		l.t.Fatalf("timeout waiting for %s; output:\n%s", want, strings.Join(l.output, "\n"))
 		return "", false
 	}
 }
 
-// Until takes lines until one matches the pattern, and returns that match and
+// WaitLine reads lines until one matches the pattern. It returns the match and
 // its groups.
-func (l *Lesson) Until(pattern string) []string {
+func (l *Lesson) WaitLine(pattern string) []string {
 	l.t.Helper()
 	for re := regexp.MustCompile(pattern); ; {
-		line, ok := l.next(pattern)
+		line, ok := l.nextLine(pattern)
 		if !ok {
 			l.cmd.Wait()
-			l.t.Fatalf("ended without saying %s, but:\n%s\n%s", pattern, strings.Join(l.said, "\n"), &l.stderr)
+			l.t.Fatalf("the lesson ended without printing %s; output:\n%s\n%s", pattern, strings.Join(l.output, "\n"), &l.stderr)
 		}
 		if match := re.FindStringSubmatch(line); match != nil {
 			return match
@@ -126,86 +125,90 @@ func (l *Lesson) Until(pattern string) []string {
 	}
 }
 
-// Addr is the address that a server says it listens on.
+// Addr waits for the line with the address of a server, and returns the address.
 func (l *Lesson) Addr() string {
 	l.t.Helper()
-	return strings.TrimRight(l.Until(`listening on (\S+)`)[1], ",;")
+	return strings.TrimRight(l.WaitLine(`listening on (\S+)`)[1], ",;")
 }
 
-// Signal is Ctrl-C. Windows has no way to send it.
-func (l *Lesson) Signal() {
+// SendInterrupt does what Ctrl-C does. It skips the test on Windows, which has
+// no way to do it.
+func (l *Lesson) SendInterrupt() {
 	l.t.Helper()
 	if runtime.GOOS == "windows" {
-		l.t.Skip("no way to interrupt a process here")
+		l.t.Skip("cannot interrupt a process on Windows")
 	}
 	if err := l.cmd.Process.Signal(os.Interrupt); err != nil {
 		l.t.Fatal(err)
 	}
 }
 
-// Interrupt is Ctrl-C, on which the lesson must say bye and end well. It
-// returns all that it printed.
+// Interrupt sends an interrupt and waits for the end. The last line must be
+// "bye". It returns all output.
 func (l *Lesson) Interrupt() string {
 	l.t.Helper()
-	l.Signal()
-	all := l.End()
-	if !strings.HasSuffix(all, "bye") {
-		l.t.Errorf("after the interrupt the lesson does not say bye, but ends with %q", l.said[max(0, len(l.said)-3):])
+	l.SendInterrupt()
+	output := l.WaitEnd()
+	if !strings.HasSuffix(output, "bye") {
+		l.t.Errorf("the last lines after the interrupt are %q; want bye", l.output[max(0, len(l.output)-3):])
 	}
-	return all
+	return output
 }
 
-// End waits until the lesson ends by itself, which it must do well and without
-// complaints, and returns all that it printed.
-func (l *Lesson) End() string {
+// WaitEnd waits until the lesson ends. Its exit status must be 0 and its
+// standard error empty. It returns all output.
+func (l *Lesson) WaitEnd() string {
 	l.t.Helper()
 	for ok := true; ok; {
-		_, ok = l.next("the end")
+		_, ok = l.nextLine("the end")
 	}
 	err := l.cmd.Wait()
-	if err != nil || l.stderr.Len() > 0 && (l.complaint == "" || !strings.Contains(l.stderr.String(), l.complaint)) {
-		l.t.Errorf("ends with %v; want exit status 0; error output: %q", err, &l.stderr)
+	errorAllowed := l.allowedError != "" && strings.Contains(l.stderr.String(), l.allowedError)
+	if err != nil || l.stderr.Len() > 0 && !errorAllowed {
+		l.t.Errorf("the lesson ended with %v; want exit status 0; standard error: %q", err, &l.stderr)
 	}
-	return strings.Join(l.said, "\n")
+	return strings.Join(l.output, "\n")
 }
 
-// CPU is the processor time that the lesson took, after its end.
+// CPU returns the processor time that the lesson used. Call it after the end.
 func (l *Lesson) CPU() time.Duration {
 	return l.cmd.ProcessState.UserTime() + l.cmd.ProcessState.SystemTime()
 }
 
-// BadUse demands a usage line and exit status 2 for an unknown flag, a stray
-// argument and whatever else is given; and only the line for -h.
-func BadUse(t *testing.T, name string, bad ...[]string) {
+// CheckUsage requires a usage line and exit status 2 for each of the given
+// command lines, for an unknown flag and for an argument that is not a flag. It
+// requires a usage line and exit status 0 for -h.
+func CheckUsage(t *testing.T, name string, invalid ...[]string) {
 	t.Helper()
-	bad = append(bad, []string{"-frobnicate"}, []string{"stray"}, []string{"-h"})
-	for _, args := range bad {
+	invalid = append(invalid, []string{"-nosuchflag"}, []string{"argument"}, []string{"-h"})
+	for _, args := range invalid {
 		cmd := command(t, args)
 		out, err := cmd.CombinedOutput()
 		want := 2
 		if args[0] == "-h" {
 			want = 0
 		}
-		if exit := cmd.ProcessState.ExitCode(); exit != want || !strings.Contains(string(out), "usage: "+name) {
-			t.Errorf("%q: exit status %d, %v, output %q; want status %d and a usage line", args, exit, err, out, want)
+		usage := "usage: go run ./examples/" + name + " "
+		if status := cmd.ProcessState.ExitCode(); status != want || !strings.Contains(string(out), usage) {
+			t.Errorf("%q: exit status %d, %v, output %q; want status %d and %q", args, status, err, out, want, usage)
 		}
 	}
 }
 
-// Dial connects to the lesson until the test is over.
+// Dial connects to the lesson. The connection is closed at the end of the test.
 func Dial(t *testing.T, addr string) *net.TCPConn {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", addr, Patience)
+	conn, err := net.DialTimeout("tcp", addr, Timeout)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(Patience))
+	conn.SetDeadline(time.Now().Add(Timeout))
 	return conn.(*net.TCPConn)
 }
 
-// Says sends a message and demands it back.
-func Says(t *testing.T, conn net.Conn, message string) {
+// CheckEcho writes a message and requires the server to send it back.
+func CheckEcho(t *testing.T, conn net.Conn, message string) {
 	t.Helper()
 	if _, err := io.WriteString(conn, message); err != nil {
 		t.Fatal(err)
@@ -216,44 +219,55 @@ func Says(t *testing.T, conn net.Conn, message string) {
 	}
 }
 
-// Echo is what every echo server of the lessons must do: serve several clients
-// at once in any order, return what was sent before a half close, survive a
-// reset, return much more than the buffers on the way hold, and serve others
-// while one reads nothing.
-func Echo(t *testing.T, addr string) {
+// CheckEchoServer starts the lesson as an echo server, runs CheckEchoClients and
+// CheckIdleCPU with it, and ends it.
+func CheckEchoServer(t *testing.T, args ...string) {
+	t.Helper()
+	server := Start(t, append(args, "-addr", "127.0.0.1:0")...)
+	addr := server.Addr()
+	CheckEchoClients(t, addr)
+	CheckIdleCPU(t, server, addr)
+}
+
+// CheckEchoClients tests what every echo server must do: serve several clients
+// in any order, send back what came before a half-close, survive a reset, send
+// back much more than the buffers in between can hold, and serve other clients
+// while one does not read.
+func CheckEchoClients(t *testing.T, addr string) {
+	t.Helper()
 	var conns []*net.TCPConn
 	for range 20 {
 		conns = append(conns, Dial(t, addr))
 	}
 	for i := range conns {
-		Says(t, conns[len(conns)-1-i], "hello")
-		Says(t, conns[i], "and again")
+		CheckEcho(t, conns[len(conns)-1-i], "first")
+		CheckEcho(t, conns[i], "second")
 	}
 	conns[0].SetLinger(0) // Close then sends a reset
 	conns[0].Close()
 
-	io.WriteString(conns[1], "last words")
+	io.WriteString(conns[1], "before the half-close")
 	conns[1].CloseWrite()
-	if answer, err := io.ReadAll(conns[1]); err != nil || string(answer) != "last words" {
-		t.Errorf("after a half close got %q, %v", answer, err)
+	if answer, err := io.ReadAll(conns[1]); err != nil || string(answer) != "before the half-close" {
+		t.Errorf("after a half-close got %q, %v", answer, err)
 	}
 
-	greedy := conns[2]
-	sent := stuff(t, greedy)
-	Says(t, conns[3], "what of me?")
+	notReading := conns[2]
+	sent := writeUntilBlocked(t, notReading)
+	CheckEcho(t, conns[3], "while another does not read")
 	got := make([]byte, len(sent))
-	if n, err := io.ReadFull(greedy, got); err != nil || !bytes.Equal(got, sent) {
+	if n, err := io.ReadFull(notReading, got); err != nil || !bytes.Equal(got, sent) {
 		t.Errorf("%d of %d bytes came back, %v", n, len(sent), err)
 	}
-	greedy.CloseWrite()
-	if rest, err := io.ReadAll(greedy); err != nil || len(rest) > 0 {
-		t.Errorf("after that %d bytes more, %v", len(rest), err)
+	notReading.CloseWrite()
+	if rest, err := io.ReadAll(notReading); err != nil || len(rest) > 0 {
+		t.Errorf("then came %d more bytes, %v", len(rest), err)
 	}
 }
 
-// stuff writes without reading until the server takes no more, and returns what
-// it took.
-func stuff(t *testing.T, conn *net.TCPConn) (sent []byte) {
+// writeUntilBlocked writes without reading until the server stops reading. It
+// returns the bytes that were sent.
+func writeUntilBlocked(t *testing.T, conn *net.TCPConn) (sent []byte) {
 	t.Helper()
 	chunk := bytes.Repeat([]byte("0123456789abcdef"), 1<<12)
 	for len(sent) < 64<<20 {
@@ -267,29 +281,30 @@ func stuff(t *testing.T, conn *net.TCPConn) (sent []byte) {
 			t.Fatal(err)
 		}
 	}
-	t.Fatalf("the server took %d bytes from a client that reads nothing", len(sent))
+	t.Fatalf("the server read %d bytes from a client that does not read", len(sent))
 	return nil
 }
 
-// Idle is for echo servers: nobody spins while one client is silent and
-// another reads nothing of what it is owed. It ends the server.
-func Idle(t *testing.T, server *Lesson, addr string) {
+// CheckIdleCPU requires that an echo server uses little processor time while one
+// client is silent and another one does not read. It ends the server.
+func CheckIdleCPU(t *testing.T, server *Lesson, addr string) {
 	t.Helper()
-	Says(t, Dial(t, addr), "still here?")
-	stuff(t, Dial(t, addr))
+	CheckEcho(t, Dial(t, addr), "hello")
+	writeUntilBlocked(t, Dial(t, addr))
 	const idle = time.Second
 	time.Sleep(idle)
 	server.Interrupt()
 	if cpu := server.CPU(); cpu > idle*4/5 {
-		t.Errorf("%v of processor time, after little work and %v of idleness", cpu, idle)
+		t.Errorf("%v of processor time, most of it in %v without work", cpu, idle)
 	}
 }
 
-// TooManyClients is for echo servers with a limit of descriptors: without any
-// left, the server must serve those it has, without spinning, and take the
-// others when some go. It may complain meanwhile.
-func TooManyClients(t *testing.T, complaint string, args []string) {
+// CheckTooManyClients runs an echo server with a limit of 20 descriptors and
+// connects more clients. The server must report "too many open files", go on to
+// serve the accepted clients, not spin, and accept the others when some leave.
+func CheckTooManyClients(t *testing.T, args ...string) {
 	t.Helper()
+	NeedsBackend(t)
 	sh, err := exec.LookPath("sh")
 	if err != nil {
 		t.Skip("needs a shell to set the limit: ", err)
@@ -300,36 +315,47 @@ func TooManyClients(t *testing.T, complaint string, args []string) {
 	server := start(t, cmd)
 	addr := server.Addr()
 	first := Dial(t, addr)
-	Says(t, first, "hello")
-	var crowd []*net.TCPConn
+	CheckEcho(t, first, "before the limit")
+	var clients []*net.TCPConn
 	for range 30 {
-		crowd = append(crowd, Dial(t, addr))
+		clients = append(clients, Dial(t, addr))
 	}
-	Says(t, crowd[0], "me too")
-	const crowded = time.Second
-	time.Sleep(crowded)
-	Says(t, first, "still served?")
+	CheckEcho(t, clients[0], "accepted before the limit")
+	const atLimit = time.Second
+	time.Sleep(atLimit)
+	CheckEcho(t, first, "at the limit")
 	late := Dial(t, addr)
-	for _, conn := range crowd {
+	for _, conn := range clients {
 		conn.Close()
 	}
-	Says(t, late, "and me")
-	server.complaint = complaint
+	CheckEcho(t, late, "after the limit")
+	server.allowedError = "too many open files"
 	server.Interrupt()
-	if complaint != "" && server.stderr.Len() == 0 {
-		t.Errorf("no complaint that %q: was the limit reached?", complaint)
+	if server.stderr.Len() == 0 {
+		t.Error("no error was printed: was the limit reached?")
 	}
-	if cpu := server.CPU(); cpu > crowded/2 {
-		t.Errorf("%v of processor time in %v", cpu, crowded)
+	if cpu := server.CPU(); cpu > atLimit/2 {
+		t.Errorf("%v of processor time in %v", cpu, atLimit)
 	}
 }
 
-// EachBackend runs a test for every backend there is.
-func EachBackend(t *testing.T, test func(t *testing.T, backend string)) {
+// NeedsBackend skips the test on a platform without a selector.
+func NeedsBackend(t *testing.T) {
+	t.Helper()
 	if len(selectors.Backends()) == 0 {
 		t.Skip("no backend on this platform")
 	}
+}
+
+// EachBackend runs a test for every backend of this platform.
+func EachBackend(t *testing.T, test func(t *testing.T, backend string)) {
+	NeedsBackend(t)
 	for _, backend := range selectors.Backends() {
 		t.Run(backend.Name, func(t *testing.T) { test(t, backend.Name) })
 	}
+}
+
+// CheckEchoBackends runs CheckEchoServer for every backend.
+func CheckEchoBackends(t *testing.T) {
+	EachBackend(t, func(t *testing.T, backend string) { CheckEchoServer(t, "-backend", backend) })
 }
