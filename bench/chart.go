@@ -16,10 +16,11 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// Figures of one chart lie some powers of ten apart, so scales are logarithmic,
-// and bars, which begin nowhere on those, are dots.
+// Values in one chart differ by several powers of ten, so the scales are
+// logarithmic. A logarithmic scale has no zero at which bars could start, so the
+// charts show dots.
 
-// Colors that most people can tell apart (Okabe and Ito).
+// colors are colors that most people can tell apart, after Okabe and Ito.
 var colors = []color.Color{
 	color.RGBA{0x00, 0x72, 0xb2, 0xff}, color.RGBA{0xd5, 0x5e, 0x00, 0xff}, color.RGBA{0x00, 0x9e, 0x73, 0xff},
 	color.RGBA{0xcc, 0x79, 0xa7, 0xff}, color.RGBA{0x56, 0xb4, 0xe9, 0xff}, color.RGBA{0xe6, 0x9f, 0x00, 0xff},
@@ -31,16 +32,16 @@ var (
 	dashes = [][]vg.Length{nil, {7, 4}, {2, 3}}
 )
 
-// A line is a series of a chart.
-type line struct {
+// A chartSeries is a named set of points with the same color and glyph.
+type chartSeries struct {
 	name string
 	plotter.XYs
 }
 
-// draw makes a workload's chart, or none if there is nothing to draw.
+// draw returns a workload's chart as SVG, or nil if there is nothing to draw.
 func (r *report) draw(w *workload) ([]byte, error) {
 	shapes, contenders := r.measured(w)
-	contenders = slices.DeleteFunc(contenders, func(c *contender) bool { return c.aside })
+	contenders = slices.DeleteFunc(contenders, func(c *contender) bool { return c.omitFromChart })
 	if len(shapes) == 0 || w.chart == "" {
 		return nil, nil
 	}
@@ -50,43 +51,44 @@ func (r *report) draw(w *workload) ([]byte, error) {
 			charted = append(charted, &w.metrics[i])
 		}
 	}
-	point := func(l *line, x, y float64) {
-		if x > 0 && y >= 0 { // neither is true of a NaN
+	addPoint := func(l *chartSeries, x, y float64) {
+		if x > 0 && y >= 0 { // false for NaN
 			l.XYs = append(l.XYs, plotter.XY{X: x, Y: y})
 		}
 	}
 	if w.chart == "lines" {
-		var lines []line
+		var series []chartSeries
 		for _, c := range contenders {
-			l := line{name: c.name}
+			l := chartSeries{name: c.name}
 			for _, s := range shapes {
 				x, err := strconv.ParseFloat(s.name, 64)
 				if err != nil {
 					return nil, err
 				}
 				if y := r.value(w, s, c.name, charted[0]); y > 0 {
-					point(&l, x, y)
+					addPoint(&l, x, y)
 				}
 			}
-			lines = append(lines, l)
+			series = append(series, l)
 		}
-		return drawLines(w.title, w.xAxis, charted[0].unit, lines)
+		return drawLines(w.title, w.xAxis, charted[0].unit, series)
 	}
-	// One row a contender, the first on top; one kind of dot a shape or metric.
+	// Each contender has a row, the first one at the top. Each shape or metric has a
+	// kind of dot.
 	var rows []string
 	for _, c := range contenders {
 		rows = append(rows, c.name)
 	}
-	var lines []line
+	var series []chartSeries
 	add := func(name string, s *shape, m *metric) {
-		l := line{name: name}
+		l := chartSeries{name: name}
 		for i, c := range contenders {
-			point(&l, r.value(w, s, c.name, m), float64(len(rows)-1-i))
+			addPoint(&l, r.value(w, s, c.name, m), float64(len(rows)-1-i))
 		}
-		lines = append(lines, l)
+		series = append(series, l)
 	}
 	unit := charted[0].unit
-	if w.columns && len(charted) > 1 {
+	if w.metricColumns && len(charted) > 1 {
 		for _, m := range charted {
 			add(m.name, shapes[0], m)
 		}
@@ -96,7 +98,7 @@ func (r *report) draw(w *workload) ([]byte, error) {
 			add(s.name, s, charted[0])
 		}
 	}
-	return drawDots(w.title, unit, rows, lines)
+	return drawDots(w.title, unit, rows, series)
 }
 
 func newPlot(title string) *plot.Plot {
@@ -104,14 +106,15 @@ func newPlot(title string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text = title
 	p.Title.Padding = 10
-	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, decades{}
+	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, logTicks{}
 	return p
 }
 
-// decades puts figures at 1, 2 and 5 times the powers of ten, and ticks between.
-type decades struct{}
+// logTicks places labels at 1, 2 and 5 times the powers of ten (only at the powers
+// if the range is large) and ticks at the other multiples.
+type logTicks struct{}
 
-func (decades) Ticks(low, high float64) (ticks []plot.Tick) {
+func (logTicks) Ticks(low, high float64) (ticks []plot.Tick) {
 	for e := math.Floor(math.Log10(low)); e <= math.Ceil(math.Log10(high)); e++ {
 		for _, m := range []float64{1, 2, 3, 4, 5, 6, 7, 8, 9} {
 			v := m * math.Pow(10, e)
@@ -131,13 +134,13 @@ func (decades) Ticks(low, high float64) (ticks []plot.Tick) {
 	return ticks
 }
 
-func drawLines(title, x, y string, lines []line) ([]byte, error) {
+func drawLines(title, x, y string, series []chartSeries) ([]byte, error) {
 	p := newPlot(title)
 	p.X.Label.Text, p.Y.Label.Text = x, y
-	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, decades{}
+	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, logTicks{}
 	p.Add(plotter.NewGrid())
 	legend := plot.NewLegend()
-	for i, l := range lines {
+	for i, l := range series {
 		if len(l.XYs) == 0 {
 			continue
 		}
@@ -151,12 +154,12 @@ func drawLines(title, x, y string, lines []line) ([]byte, error) {
 		p.Add(drawn, points)
 		legend.Add(l.name, drawn, points)
 	}
-	widen(&p.X)
-	widen(&p.Y)
+	padLogAxis(&p.X)
+	padLogAxis(&p.Y)
 	return render(p, &legend, 5*vg.Inch)
 }
 
-func drawDots(title, x string, rows []string, lines []line) ([]byte, error) {
+func drawDots(title, x string, rows []string, series []chartSeries) ([]byte, error) {
 	p := newPlot(title)
 	p.X.Label.Text = x
 	p.NominalY(reversed(rows)...)
@@ -165,7 +168,7 @@ func drawDots(title, x string, rows []string, lines []line) ([]byte, error) {
 	grid.Horizontal.Color = color.Gray{0xdd}
 	p.Add(grid)
 	legend := plot.NewLegend()
-	for i, l := range lines {
+	for i, l := range series {
 		if len(l.XYs) == 0 {
 			continue
 		}
@@ -178,7 +181,7 @@ func drawDots(title, x string, rows []string, lines []line) ([]byte, error) {
 		legend.Add(l.name, dots)
 	}
 	p.Y.Min, p.Y.Max = -0.7, float64(len(rows))-0.3
-	widen(&p.X)
+	padLogAxis(&p.X)
 	return render(p, &legend, vg.Length(len(rows))*0.24*vg.Inch+1.3*vg.Inch)
 }
 
@@ -190,9 +193,9 @@ func reversed(v []string) []string {
 	return w
 }
 
-// widen gives a logarithmic axis some room at its ends. Without it the library
-// would go below 0, which no such axis has.
-func widen(a *plot.Axis) {
+// padLogAxis extends a logarithmic axis at both ends. The library's own padding
+// could make the lower end negative.
+func padLogAxis(a *plot.Axis) {
 	if a.Min <= 0 || math.IsInf(a.Min, 0) || math.IsInf(a.Max, 0) {
 		a.Min, a.Max = 1, 10
 	}
@@ -202,21 +205,21 @@ func widen(a *plot.Axis) {
 	}
 }
 
-// render puts the legend beside the plot, where it covers nothing.
+// render draws the plot with the legend on its right and returns the SVG.
 func render(p *plot.Plot, legend *plot.Legend, height vg.Length) ([]byte, error) {
-	const width, beside = 9.3 * vg.Inch, 2.1 * vg.Inch
+	const width, legendWidth = 9.3 * vg.Inch, 2.1 * vg.Inch
 	canvas := vgsvg.New(width, height)
 	all := draw.New(canvas)
 	p.BackgroundColor = nil
 	all.SetColor(color.White)
 	all.Fill(all.Rectangle.Path())
-	p.Draw(draw.Crop(all, 10, -beside, 10, -10))
+	p.Draw(draw.Crop(all, 10, -legendWidth, 10, -10))
 	legend.Top, legend.Left, legend.Padding = true, true, 3
-	legend.Draw(draw.Crop(all, width-beside+12, 0, 0, -40))
+	legend.Draw(draw.Crop(all, width-legendWidth+12, 0, 0, -40))
 	var svg bytes.Buffer
 	if _, err := canvas.WriteTo(&svg); err != nil {
 		return nil, fmt.Errorf("svg: %w", err)
 	}
-	// vgsvg names one font; who does not have it should see one like it.
+	// vgsvg names one font only, so add fallbacks for systems without it.
 	return bytes.ReplaceAll(svg.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,sans-serif;")), nil
 }

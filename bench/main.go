@@ -1,8 +1,9 @@
 //go:build linux
 
-// Bench compares goselectors with the field: C, its event libraries, Go's own
-// means and Python's. It builds every contender it can find, runs them in turn,
-// and writes RESULTS.md with tables and charts.
+// Bench compares goselectors with bare system calls in C, the C event libraries,
+// Go's standard library, other Go event loops and Python. It builds every
+// contender whose dependencies are installed, runs the contenders in turn, and
+// writes RESULTS.md with tables and charts.
 //
 //	bench/run -quick
 //	bench/run -only 'ring/n=100 a=1/' -rounds 3
@@ -36,26 +37,26 @@ func main() {
 }
 
 func bench(args []string) error {
-	began := time.Now()
-	if at, err := strconv.ParseInt(os.Getenv("BENCH_BEGAN"), 10, 64); err == nil {
-		began = time.Unix(at, 0) // of the script: compiling counts
+	start := time.Now()
+	if seconds, err := strconv.ParseInt(os.Getenv("BENCH_START"), 10, 64); err == nil {
+		start = time.Unix(seconds, 0) // the start of the script: -limit includes compiling
 	}
 	flags := flag.NewFlagSet("bench/run", flag.ContinueOnError)
-	quick := flags.Bool("quick", false, "a first look, in less than five minutes")
-	only := flags.String("only", "", "run only what matches this regular `expression`: workload/shape/contender, see -list")
-	rounds := flags.Int("rounds", 0, "rounds (default 3 to 9, by workload; with -quick 2)")
-	span := flags.Float64("seconds", 0, "measure each run so long, whatever its workload")
-	out := flags.String("out", "", "write the results to this `directory` (default: a full run's beside this program's source, others' to its .build/last)")
-	limit := flags.Duration("limit", 0, "begin nothing after so long (default 38m; with -quick 4m15s)")
-	list := flags.Bool("list", false, "print what would be run, and how long it takes")
-	from := flags.String("from", "", "write the report from this results.json: run nothing, or with -only just that, anew")
+	quick := flags.Bool("quick", false, "run fewer and shorter measurements, in less than five minutes")
+	only := flags.String("only", "", "run only the steps (workload/shape/contender, see -list) that match this regular `expression`")
+	rounds := flags.Int("rounds", 0, "number of rounds (default 3 to 9, depending on the workload; 2 with -quick)")
+	seconds := flags.Float64("seconds", 0, "duration of each measurement (default depends on the workload)")
+	out := flags.String("out", "", "write the results to this `directory` (default: the source directory for a full run, its .build/last otherwise)")
+	limit := flags.Duration("limit", 0, "start no measurement after this time (default 38m; 4m15s with -quick)")
+	list := flags.Bool("list", false, "list the steps and their estimated duration, and exit")
+	from := flags.String("from", "", "write the report from this results.json without measuring; with -only, measure those steps again and merge them")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("what is %q? See -help", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q; see -help", flags.Arg(0))
 	}
 	dir := os.Getenv("BENCH_DIR")
 	dir, err := filepath.Abs(dir)
@@ -63,11 +64,11 @@ func bench(args []string) error {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(dir, "c", "bench.h")); err != nil {
-		return fmt.Errorf("the sources are not here: run it by the script bench/run, or from its directory (%w)", err)
+		return fmt.Errorf("source directory not found; use the script bench/run or run from its directory: %w", err)
 	}
 	if *out == "" {
 		*out = dir
-		if *quick || *only != "" || *span > 0 {
+		if *quick || *only != "" || *seconds > 0 {
 			*out = filepath.Join(dir, ".build", "last")
 		}
 	}
@@ -90,7 +91,7 @@ func bench(args []string) error {
 		}
 	}
 
-	r := &runner{quick: *quick, span: *span, rounds: *rounds, exactly: *rounds > 0, report: &report{Quick: *quick}}
+	r := &runner{quick: *quick, secondsOverride: *seconds, rounds: *rounds, roundsFixed: *rounds > 0, report: &report{Quick: *quick}}
 	if r.rounds <= 0 {
 		r.rounds = 9
 		if *quick {
@@ -103,7 +104,7 @@ func bench(args []string) error {
 			*limit = 4*time.Minute + 15*time.Second
 		}
 	}
-	r.deadline = began.Add(*limit)
+	r.deadline = start.Add(*limit)
 	if *only != "" {
 		if r.only, err = regexp.Compile(*only); err != nil {
 			return err
@@ -113,56 +114,57 @@ func bench(args []string) error {
 		r.list()
 		return nil
 	}
-	r.report.Command = strings.Join(append([]string{"bench/run"}, quoted(args)...), " ")
+	r.report.Command = strings.Join(append([]string{"bench/run"}, shellQuote(args)...), " ")
 	progress := newProgress(os.Stderr)
-	r.say = progress.say
+	r.logf = progress.printf
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
-	r.programs = build(ctx, dir, filepath.Join(dir, ".build"), r.say)
+	r.programs = build(ctx, dir, filepath.Join(dir, ".build"), r.logf)
 	if ctx.Err() != nil {
-		progress.end()
+		progress.clear()
 		return errors.New("interrupted")
 	}
 	for _, p := range programs {
-		if why := r.programs[p.name].missing; why != "" {
-			r.report.Missing = append(r.report.Missing, fmt.Sprintf("%s: %s", p.name, why))
+		if reason := r.programs[p.name].missing; reason != "" {
+			r.report.Missing = append(r.report.Missing, fmt.Sprintf("%s: %s", p.name, reason))
 		}
 	}
-	r.say("looking whether the machine is idle")
-	r.report.Machine = machine(ctx, dir, r.programs, began)
-	before := used()
+	r.logf("checking that the machine is idle")
+	r.report.Machine = machineInfo(ctx, dir, r.programs, start)
+	before := readCPUUsage()
 	time.Sleep(time.Second)
-	if others := before.others(); others > 0.1 {
-		r.say("others use %.0f %% of this machine: the figures will not be worth much\n", others*100)
+	if share := before.otherShare(); share > 0.1 {
+		r.logf("other processes use %.0f %% of the CPU time: the figures will be unreliable\n", share*100)
 	}
-	if r.cpus, err = processors(); err != nil {
+	if r.cpus, err = pickCPUs(); err != nil {
 		r.report.Missing = append(r.report.Missing, err.Error())
 	}
-	before = used()
+	before = readCPUUsage()
 	r.run(ctx)
-	r.report.Machine = append(r.report.Machine, [2]string{"in use by others meanwhile", fmt.Sprintf("%.1f %% of all processors", before.others()*100)})
-	took := time.Since(began).Round(time.Second)
-	r.report.Machine = append(r.report.Machine, [2]string{"took", took.String()})
-	progress.end()
+	r.report.Machine = append(r.report.Machine, [2]string{"CPU used by other processes", fmt.Sprintf("%.1f %% of all processors", before.otherShare()*100)})
+	duration := time.Since(start).Round(time.Second)
+	r.report.Machine = append(r.report.Machine, [2]string{"duration", duration.String()})
+	progress.clear()
 	if earlier != nil {
-		earlier.renew(r.report)
+		earlier.merge(r.report)
 		r.report = earlier
 	}
 	if err := r.report.write(*out, string(notes)); err != nil {
 		return err
 	}
-	fmt.Printf("%s, after %v\n", filepath.Join(*out, "RESULTS.md"), took)
+	fmt.Printf("wrote %s in %v\n", filepath.Join(*out, "RESULTS.md"), duration)
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
 	}
 	if len(r.report.Runs) == 0 {
-		return errors.New("nothing could be measured")
+		return errors.New("no measurement succeeded")
 	}
 	return nil
 }
 
-func quoted(args []string) []string {
+// shellQuote quotes the arguments that a shell would not read as one plain word.
+func shellQuote(args []string) []string {
 	args = slices.Clone(args)
 	for i, a := range args {
 		if strings.ContainsAny(a, " '\"|()[]*?$\\<>;&#~`") {
@@ -172,8 +174,8 @@ func quoted(args []string) []string {
 	return args
 }
 
-// A progress says what goes on: on a terminal in one line, which it writes over
-// and over, else now and then.
+// A progress prints status messages. On a terminal it overwrites one line with
+// each message. Elsewhere it prints at most one message in ten seconds.
 type progress struct {
 	w        io.Writer
 	terminal bool
@@ -185,15 +187,16 @@ func newProgress(w *os.File) *progress {
 	return &progress{w: w, terminal: err == nil}
 }
 
-// say shows what goes on; what ends with a newline stays.
-func (p *progress) say(format string, args ...any) {
+// printf shows a status message. A message that ends with a newline is always
+// printed and is not overwritten.
+func (p *progress) printf(format string, args ...any) {
 	s := fmt.Sprintf(format, args...)
-	stays := strings.HasSuffix(s, "\n")
+	permanent := strings.HasSuffix(s, "\n")
 	switch {
-	case p.terminal && stays:
+	case p.terminal && permanent:
 		fmt.Fprint(p.w, "\r\x1b[K", s)
 	case p.terminal:
-		// Cut off, since a line that wraps cannot be written over.
+		// A line that wraps cannot be overwritten, so cut it off.
 		width := 79
 		if size, err := unix.IoctlGetWinsize(2, unix.TIOCGWINSZ); err == nil && size.Col > 10 {
 			width = int(size.Col) - 1
@@ -202,7 +205,7 @@ func (p *progress) say(format string, args ...any) {
 			s = string(runes[:width])
 		}
 		fmt.Fprint(p.w, "\r\x1b[K", s)
-	case stays:
+	case permanent:
 		fmt.Fprint(p.w, s)
 	case time.Since(p.last) >= 10*time.Second:
 		p.last = time.Now()
@@ -210,37 +213,39 @@ func (p *progress) say(format string, args ...any) {
 	}
 }
 
-func (p *progress) end() {
+// clear removes the status line from a terminal.
+func (p *progress) clear() {
 	if p.terminal {
 		fmt.Fprint(p.w, "\r\x1b[K")
 	}
 }
 
-// machine says what the figures were taken on, and of what.
-func machine(ctx context.Context, dir string, programs map[string]built, began time.Time) [][2]string {
+// machineInfo describes the machine and the versions of all software that is
+// measured, as rows of a label and a value.
+func machineInfo(ctx context.Context, dir string, programs map[string]builtProgram, start time.Time) [][2]string {
 	var rows [][2]string
-	add := func(what, which string) {
-		if which != "" {
-			rows = append(rows, [2]string{what, which})
+	add := func(label, value string) {
+		if value != "" {
+			rows = append(rows, [2]string{label, value})
 		}
 	}
-	add("date", began.Format("2006-01-02 15:04 MST"))
-	cpuinfo := field1("/proc/cpuinfo", "model name")
-	if strings.Contains(" "+field1("/proc/cpuinfo", "flags")+" ", " hypervisor ") {
-		cpuinfo += ", virtual machine"
+	add("date", start.Format("2006-01-02 15:04 MST"))
+	cpu := procField("/proc/cpuinfo", "model name")
+	if strings.Contains(" "+procField("/proc/cpuinfo", "flags")+" ", " hypervisor ") {
+		cpu += ", virtual machine"
 	}
-	add("processors", fmt.Sprintf("%d, %s", runtime.NumCPU(), cpuinfo))
-	if kib, err := strconv.ParseFloat(strings.TrimSuffix(field1("/proc/meminfo", "MemTotal"), " kB"), 64); err == nil {
+	add("processors", fmt.Sprintf("%d, %s", runtime.NumCPU(), cpu))
+	if kib, err := strconv.ParseFloat(strings.TrimSuffix(procField("/proc/meminfo", "MemTotal"), " kB"), 64); err == nil {
 		add("memory", fmt.Sprintf("%.0f GiB", kib/(1<<20)))
 	}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		add("kernel", unix.ByteSliceToString(u.Sysname[:])+" "+unix.ByteSliceToString(u.Release[:]))
 	}
-	commit := output(ctx, "git", "-C", dir, "describe", "--always", "--dirty", "--exclude=*")
+	commit := commandOutput(ctx, "git", "-C", dir, "describe", "--always", "--dirty", "--exclude=*")
 	add("goselectors", commit)
 	add("Go", runtime.Version())
-	if gcc, _, _ := strings.Cut(output(ctx, "gcc", "--version"), "\n"); gcc != "" {
+	if gcc, _, _ := strings.Cut(commandOutput(ctx, "gcc", "--version"), "\n"); gcc != "" {
 		add("C", gcc)
 	}
 	var versions []string
@@ -249,19 +254,20 @@ func machine(ctx context.Context, dir string, programs map[string]built, began t
 			versions = append(versions, v)
 		}
 	}
-	add("others", strings.Join(versions, ", "))
+	add("other software", strings.Join(versions, ", "))
 	return rows
 }
 
-// field1 is the first value of a name in one of /proc's tables.
-func field1(path, name string) string {
-	table, err := os.ReadFile(path)
+// procField returns the first value of the named field in a file of /proc whose
+// lines are "name: value". It returns "" if there is none.
+func procField(path, name string) string {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return ""
 	}
-	for l := range strings.Lines(string(table)) {
-		if k, v, ok := strings.Cut(l, ":"); ok && strings.TrimSpace(k) == name {
-			return strings.TrimSpace(v)
+	for line := range strings.Lines(string(text)) {
+		if field, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(field) == name {
+			return strings.TrimSpace(value)
 		}
 	}
 	return ""

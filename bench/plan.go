@@ -5,17 +5,17 @@ import (
 	"math"
 )
 
-// The plan: what is measured, and of whom. All of it stands here; the runner
-// and the report know no workload and no contender by name.
+// This file is the plan: the programs, workloads, shapes, contenders, metrics and
+// targets. The runner and the report take all names from here.
 
-// A program is what contenders are built of.
+// A program is an executable that one or more contenders run.
 type program struct {
 	name    string
-	source  string   // C: in c/; Go: the package
-	lib     string   // C: what it is linked with, -l
-	tags    string   // Go: what it is built with, -tags
-	needs   string   // what to install where it is missing
-	command []string // an interpreter and its script, in place of a build
+	source  string   // for C: the file in c/; for Go: the package
+	lib     string   // for C: the library to link, as in -l
+	tags    string   // for Go: the build tags
+	needs   string   // the packages to install if it cannot be built or found
+	command []string // the interpreter and its script, for a program that is not built
 }
 
 var programs = []program{
@@ -29,72 +29,74 @@ var programs = []program{
 	{name: "python", command: []string{"python3", "py/bench.py"}, needs: "python3"},
 }
 
-// A contender takes part in a workload: a program, its arguments, and whether
-// it is ours.
+// A contender is one row of a workload's tables: a program with certain arguments.
 type contender struct {
-	name    string
-	program string
-	args    []string
-	ours    bool
-	bound   bool   // no rival: it does not do all of the work
-	aside   bool   // not in the chart, whose scale it would spoil
-	most    int    // descriptors that it can have, if there is a limit
-	floor   string // by name: what it is compared with; by default the workload's
-	env     []string
+	name          string
+	program       string
+	args          []string
+	ours          bool   // it is part of goselectors
+	lowerBound    bool   // it does less work than the others, so it is not counted as a rival
+	omitFromChart bool   // it would spoil the scale of the chart
+	maxFDs        int    // the largest number of descriptors that it supports; 0: no limit
+	baseline      string // the contender to which it is compared; "": the workload's baseline
+	env           []string
 }
 
 // A shape is one size of a workload.
 type shape struct {
-	name   string
-	args   []string // for the contender, or for the load generator
-	server []string // for the contender, where there is a load generator
-	env    []string
-	fds    int // descriptors that a process needs
-	quick  bool
-
+	name      string
+	args      []string // for the contender, or for the load generator if there is one
+	server    []string // for the contender, if there is a load generator
+	env       []string
+	fds       int  // descriptors that the process needs
+	quick     bool // part of a quick run
 	onlyQuick bool // too small for a full run
 }
 
-// A metric is a figure of the report, made of those that a contender printed.
+// A metric is a column or table of the report, computed from the figures of a run.
 type metric struct {
 	name, unit string
-	of         func(f figures) float64
-	better     float64 // -1: less is; +1: more is; 0: for information
-	ratio      bool    // against the floor
-	chart      bool    // has a place in the workload's chart
+	value      func(f figures) float64
+	better     float64 // -1: lower is better; +1: higher is better; 0: neither
+	ratio      bool    // show the ratio to the baseline
+	chart      bool    // show it in the workload's chart
 }
 
+// A workload is a section of the report.
 type workload struct {
 	name, title string
-	about       string
-	floor       string // the contender that all are compared with
+	description string
+	baseline    string // the contender to which the others are compared
 	shapes      []shape
 	contenders  []contender
 	metrics     []metric
-	check       func(f figures, s shape) error // is what was counted what happened?
+	check       func(f figures, s shape) error // checks that no event was lost or invented
 
-	load    bool // contenders are servers; the load generator does the measuring
-	pinned  bool // server and generator each have a processor of their own
-	seconds float64
-	quickly float64 // seconds, with -quick
-	setup   float64 // seconds that a run takes beside that, more or less
-	rounds  int     // at most
-	chart   string  // "dots" or "lines"
-	xAxis   string  // for lines: the shapes' names are numbers
-	columns bool    // the table has metrics for columns, not shapes
+	needsLoad     bool    // contenders are servers, and the load generator measures them
+	pinned        bool    // the server and the load generator each have a processor of their own
+	seconds       float64 // duration of a measurement
+	quickSeconds  float64 // the same with -quick
+	setup         float64 // estimated seconds that a run takes in addition
+	rounds        int     // the largest number of rounds, unless -rounds is given
+	chart         string  // "dots", "lines" or "" for none
+	xAxis         string  // the label for a chart with lines, whose shapes are named by numbers
+	metricColumns bool    // the columns of a table are metrics instead of shapes
 }
 
-// figures are what one run printed.
+// figures are the numbers that one run printed, by name.
 type figures map[string]float64
 
+// perEvent returns a metric's value function: wall time divided by the events.
 func perEvent(scale float64) func(f figures) float64 {
 	return func(f figures) float64 { return f["seconds"] / f["events"] * scale }
 }
 
+// cpuPerEvent is like perEvent for user and system time.
 func cpuPerEvent(scale float64) func(f figures) float64 {
 	return func(f figures) float64 { return (f["user"] + f["sys"]) / f["events"] * scale }
 }
 
+// field returns one figure, or NaN if the run did not print it.
 func field(name string, scale float64) func(f figures) float64 {
 	return func(f figures) float64 {
 		if v, ok := f[name]; ok {
@@ -119,28 +121,29 @@ const (
 
 func args(a ...string) []string { return a }
 
-// tokens checks that the ring lost no byte and made none up, so that events are
-// bytes that really went round.
-func tokens(f figures, s shape) error {
+// checkTokens checks that the ring has neither lost nor gained a byte (a token),
+// so that each event is a byte that was really passed on.
+func checkTokens(f figures, s shape) error {
 	want := 1.0
 	for _, a := range s.args {
 		fmt.Sscanf(a, "active=%g", &want)
 	}
 	if f["tokens"] != want {
-		return fmt.Errorf("%g bytes in the ring at the end, %g at the beginning", f["tokens"], want)
+		return fmt.Errorf("%g bytes in the ring at the end, %g at the start", f["tokens"], want)
 	}
 	return nil
 }
 
-// allRan checks that each post was carried out.
-func allRan(f figures, _ shape) error {
+// checkPosts checks that each posted function has run.
+func checkPosts(f figures, _ shape) error {
 	if f["ran"] != f["events"] {
-		return fmt.Errorf("%g posts, %g carried out", f["events"], f["ran"])
+		return fmt.Errorf("%g functions posted, %g run", f["events"], f["ran"])
 	}
 	return nil
 }
 
-func allFired(f figures, _ shape) error {
+// checkTimers checks that each scheduled timer has fired.
+func checkTimers(f figures, _ shape) error {
 	if f["fired"] != f["events"] {
 		return fmt.Errorf("%g timers, %g fired", f["events"], f["fired"])
 	}
@@ -191,8 +194,8 @@ func waitShape(name string, procs int, server, load []string, quick bool) shape 
 	}
 }
 
-// servers are those of the echo and of the idle connections.
-var servers = []contender{
+// serverContenders are the servers of the workloads echo and idle.
+var serverContenders = []contender{
 	{name: "goselectors stream", program: "go", args: args("stream"), ours: true},
 	{name: "goselectors eventloop", program: "go", args: args("eventloop"), ours: true},
 	{name: "goselectors selector", program: "go", args: args("selector"), ours: true},
@@ -212,23 +215,45 @@ var servers = []contender{
 	{name: "asyncio", program: "python", args: args("asyncio")},
 }
 
-var waiters = []contender{
+// waitContenders are the servers of the workload wait.
+var waitContenders = []contender{
 	{name: "goselectors", program: "go", args: args("selector"), ours: true},
 	{name: "goselectors, blocking", program: "go", args: args("selector", "wait=blocking"), ours: true},
 	{name: "Go, bare epoll_wait", program: "go", args: args("epoll-raw")},
 	{name: "Go net", program: "go", args: args("goroutines")},
 }
 
+// rowKinds explain the names of the contenders for RESULTS.md.
+var rowKinds = []struct{ names, program string }{
+	{"**goselectors** (in bold)", "This library. `stream`: transports of package stream. `eventloop` and `Post`: a Loop of package eventloop. `selector`: a Selector of " +
+		"package selectors. The rows of \"Cost against watched descriptors\" use a Loop, those of \"Wait strategies\" and \"A hundred idle " +
+		"selectors\" a Selector. The backend is epoll unless the name has another one."},
+	{"C epoll, C poll, C select", "Bare system calls in C ([c/bare.c](c/bare.c)) in a process with one thread."},
+	{"C …, threaded; lib…, threaded", "The same C program with a second, idle thread. In a process with several threads the kernel counts the references to an " +
+		"open file on each lookup. A Go process always has several threads, so these rows are the like-for-like comparison."},
+	{"C, no waiting, threaded", "A lower bound: the reads and writes in C without any readiness call, with a second, idle thread."},
+	{"C queue and eventfd", "A queue under a mutex and an eventfd in C. The producers are threads of the process."},
+	{"libevent, libev, libuv", "C programs on these libraries ([c](c)), without \"threaded\" in a process with one thread (or the producer threads)."},
+	{"Go, bare epoll", "A loop in Go on unix.EpollWait, unix.Read and unix.Write."},
+	{"Go, bare epoll, raw read and write", "The same with raw read and write system calls that do not enter Go's scheduler."},
+	{"Go, bare epoll_wait", "One of these two loops: with raw calls in \"Wait strategies\", on unix.EpollWait and raw reads in \"A hundred idle selectors\"."},
+	{"Go net, goroutines on …, Go channel, time.AfterFunc", "Go's standard library, with one goroutine for each connection or pipe."},
+	{"cloudwego/netpoll, gnet, nbio, evio", "Servers on these Go libraries; gnet, nbio and evio run one event loop."},
+	{"Python selectors, asyncio", "CPython's standard library ([py](py))."},
+}
+
 var workloads = []workload{
 	{
 		name:  "ring",
 		title: "Pipe ring",
-		about: "The shape of libevent's own benchmark: n pipes, in a of which there is a byte. Each byte that is read is " +
-			"written on into the next pipe; one event is the read and the write, with whatever it takes to learn of it. " +
-			"Processes of more than one thread pay more for each descriptor that the kernel looks up, and a Go program " +
-			"always is one, so the floor is C in such a process. Our loop's callbacks use raw read and write calls, as C " +
-			"does; the row \"TryRead\" uses what the package offers instead.",
-		floor: "C epoll, threaded",
+		description: "The workload of libevent's own benchmark: n pipes form a ring, and a of them hold one byte (n and a are in the " +
+			"column titles). A byte that is read from a pipe is written to the next pipe. One event is one read, one write, and the " +
+			"calls needed to learn that the pipe is readable. In a process with several threads the kernel spends more time on each " +
+			"descriptor lookup. A Go process always has several threads, so the baseline is the bare C program with a second, idle " +
+			"thread. The callbacks of the goselectors rows make raw read and write system calls, like the C programs; the row \"TryRead\" " +
+			"uses selectors.TryRead and TryWrite instead. \"C, no waiting, threaded\" is a lower bound: it knows which pipe is readable " +
+			"and makes no readiness calls.",
+		baseline: "C epoll, threaded",
 		shapes: []shape{
 			ringShape(100, 1, true), ringShape(100, 100, false), ringShape(1000, 1, false), ringShape(1000, 100, true),
 			ringShape(1000, 1000, true), ringShape(9000, 1, false), ringShape(9000, 1000, false),
@@ -236,19 +261,19 @@ var workloads = []workload{
 		contenders: []contender{
 			{name: "goselectors eventloop", program: "go", args: args("eventloop"), ours: true},
 			{name: "goselectors eventloop, TryRead", program: "go", args: args("eventloop", "calls=try"), ours: true},
-			{name: "goselectors eventloop, poll", program: "go", args: args("eventloop", "backend=poll"), ours: true, floor: "C poll, threaded", aside: true},
-			{name: "goselectors eventloop, select", program: "go", args: args("eventloop", "backend=select"), ours: true, floor: "C select, threaded", aside: true},
+			{name: "goselectors eventloop, poll", program: "go", args: args("eventloop", "backend=poll"), ours: true, baseline: "C poll, threaded", omitFromChart: true},
+			{name: "goselectors eventloop, select", program: "go", args: args("eventloop", "backend=select"), ours: true, baseline: "C select, threaded", omitFromChart: true},
 			{name: "goselectors selector", program: "go", args: args("selector"), ours: true},
 			{name: "Go, bare epoll, raw read and write", program: "go", args: args("epoll-raw")},
 			{name: "Go, bare epoll", program: "go", args: args("epoll-unix")},
 			{name: "goroutines on os.Pipe", program: "go", args: args("goroutines")},
-			{name: "C, no waiting, threaded", program: "bare", args: args("backend=none", "threaded=1"), bound: true},
+			{name: "C, no waiting, threaded", program: "bare", args: args("backend=none", "threaded=1"), lowerBound: true},
 			{name: "C epoll", program: "bare"},
 			{name: "C epoll, threaded", program: "bare", args: args("threaded=1")},
-			{name: "C poll", program: "bare", args: args("backend=poll"), aside: true},
-			{name: "C poll, threaded", program: "bare", args: args("backend=poll", "threaded=1"), aside: true},
-			{name: "C select", program: "bare", args: args("backend=select"), aside: true},
-			{name: "C select, threaded", program: "bare", args: args("backend=select", "threaded=1"), aside: true},
+			{name: "C poll", program: "bare", args: args("backend=poll"), omitFromChart: true},
+			{name: "C poll, threaded", program: "bare", args: args("backend=poll", "threaded=1"), omitFromChart: true},
+			{name: "C select", program: "bare", args: args("backend=select"), omitFromChart: true},
+			{name: "C select, threaded", program: "bare", args: args("backend=select", "threaded=1"), omitFromChart: true},
 			{name: "libevent", program: "libevent"},
 			{name: "libev", program: "libev"},
 			{name: "libuv", program: "libuv"},
@@ -259,121 +284,123 @@ var workloads = []workload{
 			{name: "asyncio", program: "python", args: args("asyncio")},
 		},
 		metrics: []metric{
-			{name: "time", unit: "ns an event", of: perEvent(nano), better: -1, ratio: true, chart: true},
-			{name: "CPU, user+sys", unit: "ns an event", of: cpuPerEvent(nano), better: -1, ratio: true},
+			{name: "time", unit: "ns per event", value: perEvent(nano), better: -1, ratio: true, chart: true},
+			{name: "CPU, user+sys", unit: "ns per event", value: cpuPerEvent(nano), better: -1, ratio: true},
 		},
-		check: tokens, seconds: 0.25, quickly: 0.2, rounds: 9, chart: "dots",
+		check: checkTokens, seconds: 0.25, quickSeconds: 0.2, rounds: 9, chart: "dots",
 	},
 	{
 		name:  "watched",
 		title: "Cost against watched descriptors",
-		about: "The same ring with one byte in it, so that one of n descriptors is ready. Ours against the bare call of each " +
-			"facility, in a threaded process, and against libevent on it. The bare loops and libevent ask with a wait; while " +
-			"there is always something ready ours asks poll and select without one, which spares the kernel up to half of its work.",
+		description: "The same ring with one byte, so that one of n descriptors is ready at a time. Each goselectors backend is compared " +
+			"with a C program that makes the same system call, and with libevent on the same facility; all C programs here have a " +
+			"second, idle thread. The C programs and libevent block in each call. While a descriptor is always ready, goselectors " +
+			"calls poll and select with a zero timeout, which saves the kernel up to half of its work.",
 		shapes: []shape{
 			watchedShape(10, true), watchedShape(30, false), watchedShape(100, true), watchedShape(300, false),
 			watchedShape(1000, true), watchedShape(3000, false), watchedShape(9000, false),
 		},
 		contenders: []contender{
-			{name: "goselectors epoll", program: "go", args: args("eventloop"), ours: true, floor: "C epoll"},
-			{name: "goselectors poll", program: "go", args: args("eventloop", "backend=poll"), ours: true, floor: "C poll"},
-			{name: "goselectors select", program: "go", args: args("eventloop", "backend=select"), ours: true, floor: "C select"},
-			{name: "C epoll", program: "bare", args: args("threaded=1"), floor: "C epoll"},
-			{name: "C poll", program: "bare", args: args("backend=poll", "threaded=1"), floor: "C poll"},
-			{name: "C select", program: "bare", args: args("backend=select", "threaded=1"), floor: "C select"},
-			{name: "libevent epoll", program: "libevent", args: args("threaded=1"), floor: "C epoll"},
-			{name: "libevent poll", program: "libevent", args: args("backend=poll", "threaded=1"), floor: "C poll"},
-			{name: "libevent select", program: "libevent", args: args("backend=select", "threaded=1"), floor: "C select", most: 1024}, // Debian's ends the process there
+			{name: "goselectors epoll", program: "go", args: args("eventloop"), ours: true, baseline: "C epoll, threaded"},
+			{name: "goselectors poll", program: "go", args: args("eventloop", "backend=poll"), ours: true, baseline: "C poll, threaded"},
+			{name: "goselectors select", program: "go", args: args("eventloop", "backend=select"), ours: true, baseline: "C select, threaded"},
+			{name: "C epoll, threaded", program: "bare", args: args("threaded=1"), baseline: "C epoll, threaded"},
+			{name: "C poll, threaded", program: "bare", args: args("backend=poll", "threaded=1"), baseline: "C poll, threaded"},
+			{name: "C select, threaded", program: "bare", args: args("backend=select", "threaded=1"), baseline: "C select, threaded"},
+			{name: "libevent epoll, threaded", program: "libevent", args: args("threaded=1"), baseline: "C epoll, threaded"},
+			{name: "libevent poll, threaded", program: "libevent", args: args("backend=poll", "threaded=1"), baseline: "C poll, threaded"},
+			{name: "libevent select, threaded", program: "libevent", args: args("backend=select", "threaded=1"), baseline: "C select, threaded", maxFDs: 1024}, // Debian's build aborts with a descriptor of 1024 or more
 		},
 		metrics: []metric{
-			{name: "time", unit: "µs an event", of: perEvent(micro), better: -1, ratio: true, chart: true},
-			{name: "CPU, user+sys", unit: "µs an event", of: cpuPerEvent(micro), better: -1, ratio: true},
+			{name: "time", unit: "µs per event", value: perEvent(micro), better: -1, ratio: true, chart: true},
+			{name: "CPU, user+sys", unit: "µs per event", value: cpuPerEvent(micro), better: -1, ratio: true},
 		},
-		check: tokens, seconds: 0.4, quickly: 0.2, rounds: 5, chart: "lines", xAxis: "watched descriptors",
+		check: checkTokens, seconds: 0.4, quickSeconds: 0.2, rounds: 5, chart: "lines", xAxis: "watched descriptors",
 	},
 	{
 		name:  "echo",
 		title: "TCP echo",
-		about: "Messages of 64 bytes over loopback, one or sixteen under way on each connection. The server has one processor, " +
-			"the load generator, one C program for all, the other. Processor time is the kernel's clock of the server's " +
-			"process, all threads included. Where the server was less than about 95 % busy, it waited for the generator: " +
-			"compare the processor time there, not the requests a second.",
-		floor: "C epoll, threaded",
+		description: "Messages of 64 bytes over loopback. In the column titles, ×1 and ×16 are the number of requests in flight on each " +
+			"connection. The server has one processor; the load generator, the same C program for all servers, has the other. " +
+			"Processor time is read from the kernel's CPU clock of the server process and includes all its threads. Where the server " +
+			"was less than about 95 % busy, it waited for the generator: there, compare the processor time and not the throughput.",
+		baseline: "C epoll, threaded",
 		shapes: []shape{
 			echoShape(1, 1, true), echoShape(50, 1, true), echoShape(1000, 1, false), echoShape(8000, 1, false),
 			echoShape(1, 16, false), echoShape(50, 16, true), echoShape(1000, 16, false), echoShape(8000, 16, false),
 		},
-		contenders: servers,
+		contenders: serverContenders,
 		metrics: []metric{
-			{name: "CPU, user+sys", unit: "µs a request", of: cpuPerEvent(micro), better: -1, ratio: true, chart: true},
-			{name: "throughput", unit: "requests/s", of: func(f figures) float64 { return f["events"] / f["seconds"] }, better: +1, ratio: true},
-			{name: "latency, 99th percentile", unit: "µs", of: field("p99", micro), better: -1},
-			{name: "the server's processor was busy", unit: "%", of: func(f figures) float64 { return (f["user"] + f["sys"]) / f["seconds"] * 100 }},
-			{name: "the generator's was", unit: "%", of: func(f figures) float64 { return f["load"] / f["seconds"] * 100 }},
+			{name: "CPU, user+sys", unit: "µs per request", value: cpuPerEvent(micro), better: -1, ratio: true, chart: true},
+			{name: "throughput", unit: "requests/s", value: func(f figures) float64 { return f["events"] / f["seconds"] }, better: +1, ratio: true},
+			{name: "latency, 99th percentile", unit: "µs", value: field("p99", micro), better: -1},
+			{name: "server CPU busy", unit: "%", value: func(f figures) float64 { return (f["user"] + f["sys"]) / f["seconds"] * 100 }},
+			{name: "load generator CPU busy", unit: "%", value: func(f figures) float64 { return f["load"] / f["seconds"] * 100 }},
 		},
-		load: true, pinned: true, seconds: 0.5, quickly: 0.4, setup: 0.4, rounds: 5, chart: "dots",
+		needsLoad: true, pinned: true, seconds: 0.5, quickSeconds: 0.4, setup: 0.4, rounds: 5, chart: "dots",
 	},
 	{
 		name:  "idle",
 		title: "Idle connections",
-		about: "Connections that have each been answered once and are then left alone, but one, which sends a message every " +
-			"half millisecond. Resident memory is the growth of the server's; heap is what Go's heap grew by, after a " +
-			"collection; the kernel's is the growth of all slabs, and so for both ends of each connection.",
-		floor:      "C epoll, threaded",
+		description: "All connections but one are idle after their first request has been answered; the active one sends a message every half " +
+			"millisecond. Resident is the growth of the server's resident memory. Heap is the growth of Go's heap after a collection. " +
+			"Kernel is the growth of all slab memory, and so counts both ends of each connection.",
+		baseline:   "C epoll, threaded",
 		shapes:     []shape{idleShape(9000, false), idleShape(1000, true)},
-		contenders: servers,
+		contenders: serverContenders,
 		metrics: []metric{
-			{name: "resident", unit: "bytes a connection", of: perConn("resident"), better: -1, chart: true},
-			{name: "heap", unit: "bytes a connection", of: perConn("heap"), better: -1},
-			{name: "goroutine stacks", unit: "bytes a connection", of: perConn("stack"), better: -1},
-			{name: "kernel", unit: "bytes a connection", of: perConn("slab")},
-			{name: "answer of the active one, median", unit: "µs", of: field("p50", micro), better: -1},
-			{name: "99th percentile", unit: "µs", of: field("p99", micro), better: -1},
-			{name: "CPU, user+sys", unit: "µs a request", of: cpuPerEvent(micro), better: -1, ratio: true},
+			{name: "resident", unit: "bytes per connection", value: perConn("resident"), better: -1, chart: true},
+			{name: "heap", unit: "bytes per connection", value: perConn("heap"), better: -1},
+			{name: "goroutine stacks", unit: "bytes per connection", value: perConn("stack"), better: -1},
+			{name: "kernel", unit: "bytes per connection", value: perConn("slab")},
+			{name: "response time of the active connection, median", unit: "µs", value: field("p50", micro), better: -1},
+			{name: "99th percentile", unit: "µs", value: field("p99", micro), better: -1},
+			{name: "CPU, user+sys", unit: "µs per request", value: cpuPerEvent(micro), better: -1, ratio: true},
 		},
-		load: true, pinned: true, seconds: 1, quickly: 0.4, setup: 1.5, rounds: 3, chart: "dots", columns: true,
+		needsLoad: true, pinned: true, seconds: 1, quickSeconds: 0.4, setup: 1.5, rounds: 3, chart: "dots", metricColumns: true,
 	},
 	{
 		name:  "post",
 		title: "Posts from other threads",
-		about: "Producers hand functions to the loop, ten thousand together, and wait until all have run. In C this is a queue " +
-			"under a mutex, and one wake-up (eventfd, ev_async_send, uv_async_send) for as many as come together: " +
-			"uv_async_send alone carries nothing and forgets all but one.",
-		floor: "C queue and eventfd",
+		description: "Producer threads post ten thousand functions to the loop and wait until all have run, again and again. The C rows " +
+			"use a queue under a mutex and one wake-up (with eventfd, ev_async_send or uv_async_send) for all functions that are " +
+			"queued before the loop runs: uv_async_send alone carries no data, and several calls can result in one wake-up.",
+		baseline: "C queue and eventfd",
 		shapes: []shape{
 			{name: "1 producer", args: args("producers=1"), quick: true},
 			{name: "4 producers", args: args("producers=4"), quick: true},
 		},
-		contenders: posters,
+		contenders: postContenders,
 		metrics: []metric{
-			{name: "time", unit: "ns a post", of: perEvent(nano), better: -1, ratio: true, chart: true},
-			{name: "CPU, user+sys", unit: "ns a post", of: cpuPerEvent(nano), better: -1, ratio: true},
+			{name: "time", unit: "ns per post", value: perEvent(nano), better: -1, ratio: true, chart: true},
+			{name: "CPU, user+sys", unit: "ns per post", value: cpuPerEvent(nano), better: -1, ratio: true},
 		},
-		check: allRan, seconds: 0.5, quickly: 0.2, rounds: 5, chart: "dots",
+		check: checkPosts, seconds: 0.5, quickSeconds: 0.2, rounds: 5, chart: "dots",
 	},
 	{
-		name:  "wake",
-		title: "Cross-thread wake-up",
-		about: "One post every 100 µs, to a loop that sleeps: from the post until the function runs.",
-		floor: "C queue and eventfd",
+		name:        "wake",
+		title:       "Cross-thread wake-up",
+		description: "One function is posted every 100 µs to a loop that sleeps. The latency is the time from the post until the function runs.",
+		baseline:    "C queue and eventfd",
 		shapes: []shape{
 			{name: "sleeping loop", args: args("mode=latency"), quick: true},
 		},
-		contenders: posters,
+		contenders: postContenders,
 		metrics: []metric{
-			{name: "median", unit: "µs", of: field("p50", micro), better: -1, ratio: true, chart: true},
-			{name: "99th percentile", unit: "µs", of: field("p99", micro), better: -1, ratio: true, chart: true},
-			{name: "CPU, user+sys", unit: "µs a post", of: cpuPerEvent(micro), better: -1, ratio: true, chart: true},
+			{name: "median", unit: "µs", value: field("p50", micro), better: -1, ratio: true, chart: true},
+			{name: "99th percentile", unit: "µs", value: field("p99", micro), better: -1, ratio: true, chart: true},
+			{name: "CPU, user+sys", unit: "µs per post", value: cpuPerEvent(micro), better: -1, ratio: true, chart: true},
 		},
-		check: allRan, seconds: 0.5, quickly: 0.2, rounds: 5, chart: "dots", columns: true,
+		check: checkPosts, seconds: 0.5, quickSeconds: 0.2, rounds: 5, chart: "dots", metricColumns: true,
 	},
 	{
 		name:  "timers",
 		title: "Timers",
-		about: "Schedule n over a second in random order, let all become due, fire them in one go; then with 10 000 standing, " +
-			"schedule and cancel one n times, and re-arm one n times. asyncio has no re-arming; there it is a cancel and a " +
-			"new timer. Bytes are the growth of resident memory while scheduling, the library's and the timer's own.",
-		floor: "libev",
+		description: "Schedule n timers with random delays of up to one second, wait until all are due, and fire them. Then, with 10 000 other " +
+			"timers pending, schedule and cancel one timer n times, and re-arm one timer n times. asyncio cannot re-arm a timer; there it " +
+			"is a cancel and a new timer. Times are per timer or operation. Memory is the growth of resident memory while scheduling, " +
+			"including the timer objects.",
+		baseline: "libev",
 		shapes: []shape{
 			{name: "n=1000000", args: args("n=1000000")},
 			{name: "n=100000", args: args("n=100000"), quick: true, onlyQuick: true},
@@ -387,25 +414,26 @@ var workloads = []workload{
 			{name: "asyncio", program: "python", args: args("asyncio")},
 		},
 		metrics: []metric{
-			{name: "schedule", unit: "ns", of: perEventOf("schedule", nano), better: -1, ratio: true, chart: true},
-			{name: "fire", unit: "ns", of: perEventOf("fire", nano), better: -1, ratio: true, chart: true},
-			{name: "schedule and cancel", unit: "ns", of: perEventOf("pair", nano), better: -1, ratio: true, chart: true},
-			{name: "re-arm", unit: "ns", of: perEventOf("rearm", nano), better: -1, ratio: true, chart: true},
-			{name: "CPU of all four", unit: "ns", of: func(f figures) float64 {
-				return (f["schedule_cpu"] + f["fire_cpu"] + f["pair_cpu"] + f["rearm_cpu"]) / f["events"] * nano
+			{name: "schedule", unit: "ns", value: perEventOf("schedule", nano), better: -1, ratio: true, chart: true},
+			{name: "fire", unit: "ns", value: perEventOf("fire", nano), better: -1, ratio: true, chart: true},
+			{name: "schedule and cancel", unit: "ns", value: perEventOf("cancel", nano), better: -1, ratio: true, chart: true},
+			{name: "re-arm", unit: "ns", value: perEventOf("rearm", nano), better: -1, ratio: true, chart: true},
+			{name: "CPU, all four", unit: "ns", value: func(f figures) float64 {
+				return (f["schedule_cpu"] + f["fire_cpu"] + f["cancel_cpu"] + f["rearm_cpu"]) / f["events"] * nano
 			}, better: -1},
-			{name: "memory", unit: "bytes a timer", of: perEventOf("bytes", 1), better: -1},
+			{name: "memory", unit: "bytes per timer", value: perEventOf("bytes", 1), better: -1},
 		},
-		check: allFired, setup: 5, rounds: 3, chart: "dots", columns: true,
+		check: checkTimers, setup: 5, rounds: 3, chart: "dots", metricColumns: true,
 	},
 	{
 		name:  "wait",
 		title: "Wait strategies",
-		about: "One connection to an echo server, not pinned, with GOMAXPROCS (P) 1 and 2: without a pause between requests, " +
-			"with pauses, beside goroutines that compute without end (hogs) and beside pairs of goroutines that exchange " +
-			"over channels. The default wait parks the goroutine in Go's runtime or blocks briefly, by what serves better; " +
-			"blocking is WithBlockingWait. To park always is no option; the table in the package documentation has it.",
-		floor: "Go, bare epoll_wait",
+		description: "One connection to an echo server that is not pinned, with GOMAXPROCS (P) 1 and 2: without a pause between requests, " +
+			"with pauses, with goroutines that compute without end (busy goroutines), and with pairs of goroutines that exchange values " +
+			"over channels. The row goselectors is the default wait strategy: it either parks the goroutine in Go's runtime or blocks " +
+			"in the system call for a short time, depending on what has been faster. The row \"goselectors, blocking\" uses " +
+			"WithBlockingWait. There is no option that always parks; the table in the documentation of package selectors includes it.",
+		baseline: "Go, bare epoll_wait",
 		shapes: []shape{
 			waitShape("no pause", 1, nil, nil, true),
 			waitShape("no pause", 2, nil, nil, true),
@@ -413,23 +441,24 @@ var workloads = []workload{
 			waitShape("50 µs pauses", 2, nil, args("pause=50"), false),
 			waitShape("1 ms pauses", 1, nil, args("pause=1000"), false),
 			waitShape("1 ms pauses", 2, nil, args("pause=1000"), false),
-			waitShape("1 hog", 1, args("hogs=1"), nil, true),
-			waitShape("1 hog", 2, args("hogs=1"), nil, false),
-			waitShape("2 hogs", 2, args("hogs=2"), nil, false),
+			waitShape("1 busy goroutine", 1, args("busy=1"), nil, true),
+			waitShape("1 busy goroutine", 2, args("busy=1"), nil, false),
+			waitShape("2 busy goroutines", 2, args("busy=2"), nil, false),
 			waitShape("4 channel pairs", 2, args("pairs=4"), nil, false),
 		},
-		contenders: waiters,
+		contenders: waitContenders,
 		metrics: []metric{
-			{name: "round trips", unit: "1/s", of: func(f figures) float64 { return f["events"] / f["seconds"] }, better: +1, ratio: true, chart: true},
-			{name: "round trip, median", unit: "µs", of: field("p50", micro), better: -1, ratio: true},
-			{name: "CPU, user+sys (hogs included)", unit: "µs a request", of: cpuPerEvent(micro), better: -1, ratio: true},
+			{name: "round trips", unit: "1/s", value: func(f figures) float64 { return f["events"] / f["seconds"] }, better: +1, ratio: true, chart: true},
+			{name: "round trip, median", unit: "µs", value: field("p50", micro), better: -1, ratio: true},
+			{name: "CPU, user+sys (busy goroutines included)", unit: "µs per request", value: cpuPerEvent(micro), better: -1, ratio: true},
 		},
-		load: true, seconds: 1, quickly: 0.4, rounds: 3, chart: "dots",
+		needsLoad: true, seconds: 1, quickSeconds: 0.4, rounds: 3, chart: "dots",
 	},
 	{
-		name:   "idlers",
-		title:  "A hundred idle selectors",
-		about:  "A hundred of them, each in a wait of its own after three events: the threads of the operating system that this takes, and what they use while nothing happens.",
+		name:  "idle-selectors",
+		title: "A hundred idle selectors",
+		description: "A hundred selectors, each waiting in a goroutine of its own after three events: how many operating system threads they " +
+			"need, and how much processor time they use while no event occurs.",
 		shapes: []shape{{name: "100 waits", args: args("n=100"), quick: true}},
 		contenders: []contender{
 			{name: "goselectors", program: "go", args: args("selector"), ours: true},
@@ -440,14 +469,14 @@ var workloads = []workload{
 			{name: "goroutines on os.File", program: "go", args: args("goroutines")},
 		},
 		metrics: []metric{
-			{name: "threads", of: field("threads", 1)},
-			{name: "CPU while idle", unit: "%", of: field("idle", 100)},
+			{name: "threads", value: field("threads", 1)},
+			{name: "CPU while idle", unit: "%", value: field("idle", 100)},
 		},
-		seconds: 0.5, quickly: 0.2, rounds: 3, columns: true,
+		seconds: 0.5, quickSeconds: 0.2, rounds: 3, metricColumns: true,
 	},
 }
 
-var posters = []contender{
+var postContenders = []contender{
 	{name: "goselectors Post", program: "go", args: args("eventloop"), ours: true},
 	{name: "Go channel", program: "go", args: args("channel")},
 	{name: "C queue and eventfd", program: "bare"},
@@ -456,22 +485,25 @@ var posters = []contender{
 	{name: "asyncio", program: "python", args: args("asyncio")},
 }
 
-// A target is what we have set ourselves: a metric of a contender at most so
-// many times that of another one, or at most so much.
+// A target is a goal of the project: a metric of a contender is at most limit
+// times that of each rival, or at most limit if there are no rivals.
 type target struct {
-	workload, shape, contender, metric string // shape "": each
-	against                            []string
-	limit                              float64
+	workload  string
+	shape     string // "": each shape
+	contender string
+	metric    string
+	rivals    []string
+	limit     float64
 }
 
 var targets = []target{
 	{"ring", "", "goselectors eventloop", "time", args("libevent", "libev", "libuv"), 1},
 	{"ring", "", "goselectors eventloop", "time", args("libevent, threaded", "libev, threaded", "libuv, threaded"), 1},
 	{"ring", "", "goselectors eventloop", "time", args("C epoll, threaded"), 1.10},
-	{"watched", "1000", "goselectors poll", "time", args("C poll"), 1.05},
-	{"watched", "9000", "goselectors poll", "time", args("C poll"), 1.05},
-	{"watched", "1000", "goselectors select", "time", args("C select"), 1.05},
-	{"watched", "9000", "goselectors select", "time", args("C select"), 1.05},
+	{"watched", "1000", "goselectors poll", "time", args("C poll, threaded"), 1.05},
+	{"watched", "9000", "goselectors poll", "time", args("C poll, threaded"), 1.05},
+	{"watched", "1000", "goselectors select", "time", args("C select, threaded"), 1.05},
+	{"watched", "9000", "goselectors select", "time", args("C select, threaded"), 1.05},
 	{"echo", "", "goselectors stream", "CPU, user+sys", args("Go net", "cloudwego/netpoll", "gnet", "nbio", "evio"), 1},
 	{"echo", "", "goselectors stream", "CPU, user+sys", args("C epoll"), 1.10},
 	{"idle", "", "goselectors stream", "heap", nil, 400},

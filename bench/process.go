@@ -21,34 +21,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Processes are started from the main goroutine, which keeps its thread: the
-// kernel ends them when that thread ends, however that comes about, and they
-// inherit the processors to which it is pinned for the moment.
+// The main goroutine starts all processes and keeps its thread, for two reasons:
+// the parent-death signal (Pdeathsig) is sent when the thread that started the
+// process ends, and a process inherits the CPU affinity of that thread.
 func init() { runtime.LockOSThread() }
 
-// A process is a contender, or the load generator, that runs.
+// A process is a running contender or load generator.
 type process struct {
 	*exec.Cmd
 	stdout io.ReadCloser
 	lines  *bufio.Scanner
-	stderr tail
+	stderr tailBuffer
 }
 
-// A tail keeps the last of what is written.
-type tail struct{ bytes.Buffer }
+// A tailBuffer keeps the last 4 to 8 KiB that were written to it.
+type tailBuffer struct{ bytes.Buffer }
 
-func (t *tail) Write(p []byte) (int, error) {
-	const most = 4 << 10
+func (t *tailBuffer) Write(p []byte) (int, error) {
+	const size = 4 << 10
 	n, err := t.Buffer.Write(p)
-	if t.Len() > 2*most {
-		t.Next(t.Len() - most)
+	if t.Len() > 2*size {
+		t.Next(t.Len() - size)
 	}
 	return n, err
 }
 
-// launch starts a process, in a group of its own and on processor cpu, or on
-// any if that is negative. It is killed, group and all, when ctx ends.
-func launch(ctx context.Context, cpu int, env []string, name string, args ...string) (*process, error) {
+// startProcess starts a process in a process group of its own. The process is
+// pinned to processor cpu unless cpu is negative. The whole group is killed when
+// ctx is done.
+func startProcess(ctx context.Context, cpu int, env []string, name string, args ...string) (*process, error) {
 	p := &process{Cmd: exec.CommandContext(ctx, name, args...)}
 	p.Env = append(os.Environ(), env...)
 	p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -61,12 +62,12 @@ func launch(ctx context.Context, cpu int, env []string, name string, args ...str
 	}
 	p.lines = bufio.NewScanner(p.stdout)
 	if cpu >= 0 {
-		var before, only unix.CPUSet
+		var before, pinned unix.CPUSet
 		if err := unix.SchedGetaffinity(0, &before); err != nil {
 			return nil, err
 		}
-		only.Set(cpu)
-		if err := unix.SchedSetaffinity(0, &only); err != nil {
+		pinned.Set(cpu)
+		if err := unix.SchedSetaffinity(0, &pinned); err != nil {
 			return nil, err
 		}
 		defer unix.SchedSetaffinity(0, &before)
@@ -74,10 +75,11 @@ func launch(ctx context.Context, cpu int, env []string, name string, args ...str
 	return p, p.Start()
 }
 
-// line is the next line of figures.
-func (p *process) line() (figures, error) {
+// readFigures reads the next line of figures from the standard output. It returns
+// errNoFigures at the end of the output.
+func (p *process) readFigures() (figures, error) {
 	if !p.lines.Scan() {
-		return nil, errSilent
+		return nil, errNoFigures
 	}
 	f := make(figures)
 	if err := json.Unmarshal(p.lines.Bytes(), &f); err != nil {
@@ -86,18 +88,19 @@ func (p *process) line() (figures, error) {
 	return f, nil
 }
 
-var errSilent = errors.New("ended without figures")
+var errNoFigures = errors.New("exited without printing figures")
 
-// end waits for the end, and says what went wrong, in the process's own words
-// if it had any.
-func (p *process) end(ctx context.Context, err error) error {
-	if err != nil && err != errSilent {
+// finish waits for the process to exit and returns err or the exit error, with
+// the end of the standard error appended. If err is a reading error it kills the
+// process first.
+func (p *process) finish(ctx context.Context, err error) error {
+	if err != nil && err != errNoFigures {
 		p.Cancel()
 	}
-	if waited := p.Wait(); err == nil {
-		err = waited
-	} else if err == errSilent && waited != nil {
-		err = fmt.Errorf("%w, %w", err, waited)
+	if waitErr := p.Wait(); err == nil {
+		err = waitErr
+	} else if err == errNoFigures && waitErr != nil {
+		err = fmt.Errorf("%w: %w", err, waitErr)
 	}
 	if err == nil {
 		return nil
@@ -105,60 +108,66 @@ func (p *process) end(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		err = fmt.Errorf("stopped: %w", context.Cause(ctx))
 	}
-	if said := strings.TrimSpace(p.stderr.String()); said != "" {
-		err = fmt.Errorf("%w: %s", err, last(said, 300))
+	return withOutput(err, p.stderr.String())
+}
+
+// withOutput appends the end of a program's output to err, if there is any output.
+func withOutput(err error, output string) error {
+	if output = strings.TrimSpace(output); output != "" {
+		err = fmt.Errorf("%w: %s", err, lastBytes(output, 300))
 	}
 	return err
 }
 
-// kill ends a server, which would not end by itself.
+// kill kills a server, which does not exit by itself, and waits for it.
 func (p *process) kill() {
 	p.Cancel()
 	p.Wait()
 }
 
-func last(s string, n int) string {
+// lastBytes returns the last n bytes of s as one line.
+func lastBytes(s string, n int) string {
 	if len(s) > n {
 		s = "…" + s[len(s)-n:]
 	}
 	return strings.Join(strings.Fields(s), " ")
 }
 
-// A built is a program that can be run: the command to put before the
-// arguments, or why there is none.
-type built struct {
-	command []string
-	missing string
-	version string
+// A builtProgram is the result of building a program.
+type builtProgram struct {
+	command []string // the command and its first arguments
+	missing string   // the reason why it cannot be run, or ""
+	version string   // name and version of the library or interpreter, or ""
 }
 
-// build makes all programs of dir, into out.
-func build(ctx context.Context, dir, out string, say func(format string, args ...any)) map[string]built {
-	made := make(map[string]built)
+// build builds all programs from the sources in dir into the directory out.
+func build(ctx context.Context, dir, out string, logf func(format string, args ...any)) map[string]builtProgram {
+	results := make(map[string]builtProgram)
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		for _, p := range programs {
-			made[p.name] = built{missing: err.Error()}
+			results[p.name] = builtProgram{missing: err.Error()}
 		}
-		return made
+		return results
 	}
 	for _, p := range programs {
-		say("building %s", p.name)
-		made[p.name] = p.build(ctx, dir, out)
-		if why := made[p.name].missing; why != "" {
-			say("without %s: %s\n", p.name, why)
+		logf("building %s", p.name)
+		results[p.name] = p.build(ctx, dir, out)
+		if reason := results[p.name].missing; reason != "" {
+			logf("%s is not available: %s\n", p.name, reason)
 		}
 	}
-	return made
+	return results
 }
 
-func (p program) build(ctx context.Context, dir, out string) (b built) {
+// build builds one program. For an interpreted one it looks for the interpreter.
+func (p program) build(ctx context.Context, dir, out string) (b builtProgram) {
 	b.command = []string{filepath.Join(out, p.name)}
 	compile := []string{"gcc", "-O2", "-pthread", "-o", b.command[0], filepath.Join(dir, "c", p.source)}
 	switch {
 	case p.command != nil:
 		path, err := exec.LookPath(p.command[0])
 		if err != nil {
-			return built{missing: fmt.Sprintf("%s is not installed", p.needs)}
+			return builtProgram{missing: fmt.Sprintf("%s is not installed", p.needs)}
 		}
 		b.command = []string{path, filepath.Join(dir, p.command[1])}
 		compile = nil
@@ -172,12 +181,12 @@ func (p program) build(ctx context.Context, dir, out string) (b built) {
 		defer cancel()
 		cmd := exec.CommandContext(ctx, compile[0], compile[1:]...)
 		cmd.Dir = dir
-		if said, err := cmd.CombinedOutput(); errors.Is(err, exec.ErrNotFound) {
-			return built{missing: fmt.Sprintf("%s is not installed", compile[0])}
-		} else if err != nil && strings.Contains(string(said), "fatal error: ") || strings.Contains(string(said), "cannot find -l") {
-			return built{missing: fmt.Sprintf("needs %s", p.needs)}
+		if output, err := cmd.CombinedOutput(); errors.Is(err, exec.ErrNotFound) {
+			return builtProgram{missing: fmt.Sprintf("%s is not installed", compile[0])}
+		} else if err != nil && strings.Contains(string(output), "fatal error: ") || strings.Contains(string(output), "cannot find -l") {
+			return builtProgram{missing: fmt.Sprintf("needs %s", p.needs)}
 		} else if err != nil {
-			return built{missing: fmt.Sprintf("does not build: %v: %s", err, last(string(said), 300))}
+			return builtProgram{missing: fmt.Sprintf("build failed: %v: %s", err, lastBytes(string(output), 300))}
 		}
 	}
 	version := append(b.command[:1:1], "version")
@@ -185,18 +194,18 @@ func (p program) build(ctx context.Context, dir, out string) (b built) {
 		version[1] = "--version"
 	}
 	if p.lib != "" || p.command != nil || p.source == "./contender" {
-		b.version = output(ctx, version...)
+		b.version = commandOutput(ctx, version...)
 	}
 	return b
 }
 
-// output is what a command says, or nothing if it fails.
-func output(ctx context.Context, command ...string) string {
+// commandOutput returns the standard output of a command, or "" if it fails.
+func commandOutput(ctx context.Context, command ...string) string {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	said, err := exec.CommandContext(ctx, command[0], command[1:]...).Output()
+	output, err := exec.CommandContext(ctx, command[0], command[1:]...).Output()
 	if err != nil {
 		return ""
 	}
-	return strings.TrimSpace(string(said))
+	return strings.TrimSpace(string(output))
 }

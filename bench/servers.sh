@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# examples/kv beside redis-server under redis-benchmark, examples/httpd beside
-# net/http under wrk; servers on processor 0, clients on processor 1, in turns:
+# Compares examples/kv with redis-server under redis-benchmark, and examples/httpd
+# with net/http under wrk. Servers run on processor 0, clients on processor 1, one
+# after the other. Usage:
 # servers.sh [rounds [seconds of wrk [requests of redis-benchmark]]].
 set -euo pipefail
 cd "$(dirname "$0")/.."

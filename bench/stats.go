@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// median is the middle one, or between the middle two; NaN of none.
+// median returns the median of v without its NaNs, or NaN if nothing is left.
 func median(v []float64) float64 {
 	v = slices.DeleteFunc(slices.Clone(v), math.IsNaN)
 	if len(v) == 0 {
@@ -17,7 +17,7 @@ func median(v []float64) float64 {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
-// spread is how far the rounds lie apart: the largest over the smallest.
+// spread returns the largest value divided by the smallest, without NaNs.
 func spread(v []float64) float64 {
 	v = slices.DeleteFunc(slices.Clone(v), math.IsNaN)
 	if len(v) == 0 || slices.Min(v) <= 0 {
@@ -26,20 +26,20 @@ func spread(v []float64) float64 {
 	return slices.Max(v) / slices.Min(v)
 }
 
-// ratio is the median of the ratios round by round. What was measured within a
-// few seconds of each other compares better than what was not.
-func ratio(ours, floor []float64) float64 {
+// ratio returns the median of the ratios in each round. Values of the same round
+// were measured within a few seconds of each other and so under similar conditions.
+func ratio(values, baseline []float64) float64 {
 	var v []float64
-	for i := range min(len(ours), len(floor)) {
-		if floor[i] > 0 {
-			v = append(v, ours[i]/floor[i])
+	for i := range min(len(values), len(baseline)) {
+		if baseline[i] > 0 {
+			v = append(v, values[i]/baseline[i])
 		}
 	}
 	return median(v)
 }
 
-// figure prints three significant digits without an exponent.
-func figure(v float64) string {
+// formatFigure formats v with at least three significant digits and no exponent. NaN becomes a dash.
+func formatFigure(v float64) string {
 	switch a := math.Abs(v); {
 	case math.IsNaN(v):
 		return "–"
@@ -52,7 +52,7 @@ func figure(v float64) string {
 	case a < 99995:
 		return fmt.Sprintf("%.0f", v)
 	}
-	// Thousands are set apart, or nobody can read them.
+	// Large numbers get a space before each group of three digits.
 	s := strconv.FormatFloat(math.Round(v), 'f', 0, 64)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
 		s = s[:i] + " " + s[i:]

@@ -26,23 +26,23 @@ func TestMedian(t *testing.T) {
 	}
 	v := []float64{3, 1, 2}
 	if median(v); v[0] != 3 {
-		t.Error("median sorts what it is given")
+		t.Error("median sorted its argument")
 	}
 }
 
-// The machine got twice as slow in the third round, for both.
+// In the third round the machine was twice as slow for both contenders.
 func TestRatioIsRoundByRound(t *testing.T) {
 	if got := ratio([]float64{11, 11, 22}, []float64{10, 10, 20}); got != 1.1 {
 		t.Errorf("ratio = %v", got)
 	}
 	if got := ratio([]float64{11, nan, 33}, []float64{10, 10, 10, 10}); got != 2.2 {
-		t.Errorf("with a round missing: %v", got)
+		t.Errorf("ratio with a missing round = %v", got)
 	}
 	if got := ratio(nil, []float64{1}); !math.IsNaN(got) {
-		t.Errorf("of nothing: %v", got)
+		t.Errorf("ratio of nil = %v", got)
 	}
 	if got := ratio([]float64{1}, []float64{0}); !math.IsNaN(got) {
-		t.Errorf("to zero: %v", got)
+		t.Errorf("ratio to zero = %v", got)
 	}
 }
 
@@ -52,16 +52,16 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-func TestFigure(t *testing.T) {
+func TestFormatFigure(t *testing.T) {
 	for v, want := range map[float64]string{
 		0: "0", 0.123: "0.12", 9.99: "9.99", 9.996: "10.0", 12.34: "12.3", 99.94: "99.9", 99.96: "100", 1234.5: "1234",
 		99994: "99994", 123456: "123 456", 1234567: "1 234 567", -32.81: "-32.8", -123456: "-123 456", nan: "–",
 	} {
-		if got := figure(v); got != want {
-			t.Errorf("figure(%v) = %q, want %q", v, got, want)
+		if got := formatFigure(v); got != want {
+			t.Errorf("formatFigure(%v) = %q, want %q", v, got, want)
 		}
 	}
-	if figure(nan) != "–" {
-		t.Error("NaN")
+	if formatFigure(nan) != "–" {
+		t.Error("formatFigure(NaN) is not a dash")
 	}
 }

@@ -6,8 +6,8 @@ static struct ev_loop *loop;
 
 static void ring_ready(struct ev_loop *l, ev_io *w, int what) {
 	(void)what;
-	ring_event((long)w->data);
-	if (ring.over)
+	ring_pass((long)w->data);
+	if (ring.done)
 		ev_break(l, EVBREAK_ALL);
 }
 
@@ -36,7 +36,7 @@ static void async_send(void) { ev_async_send(loop, &async); }
 static void async_ready(struct ev_loop *l, ev_async *w, int what) {
 	(void)w, (void)what;
 	posts_run();
-	if (wake.over)
+	if (wake.stopped)
 		ev_break(l, EVBREAK_ALL);
 }
 
@@ -71,14 +71,14 @@ static void timer_fire(void) { ev_run(loop, EVRUN_NOWAIT); }
 
 int main(int argc, char **argv) {
 	bench_main(argc, argv);
-	const char *work = argc > 1 ? argv[1] : "", *backend = text("backend", "epoll");
+	const char *work = argc > 1 ? argv[1] : "", *backend = arg_text("backend", "epoll");
 	if (!strcmp(work, "version")) {
 		printf("libev %d.%d\n", ev_version_major(), ev_version_minor());
 		return 0;
 	}
-	int want = !strcmp(backend, "poll") ? EVBACKEND_POLL : !strcmp(backend, "select") ? EVBACKEND_SELECT : EVBACKEND_EPOLL;
-	loop = ev_default_loop(want);
-	if (!loop || ev_backend(loop) != (unsigned)want) {
+	int backend_flag = !strcmp(backend, "poll") ? EVBACKEND_POLL : !strcmp(backend, "select") ? EVBACKEND_SELECT : EVBACKEND_EPOLL;
+	loop = ev_default_loop(backend_flag);
+	if (!loop || ev_backend(loop) != (unsigned)backend_flag) {
 		fprintf(stderr, "libev has no %s\n", backend);
 		return 1;
 	}
@@ -86,27 +86,25 @@ int main(int argc, char **argv) {
 		ring_open();
 		ev_io *w = calloc(ring.n, sizeof *w);
 		for (long i = 0; i < ring.n; i++) {
-			ev_io_init(&w[i], ring_ready, ring.r[i], EV_READ);
+			ev_io_init(&w[i], ring_ready, ring.readers[i], EV_READ);
 			w[i].data = (void *)i;
 			ev_io_start(loop, &w[i]);
 		}
 		ev_run(loop, 0);
-		ring_close();
+		ring_report();
 	} else if (!strcmp(work, "echo")) {
 		ev_io listener;
-		ev_io_init(&listener, accept_ready, listen_anywhere(), EV_READ);
+		ev_io_init(&listener, accept_ready, listen_loopback(), EV_READ);
 		ev_io_start(loop, &listener);
 		ev_run(loop, 0);
 	} else if (!strcmp(work, "wake")) {
 		ev_async_init(&async, async_ready);
 		ev_async_start(loop, &async);
-		wake_begin(async_send);
+		wake_start(async_send);
 		ev_run(loop, 0);
 	} else if (!strcmp(work, "timers")) {
-		long n = number("n", 1000000);
-		timers = calloc(n > 10001 ? n : 10001, sizeof *timers);
-		struct timers t = {timer_schedule, timer_fire, timer_cancel, timer_rearm};
-		timers_run(t, n);
+		timers = timers_alloc(sizeof *timers);
+		timers_run((struct timers){timer_schedule, timer_fire, timer_cancel, timer_rearm});
 	} else
 		return 2;
 	return 0;

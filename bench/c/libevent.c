@@ -1,4 +1,4 @@
-/* libevent 2: raw events, as its own benchmark uses them. */
+/* libevent 2, with plain events, as in its own benchmark. */
 #include "bench.h"
 #include <event2/event.h>
 
@@ -6,8 +6,8 @@ static struct event_base *base;
 
 static void ring_ready(evutil_socket_t fd, short what, void *arg) {
 	(void)fd, (void)what;
-	ring_event((long)arg);
-	if (ring.over)
+	ring_pass((long)arg);
+	if (ring.done)
 		event_base_loopbreak(base);
 }
 
@@ -56,15 +56,15 @@ static void timer_fire(void) { event_base_loop(base, EVLOOP_NONBLOCK); }
 
 int main(int argc, char **argv) {
 	bench_main(argc, argv);
-	const char *work = argc > 1 ? argv[1] : "", *backend = text("backend", "epoll"), *all[] = {"epoll", "poll", "select"};
+	const char *work = argc > 1 ? argv[1] : "", *backend = arg_text("backend", "epoll"), *methods[] = {"epoll", "poll", "select"};
 	if (!strcmp(work, "version")) {
 		printf("libevent %s\n", event_get_version());
 		return 0;
 	}
 	struct event_config *config = event_config_new();
 	for (int i = 0; i < 3; i++)
-		if (strcmp(all[i], backend))
-			event_config_avoid_method(config, all[i]);
+		if (strcmp(methods[i], backend))
+			event_config_avoid_method(config, methods[i]);
 	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
 	base = event_base_new_with_config(config);
 	if (!base || strcmp(event_base_get_method(base), backend)) {
@@ -74,17 +74,15 @@ int main(int argc, char **argv) {
 	if (!strcmp(work, "ring")) {
 		ring_open();
 		for (long i = 0; i < ring.n; i++)
-			event_add(event_new(base, ring.r[i], EV_READ | EV_PERSIST, ring_ready, (void *)i), NULL);
+			event_add(event_new(base, ring.readers[i], EV_READ | EV_PERSIST, ring_ready, (void *)i), NULL);
 		event_base_dispatch(base);
-		ring_close();
+		ring_report();
 	} else if (!strcmp(work, "echo")) {
-		event_add(event_new(base, listen_anywhere(), EV_READ | EV_PERSIST, accept_ready, NULL), NULL);
+		event_add(event_new(base, listen_loopback(), EV_READ | EV_PERSIST, accept_ready, NULL), NULL);
 		event_base_dispatch(base);
 	} else if (!strcmp(work, "timers")) {
-		long n = number("n", 1000000);
-		timers = calloc(n > 10001 ? n : 10001, sizeof *timers);
-		struct timers t = {timer_schedule, timer_fire, timer_cancel, timer_rearm};
-		timers_run(t, n);
+		timers = timers_alloc(sizeof *timers);
+		timers_run((struct timers){timer_schedule, timer_fire, timer_cancel, timer_rearm});
 	} else
 		return 2;
 	return 0;

@@ -17,16 +17,18 @@ import (
 )
 
 // The echo servers print their port and serve until they are killed. The load
-// generator never has more under way than a socket's buffer takes, so none of
-// those on bare descriptors queues what it cannot write, nor do those in C.
+// generator never has more requests in flight than fit into a socket buffer, so the
+// servers on bare descriptors, here and in C, do not queue data that they cannot
+// write.
 
-// serving prints the port, and answers SIGUSR1 with what is on the heap.
-func serving(port int) {
+// announcePort prints the port. From then on it prints the heap figures at each
+// SIGUSR1.
+func announcePort(port int) {
 	figures{"port": float64(port)}.print()
-	asked := make(chan os.Signal, 1)
-	signal.Notify(asked, unix.SIGUSR1)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGUSR1)
 	go func() {
-		for range asked {
+		for range signals {
 			runtime.GC()
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
@@ -35,6 +37,7 @@ func serving(port int) {
 	}()
 }
 
+// portOf returns the port of an address of the form host:port.
 func portOf(address string) int {
 	_, port, err := net.SplitHostPort(address)
 	check(err)
@@ -43,20 +46,22 @@ func portOf(address string) int {
 	return number
 }
 
+// listen returns a nonblocking listening socket and announces its port.
 func listen() int {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	check(err)
 	check(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
 	check(unix.Listen(fd, 4096))
-	at, err := unix.Getsockname(fd)
+	addr, err := unix.Getsockname(fd)
 	check(err)
-	serving(at.(*unix.SockaddrInet4).Port)
+	announcePort(addr.(*unix.SockaddrInet4).Port)
 	return fd
 }
 
-// accept calls add with each connection that is queued. It does not ask for the
-// peer's address, nor does C; unix.Accept4 does, and makes garbage of it.
-func accept(listener int, add func(fd int)) {
+// acceptAll accepts all queued connections and calls add with each. Like the C
+// programs it does not ask for the peer's address; unix.Accept4 does and allocates
+// memory for it.
+func acceptAll(listener int, add func(fd int)) {
 	for {
 		fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 		if errno != 0 {
@@ -67,33 +72,34 @@ func accept(listener int, add func(fd int)) {
 	}
 }
 
-var buffer = make([]byte, 64<<10)
+var echoBuffer = make([]byte, 64<<10)
 
-// echo reports false when the connection has ended.
-func echo(fd int) bool {
-	n, errno := rawRead(fd, buffer)
+// echoOnce reads once and writes the data back, with raw calls. It returns false
+// when the connection has ended.
+func echoOnce(fd int) bool {
+	n, errno := rawRead(fd, echoBuffer)
 	switch {
 	case errno == unix.EAGAIN:
 		return true
 	case errno != 0 || n == 0:
 		return false
 	}
-	wrote, _ := rawWrite(fd, buffer[:n])
+	wrote, _ := rawWrite(fd, echoBuffer[:n])
 	return wrote == n
 }
 
-// echoLoop has one callback for all connections.
+// echoLoop uses the same callback for all connections.
 func echoLoop(a args) {
 	l, listener := newLoop(a), listen()
 	ready := eventloop.Callback(func(fileobj any, _ selectors.Event) {
-		if fd := fileobj.(int); !echo(fd) {
+		if fd := fileobj.(int); !echoOnce(fd) {
 			_, err := l.Unregister(fd)
 			check(err)
 			unix.Close(fd)
 		}
 	})
 	_, err := l.Register(listener, selectors.EventRead, func(any, selectors.Event) {
-		accept(listener, func(fd int) {
+		acceptAll(listener, func(fd int) {
 			_, err := l.Register(fd, selectors.EventRead, ready)
 			check(err)
 		})
@@ -113,11 +119,11 @@ func echoSelector(a args) {
 		for _, ready := range batch {
 			switch fd := ready.Key.FD; {
 			case fd == listener:
-				accept(listener, func(fd int) {
+				acceptAll(listener, func(fd int) {
 					_, err := sel.Register(fd, selectors.EventRead, nil)
 					check(err)
 				})
-			case !echo(fd):
+			case !echoOnce(fd):
 				sel.Unregister(fd)
 				unix.Close(fd)
 			}
@@ -125,44 +131,46 @@ func echoSelector(a args) {
 	}
 }
 
-// echoRaw is a loop by hand that knows all the tricks, echoUnix one that knows
-// none.
-func echoRaw(a args)  { echoEpoll(echo) }
-func echoUnix(a args) { echoEpoll(echoPlain) }
+// echoRaw is a handwritten epoll loop with raw read and write calls.
+func echoRaw(a args) { echoEpoll(echoOnce) }
 
-func echoPlain(fd int) bool {
-	n, err := unix.Read(fd, buffer)
+// echoUnix is a handwritten epoll loop with the calls of package unix.
+func echoUnix(a args) { echoEpoll(echoOnceUnix) }
+
+// echoOnceUnix is echoOnce with the calls of package unix.
+func echoOnceUnix(fd int) bool {
+	n, err := unix.Read(fd, echoBuffer)
 	if err == unix.EAGAIN {
 		return true
 	}
 	if err != nil || n == 0 {
 		return false
 	}
-	wrote, err := unix.Write(fd, buffer[:n])
+	wrote, err := unix.Write(fd, echoBuffer[:n])
 	return err == nil && wrote == n
 }
 
-func echoEpoll(echo func(int) bool) {
-	set, listener := epollSet(), listen()
-	epollAdd(set, listener, listener)
+func echoEpoll(once func(int) bool) {
+	epfd, listener := epollCreate(), listen()
+	epollAdd(epfd, listener, listener)
 	events := make([]unix.EpollEvent, 1024)
 	for {
-		for _, e := range events[:epollWait(set, events)] {
+		for _, e := range events[:epollWait(epfd, events)] {
 			switch fd := int(e.Fd); {
 			case fd == listener:
-				accept(listener, func(fd int) { epollAdd(set, fd, fd) })
-			case !echo(fd):
+				acceptAll(listener, func(fd int) { epollAdd(epfd, fd, fd) })
+			case !once(fd):
 				unix.Close(fd)
 			}
 		}
 	}
 }
 
-// echoNet is what Go offers: a goroutine for each connection, and a buffer.
+// echoNet uses package net with a goroutine and a buffer for each connection.
 func echoNet(a args) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	check(err)
-	serving(ln.Addr().(*net.TCPAddr).Port)
+	announcePort(ln.Addr().(*net.TCPAddr).Port)
 	for {
 		conn, err := ln.Accept()
 		check(err)

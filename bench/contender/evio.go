@@ -8,20 +8,20 @@ import (
 	"github.com/tidwall/evio"
 )
 
-func init() { work["evio"] = map[string]func(args){"echo": echoEvio} }
+func init() { contenders["evio"] = map[string]func(args){"echo": echoEvio} }
 
-// echoEvio cannot set TCP_NODELAY: evio has no option for it, and shows no
-// descriptor. An answer that is one write to an idle connection goes out at once
-// all the same.
+// echoEvio cannot set TCP_NODELAY: evio has no option for it and does not expose
+// the descriptor. A reply that is one write to a connection without unacknowledged
+// data is sent immediately anyway.
 func echoEvio(a args) {
 	check(evio.Serve(evio.Events{
 		NumLoops: 1,
 		Serving: func(s evio.Server) evio.Action {
-			serving(s.Addrs[0].(*net.TCPAddr).Port)
+			announcePort(s.Addrs[0].(*net.TCPAddr).Port)
 			return evio.None
 		},
 		Opened: func(evio.Conn) ([]byte, evio.Options, evio.Action) {
-			return nil, evio.Options{ReuseInputBuffer: true}, evio.None // it copies what is to be written
+			return nil, evio.Options{ReuseInputBuffer: true}, evio.None // evio copies the data to write
 		},
 		Data: func(_ evio.Conn, in []byte) ([]byte, evio.Action) { return in, evio.None },
 	}, "tcp://127.0.0.1:0"))

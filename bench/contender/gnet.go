@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Whatever links gnet has a pool of goroutines from its start, whose tickers wake
-// the process four times a second. The others are measured without: this file has
-// a build of its own.
+// A program that links gnet starts a pool of goroutines whose tickers wake the
+// process four times a second. This would disturb the other contenders, so this
+// file is built into a program of its own, with the build tag gnet.
 func init() {
-	work["gnet"] = map[string]func(args){"echo": echoGnet}
-	others = []string{"github.com/panjf2000/gnet/v2"}
+	contenders["gnet"] = map[string]func(args){"echo": echoGnet}
+	comparedModules = []string{"github.com/panjf2000/gnet/v2"}
 }
 
 type gnetEcho struct{ gnet.BuiltinEventEngine }
@@ -23,10 +23,10 @@ type gnetEcho struct{ gnet.BuiltinEventEngine }
 func (*gnetEcho) OnBoot(e gnet.Engine) gnet.Action {
 	listener, err := e.Dup()
 	check(err)
-	at, err := unix.Getsockname(listener)
+	addr, err := unix.Getsockname(listener)
 	check(err)
 	check(unix.Close(listener))
-	serving(at.(*unix.SockaddrInet4).Port)
+	announcePort(addr.(*unix.SockaddrInet4).Port)
 	return gnet.None
 }
 
@@ -40,7 +40,7 @@ func (*gnetEcho) OnTraffic(c gnet.Conn) gnet.Action {
 }
 
 func echoGnet(a args) {
-	// It logs to stdout, where the port goes.
+	// gnet logs to stdout by default, which is used for the port.
 	check(gnet.Run(&gnetEcho{}, "tcp://127.0.0.1:0", gnet.WithNumEventLoop(1), gnet.WithTCPNoDelay(gnet.TCPNoDelay),
 		gnet.WithLogPath(os.DevNull), gnet.WithLogLevel(logging.FatalLevel)))
 }

@@ -11,10 +11,11 @@ import (
 	"time"
 )
 
-// serveHTTP is what examples/httpd is beside in servers.sh: package net/http
-// with the same bytes in memory. It says its port, and goes on for ever.
+// serveHTTP is the server with which servers.sh compares examples/httpd: package
+// net/http with the same file contents in memory. It prints its port and runs until
+// it is killed.
 func serveHTTP(a args) {
-	data, err := os.ReadFile(filepath.Join(a.text("dir", "."), "hello.txt"))
+	data, err := os.ReadFile(filepath.Join(a.str("dir", "."), "hello.txt"))
 	check(err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(err)

@@ -15,41 +15,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// idlers counts the threads that n waits cost: each is on one pipe, has had
-// three events, and waits for the next.
-func idlers(a args, wait func(reader int, seen *atomic.Int64)) {
+// measureIdle measures the threads that n waits need. Each wait is on a pipe of its
+// own and has had three events. The function wait adds each event to events.
+func measureIdle(a args, wait func(reader int, events *atomic.Int64)) {
 	n := a.number("n", 100)
-	before := threads()
-	var seen atomic.Int64
+	threadsBefore := threads()
+	var events atomic.Int64
 	var writers []int
 	for range n {
 		var p [2]int
 		check(unix.Pipe2(p[:], unix.O_NONBLOCK|unix.O_CLOEXEC))
 		writers = append(writers, p[1])
-		go wait(p[0], &seen)
+		go wait(p[0], &events)
 	}
 	time.Sleep(50 * time.Millisecond)
-	began := used()
+	start := currentUsage()
 	for round := int64(1); round <= 3; round++ {
 		for _, fd := range writers {
 			rawWrite(fd, []byte{1})
 		}
-		for seen.Load() < round*int64(n) {
+		for events.Load() < round*int64(n) {
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	f := began.since().figures()
-	f["events"] = float64(seen.Load())
-	began = used()
+	f := start.since().figures()
+	f["events"] = float64(events.Load())
+	start = currentUsage()
 	time.Sleep(a.seconds())
-	idle := began.since()
-	f["threads"], f["idle"] = float64(threads()-before), idle.cpu()/idle.wall.Seconds()
+	idle := start.since()
+	f["threads"], f["idle"] = float64(threads()-threadsBefore), idle.cpu()/idle.wall.Seconds()
 	f.print()
 }
 
 func idleSelectors(a args) {
-	idlers(a, func(fd int, seen *atomic.Int64) {
+	measureIdle(a, func(fd int, events *atomic.Int64) {
 		sel := newSelector(a)
 		_, err := sel.Register(fd, selectors.EventRead, nil)
 		check(err)
@@ -59,37 +59,38 @@ func idleSelectors(a args) {
 			check(err)
 			for range batch {
 				rawRead(fd, p)
-				seen.Add(1)
+				events.Add(1)
 			}
 		}
 	})
 }
 
-func idleUnix(a args) {
-	idlers(a, func(fd int, seen *atomic.Int64) {
-		set := epollSet()
-		epollAdd(set, fd, fd)
-		p, events := make([]byte, 1), make([]unix.EpollEvent, 1)
+func idleEpoll(a args) {
+	measureIdle(a, func(fd int, events *atomic.Int64) {
+		epfd := epollCreate()
+		epollAdd(epfd, fd, fd)
+		p, ready := make([]byte, 1), make([]unix.EpollEvent, 1)
 		for {
-			for range events[:epollWait(set, events)] {
+			for range ready[:epollWait(epfd, ready)] {
 				rawRead(fd, p)
-				seen.Add(1)
+				events.Add(1)
 			}
 		}
 	})
 }
 
 func idleGoroutines(a args) {
-	idlers(a, func(fd int, seen *atomic.Int64) {
+	measureIdle(a, func(fd int, events *atomic.Int64) {
 		f, p := os.NewFile(uintptr(fd), "pipe"), make([]byte, 1)
 		for {
 			_, err := f.Read(p)
 			check(err)
-			seen.Add(1)
+			events.Add(1)
 		}
 	})
 }
 
+// threads returns the number of threads of this process.
 func threads() int {
 	status, err := os.ReadFile("/proc/self/status")
 	check(err)
@@ -100,7 +101,7 @@ func threads() int {
 	return n
 }
 
-// resident is what the process has in memory, in bytes.
+// resident returns the resident memory of this process in bytes.
 func resident() float64 {
 	statm, err := os.ReadFile("/proc/self/statm")
 	check(err)

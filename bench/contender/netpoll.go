@@ -9,8 +9,8 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// netpoll does not build on every machine.
-func init() { work["netpoll"] = map[string]func(args){"echo": echoNetpoll} }
+// netpoll builds only on the architectures in the build constraint.
+func init() { contenders["netpoll"] = map[string]func(args){"echo": echoNetpoll} }
 
 func echoNetpoll(a args) {
 	ln, err := netpoll.CreateListener("tcp", "127.0.0.1:0")
@@ -32,7 +32,7 @@ func echoNetpoll(a args) {
 		return w.Flush()
 	})
 	check(err)
-	netpoll.SetLoggerOutput(bytes.NewBuffer(nil)) // it logs each reset connection
-	serving(portOf(ln.Addr().String()))
+	netpoll.SetLoggerOutput(bytes.NewBuffer(nil)) // netpoll logs each connection that is reset
+	announcePort(portOf(ln.Addr().String()))
 	check(serve.Serve(ln))
 }

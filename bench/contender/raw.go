@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// System calls that do not tell Go's scheduler: right where they cannot block,
-// and what they cost is what they cost in C.
+// rawRead and rawWrite make system calls without entering Go's scheduler. They cost
+// the same as in C and are only for descriptors that cannot block.
 
 func rawRead(fd int, p []byte) (int, unix.Errno) {
 	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
@@ -21,21 +21,21 @@ func rawWrite(fd int, p []byte) (int, unix.Errno) {
 	return int(n), errno
 }
 
-// epollSet is an epoll set for a bare loop.
-func epollSet() int {
-	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+// epollCreate returns an epoll descriptor.
+func epollCreate() int {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	check(err)
-	return set
+	return epfd
 }
 
-func epollAdd(set, fd, data int) {
-	check(unix.EpollCtl(set, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(data)}))
+func epollAdd(epfd, fd, data int) {
+	check(unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(data)}))
 }
 
-// epollWait waits, as one does it by hand.
-func epollWait(set int, events []unix.EpollEvent) int {
+// epollWait waits without a timeout and retries after EINTR.
+func epollWait(epfd int, events []unix.EpollEvent) int {
 	for {
-		n, err := unix.EpollWait(set, events, -1)
+		n, err := unix.EpollWait(epfd, events, -1)
 		if err == unix.EINTR {
 			continue
 		}

@@ -15,39 +15,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A ring is n pipes, with a byte in some of them. Each byte that is read is
-// written on into the next pipe. One event is a read and a write.
+// A ring is n pipes, some of which hold one byte. A byte that is read is written to
+// the next pipe. One event is a read and a write.
 type ring struct {
 	readers, writers []int
-	byte             []byte
-	events, counted  int
-	warm, over       bool
-	until            time.Duration
-	seconds          time.Duration
-	began, took      span
+	buf              []byte // one byte
+	events           int    // since the start or since the end of the warm-up
+	warmedUp, done   bool
+	phaseEnd         time.Duration // end of the warm-up or of the measurement, since processStart
+	seconds          time.Duration // duration of the measurement
+	startUsage       usage         // at the end of the warm-up
+	elapsed          usage         // of the measurement
+	measured         int           // events of the measurement
 }
 
 func newRing(a args) *ring {
 	n, active := a.number("n", 100), a.number("active", 1)
-	r := &ring{byte: []byte{'x'}, seconds: a.seconds()}
+	r := &ring{buf: []byte{'x'}, seconds: a.seconds()}
 	for range n {
 		var p [2]int
 		check(unix.Pipe2(p[:], unix.O_NONBLOCK|unix.O_CLOEXEC))
 		r.readers, r.writers = append(r.readers, p[0]), append(r.writers, p[1])
 	}
 	for i := range active {
-		r.put(i * n / active)
+		r.write(i * n / active)
 	}
-	r.until = time.Since(start) + r.seconds/5
+	r.phaseEnd = time.Since(processStart) + r.seconds/5
 	return r
 }
 
-func (r *ring) put(i int) {
-	if n, errno := rawWrite(r.writers[i], r.byte); n != 1 {
+// write writes a byte to pipe i.
+func (r *ring) write(i int) {
+	if n, errno := rawWrite(r.writers[i], r.buf); n != 1 {
 		panic(errno)
 	}
 }
 
+// next returns the index of the pipe after i.
 func (r *ring) next(i int) int {
 	if i++; i == len(r.writers) {
 		return 0
@@ -55,32 +59,33 @@ func (r *ring) next(i int) int {
 	return i
 }
 
-// event is a byte that has come, handled with raw calls, which leave the most
-// of the time to what is compared; try with what the package offers for it, and
-// unix with calls that tell the scheduler.
-func (r *ring) event(i int) {
-	if n, errno := rawRead(r.readers[i], r.byte); n != 1 {
+// passRaw passes the byte in pipe i to the next pipe. It uses raw calls, which take
+// the least time beside the readiness calls that are compared.
+func (r *ring) passRaw(i int) {
+	if n, errno := rawRead(r.readers[i], r.buf); n != 1 {
 		panic(errno)
 	}
-	r.put(r.next(i))
+	r.write(r.next(i))
 	r.count()
 }
 
-func (r *ring) try(i int) {
-	if _, err := selectors.TryRead(r.readers[i], r.byte); err != nil {
+// passTry is like passRaw with selectors.TryRead and TryWrite.
+func (r *ring) passTry(i int) {
+	if _, err := selectors.TryRead(r.readers[i], r.buf); err != nil {
 		panic(err)
 	}
-	if _, err := selectors.TryWrite(r.writers[r.next(i)], r.byte); err != nil {
+	if _, err := selectors.TryWrite(r.writers[r.next(i)], r.buf); err != nil {
 		panic(err)
 	}
 	r.count()
 }
 
-func (r *ring) unix(i int) {
-	if _, err := unix.Read(r.readers[i], r.byte); err != nil {
+// passUnix is like passRaw with package unix, whose calls enter Go's scheduler.
+func (r *ring) passUnix(i int) {
+	if _, err := unix.Read(r.readers[i], r.buf); err != nil {
 		panic(err)
 	}
-	if _, err := unix.Write(r.writers[r.next(i)], r.byte); err != nil {
+	if _, err := unix.Write(r.writers[r.next(i)], r.buf); err != nil {
 		panic(err)
 	}
 	r.count()
@@ -88,24 +93,26 @@ func (r *ring) unix(i int) {
 
 func (r *ring) count() {
 	if r.events++; r.events&31 == 0 {
-		r.clock()
+		r.checkTime()
 	}
 }
 
-func (r *ring) clock() {
-	now := time.Since(start)
+// checkTime starts the measurement at the end of the warm-up, and ends it.
+func (r *ring) checkTime() {
+	now := time.Since(processStart)
 	switch {
-	case now < r.until || r.over:
-	case !r.warm:
-		r.warm, r.events = true, 0
-		r.began, r.until = used(), now+r.seconds
+	case now < r.phaseEnd || r.done:
+	case !r.warmedUp:
+		r.warmedUp, r.events = true, 0
+		r.startUsage, r.phaseEnd = currentUsage(), now+r.seconds
 	default:
-		r.over, r.counted, r.took = true, r.events, r.began.since()
+		r.done, r.measured, r.elapsed = true, r.events, r.startUsage.since()
 	}
 }
 
-// close prints the figures. No byte may have been lost or found on the way.
-func (r *ring) close() {
+// report prints the figures, including the number of bytes that are still in the
+// ring. It must be equal to the number at the start.
+func (r *ring) report() {
 	tokens := 0
 	p := make([]byte, 16)
 	for _, fd := range r.readers {
@@ -113,31 +120,32 @@ func (r *ring) close() {
 			tokens += n
 		}
 	}
-	f := r.took.figures()
-	f["events"], f["tokens"] = float64(r.counted), float64(tokens)
+	f := r.elapsed.figures()
+	f["events"], f["tokens"] = float64(r.measured), float64(tokens)
 	f.print()
 }
 
-// newSelector is what the arguments backend and wait ask for.
+// newSelector returns a selector as given by the arguments backend and wait.
 func newSelector(a args) selectors.Selector {
 	var opts []selectors.Option
-	if a.text("wait", "") == "blocking" {
+	if a.str("wait", "") == "blocking" {
 		opts = append(opts, selectors.WithBlockingWait())
 	}
 	for _, b := range selectors.Backends() {
-		if b.Name == a.text("backend", "epoll") {
+		if b.Name == a.str("backend", "epoll") {
 			sel, err := b.New(opts...)
 			check(err)
 			return sel
 		}
 	}
-	panic("no such backend here")
+	panic("backend is not available")
 }
 
-// newLoop is a loop as New makes it, unless the arguments ask for a selector.
+// newLoop returns a loop with the selector given by the arguments backend and wait,
+// or with the default one if both are missing.
 func newLoop(a args) *eventloop.Loop {
 	var opts []eventloop.Option
-	if a.text("backend", "")+a.text("wait", "") != "" {
+	if a.str("backend", "")+a.str("wait", "") != "" {
 		opts = append(opts, eventloop.WithSelector(newSelector(a)))
 	}
 	l, err := eventloop.New(opts...)
@@ -147,30 +155,30 @@ func newLoop(a args) *eventloop.Loop {
 
 func ringLoop(a args) {
 	r, l := newRing(a), newLoop(a)
-	event := r.event
-	if a.text("calls", "raw") == "try" {
-		event = r.try
+	pass := r.passRaw
+	if a.str("calls", "raw") == "try" {
+		pass = r.passTry
 	}
 	for i, fd := range r.readers {
 		_, err := l.Register(fd, selectors.EventRead, func(any, selectors.Event) {
-			if event(i); r.over {
+			if pass(i); r.done {
 				l.Stop()
 			}
 		})
 		check(err)
 	}
 	check(l.Run(context.Background()))
-	r.close()
+	r.report()
 }
 
 func ringSelector(a args) {
 	r, sel := newRing(a), newSelector(a)
 	for i, fd := range r.readers {
-		_, err := sel.Register(fd, selectors.EventRead, func() { r.event(i) })
+		_, err := sel.Register(fd, selectors.EventRead, func() { r.passRaw(i) })
 		check(err)
 	}
 	var batch []selectors.Ready
-	for !r.over {
+	for !r.done {
 		var err error
 		batch, err = sel.SelectInto(batch[:0], -1)
 		check(err)
@@ -178,40 +186,40 @@ func ringSelector(a args) {
 			ready.Key.Data.(func())()
 		}
 	}
-	r.close()
+	r.report()
 }
 
-// ringEpoll is what one writes by hand.
-func ringEpoll(r *ring, event func(int), wait func(int, []unix.EpollEvent) int) {
-	set := epollSet()
+// ringEpoll is a handwritten epoll loop.
+func ringEpoll(r *ring, pass func(int)) {
+	epfd := epollCreate()
 	for i, fd := range r.readers {
-		epollAdd(set, fd, i)
+		epollAdd(epfd, fd, i)
 	}
 	events := make([]unix.EpollEvent, 1024)
-	for !r.over {
-		for _, e := range events[:wait(set, events)] {
-			event(int(e.Fd))
+	for !r.done {
+		for _, e := range events[:epollWait(epfd, events)] {
+			pass(int(e.Fd))
 		}
 	}
-	r.close()
+	r.report()
 }
 
 func ringUnix(a args) {
 	r := newRing(a)
-	ringEpoll(r, r.unix, epollWait)
+	ringEpoll(r, r.passUnix)
 }
 
 func ringRaw(a args) {
 	r := newRing(a)
-	ringEpoll(r, r.event, epollWait)
+	ringEpoll(r, r.passRaw)
 }
 
-// ringGoroutines is what Go offers: a goroutine for each pipe.
+// ringGoroutines uses os.Pipe and a goroutine for each pipe.
 func ringGoroutines(a args) {
 	n, active := a.number("n", 100), a.number("active", 1)
 	type counter struct {
 		atomic.Int64
-		_ [56]byte // each in a cache line of its own
+		_ [56]byte // a cache line for each counter
 	}
 	events := make([]counter, n)
 	var readers, writers []*os.File
@@ -220,8 +228,8 @@ func ringGoroutines(a args) {
 		check(err)
 		readers, writers = append(readers, r), append(writers, w)
 	}
-	var over atomic.Bool
-	arrived := make(chan int, active)
+	var done atomic.Bool
+	collected := make(chan int, active) // a value for each byte read after done is set
 	for i := range n {
 		to := writers[(i+1)%n]
 		go func() {
@@ -232,8 +240,8 @@ func ringGoroutines(a args) {
 				} else if err != nil {
 					panic(err)
 				}
-				if over.Load() {
-					arrived <- 1
+				if done.Load() {
+					collected <- 1
 					continue
 				}
 				if _, err := to.Write(p); err != nil {
@@ -247,28 +255,28 @@ func ringGoroutines(a args) {
 		_, err := writers[i*n/active].Write([]byte{'x'})
 		check(err)
 	}
-	sum := func() (all int64) {
+	sum := func() (total int64) {
 		for i := range events {
-			all += events[i].Load()
+			total += events[i].Load()
 		}
-		return all
+		return total
 	}
 	time.Sleep(a.seconds() / 5)
-	began, before := used(), sum()
+	before, eventsBefore := currentUsage(), sum()
 	time.Sleep(a.seconds())
-	f, counted := began.since().figures(), sum()-before
-	over.Store(true)
+	f, measured := before.since().figures(), sum()-eventsBefore
+	done.Store(true)
 	tokens := 0
-	for patience := time.After(time.Second); tokens < active; {
+	for timeout := time.After(time.Second); tokens < active; {
 		select {
-		case one := <-arrived:
-			tokens += one
+		case n := <-collected:
+			tokens += n
 			continue
-		case <-patience:
+		case <-timeout:
 		}
 		break
 	}
-	time.Sleep(time.Millisecond) // more than there should be
-	f["events"], f["tokens"] = float64(counted), float64(tokens+len(arrived))
+	time.Sleep(time.Millisecond) // let surplus bytes arrive, if there are any
+	f["events"], f["tokens"] = float64(measured), float64(tokens+len(collected))
 	f.print()
 }

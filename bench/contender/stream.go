@@ -9,7 +9,7 @@ import (
 	"goselectors/eventloop/stream"
 )
 
-func init() { work["stream"] = map[string]func(args){"echo": echoStream} }
+func init() { contenders["stream"] = map[string]func(args){"echo": echoStream} }
 
 type echoHandler struct{ stream.BaseHandler }
 
@@ -19,6 +19,6 @@ func echoStream(a args) {
 	l := newLoop(a)
 	ln, err := stream.Listen(l, "tcp", "127.0.0.1:0", func() stream.Handler { return echoHandler{} })
 	check(err)
-	serving(ln.Addr().(*net.TCPAddr).Port)
+	announcePort(ln.Addr().(*net.TCPAddr).Port)
 	check(l.Run(context.Background()))
 }

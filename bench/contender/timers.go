@@ -12,17 +12,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const standing = 10_000
+// pendingTimers is the number of timers that are pending while others are cancelled
+// and re-armed.
+const pendingTimers = 10_000
 
-// memory is what the process has in memory after a collection.
-func memory() float64 {
+// residentAfterGC returns the resident memory after a garbage collection in bytes.
+func residentAfterGC() float64 {
 	runtime.GC()
 	debug.FreeOSMemory()
 	return resident()
 }
 
-// second is a random part of one.
-func second() time.Duration { return rand.N(time.Second) }
+// randomDelay returns a random duration of less than a second.
+func randomDelay() time.Duration { return rand.N(time.Second) }
 
 func timersLoop(a args) {
 	n, fired := a.number("n", 1_000_000), 0
@@ -33,7 +35,7 @@ func timersLoop(a args) {
 		check(err)
 		return t
 	}
-	timersWith(n, timers{
+	runTimers(n, timerOps{
 		schedule: schedule,
 		rearm: func() func() {
 			t, err := l.CallLater(time.Hour, fn)
@@ -55,69 +57,71 @@ func timersAfterFunc(a args) {
 	var fired atomic.Int64
 	fn := func() { fired.Add(1) }
 	t := time.AfterFunc(time.Hour, fn)
-	timersWith(n, timers{
+	runTimers(n, timerOps{
 		schedule: func(d time.Duration) interface{ Stop() bool } { return time.AfterFunc(d, fn) },
 		rearm:    func() { t.Reset(time.Hour + time.Second) },
 		fired:    func() int { return int(fired.Load()) },
 	})
 }
 
-type timers struct {
+// timerOps are the operations of a timer implementation.
+type timerOps struct {
 	schedule func(time.Duration) interface{ Stop() bool }
 	rearm    func()
-	fire     func() // nil: they fire by themselves
+	fire     func() // fires all due timers; nil if they fire without a call
 	fired    func() int
 }
 
-func timersWith(n int, t timers) {
+// runTimers runs the workload with n timers and prints the figures.
+func runTimers(n int, t timerOps) {
 	f := figures{"events": float64(n)}
-	took := func(name string, s span) {
+	record := func(name string, s usage) {
 		f[name], f[name+"_cpu"] = s.wall.Seconds(), s.cpu()
 	}
-	// Who fires by himself must not begin before all are scheduled.
-	ahead := time.Duration(0)
+	// Timers that fire without a call must not fire before all are scheduled.
+	untilDue := time.Duration(0)
 	if t.fire == nil {
-		ahead = 2*time.Second + 2*time.Microsecond*time.Duration(n)
+		untilDue = 2*time.Second + 2*time.Microsecond*time.Duration(n)
 	}
-	before := memory()
-	s := used()
-	due := s.wall + ahead
+	before := residentAfterGC()
+	s := currentUsage()
+	due := s.wall + untilDue
 	if t.fire == nil {
 		for range n {
-			t.schedule(due - time.Since(start) + rand.N(time.Millisecond))
+			t.schedule(due - time.Since(processStart) + rand.N(time.Millisecond))
 		}
 	} else {
 		for range n {
-			t.schedule(second())
+			t.schedule(randomDelay())
 		}
 	}
-	took("schedule", s.since())
-	f["bytes"] = memory() - before
+	record("schedule", s.since())
+	f["bytes"] = residentAfterGC() - before
 	if t.fire != nil {
 		time.Sleep(1010 * time.Millisecond)
-		s = used()
+		s = currentUsage()
 		t.fire()
 	} else {
-		time.Sleep(due - time.Since(start))
-		s = used()
+		time.Sleep(due - time.Since(processStart))
+		s = currentUsage()
 		for t.fired() < n {
 			unix.Nanosleep(&unix.Timespec{Nsec: 100_000}, nil)
 		}
 	}
-	took("fire", s.since())
+	record("fire", s.since())
 	f["fired"] = float64(t.fired())
-	for range standing {
-		t.schedule(time.Hour + second())
+	for range pendingTimers {
+		t.schedule(time.Hour + randomDelay())
 	}
-	s = used()
+	s = currentUsage()
 	for range n {
 		t.schedule(time.Hour + time.Second).Stop()
 	}
-	took("pair", s.since())
-	s = used()
+	record("cancel", s.since())
+	s = currentUsage()
 	for range n {
 		t.rearm()
 	}
-	took("rearm", s.since())
+	record("rearm", s.since())
 	f.print()
 }

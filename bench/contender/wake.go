@@ -11,21 +11,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wakeWith posts with post, whose functions run elsewhere, one at a time. Rate:
-// producers post a batch, wait until all of it has run, and so on. Latency: one
-// post at a time, to a loop that sleeps.
-func wakeWith(a args, post func(fn func())) {
-	if a.text("mode", "rate") == "latency" {
-		wakeLatency(a, post)
+// runWake runs the workload given by the argument mode with post, which hands a
+// function to another goroutine. That goroutine runs the functions one at a time.
+func runWake(a args, post func(fn func())) {
+	if a.str("mode", "rate") == "latency" {
+		postLatency(a, post)
 	} else {
-		wakeRate(a, post)
+		postRate(a, post)
 	}
 }
 
-func wakeRate(a args, post func(fn func())) {
+// postRate measures throughput: producers post a batch of functions, wait until all
+// have run, and repeat.
+func postRate(a args, post func(fn func())) {
 	producers := a.number("producers", 1)
-	const batch = 10000
-	each := batch / producers
+	const batch = 10_000
+	perProducer := batch / producers
 	ran, posts, target := 0, 0, 0
 	done := make(chan struct{}, 1)
 	count := func() {
@@ -33,57 +34,59 @@ func wakeRate(a args, post func(fn func())) {
 			done <- struct{}{}
 		}
 	}
-	// Producers that stay: making goroutines is no part of a post.
-	var posted sync.WaitGroup
-	begin := make([]chan struct{}, producers)
-	for i := range begin {
-		begin[i] = make(chan struct{}, 1)
+	// The producers are kept for all batches, so that starting goroutines is not
+	// measured.
+	var posting sync.WaitGroup
+	starts := make([]chan struct{}, producers)
+	for i := range starts {
+		starts[i] = make(chan struct{}, 1)
 		go func() {
-			for range begin[i] {
-				for range each {
+			for range starts[i] {
+				for range perProducer {
 					post(count)
 				}
-				posted.Done()
+				posting.Done()
 			}
 		}()
 	}
-	began := used()
-	for began.since().wall < a.seconds() {
-		target += each * producers
-		posted.Add(producers)
-		for i := range begin {
-			begin[i] <- struct{}{}
+	before := currentUsage()
+	for before.since().wall < a.seconds() {
+		target += perProducer * producers
+		posting.Add(producers)
+		for i := range starts {
+			starts[i] <- struct{}{}
 		}
-		posted.Wait()
+		posting.Wait()
 		<-done
-		posts += each * producers
+		posts += perProducer * producers
 	}
-	f := began.since().figures()
+	f := before.since().figures()
 	f["events"], f["ran"] = float64(posts), float64(ran)
 	f.print()
 }
 
-func wakeLatency(a args, post func(fn func())) {
+// postLatency measures latency: it posts one function at a time to a sleeping loop.
+func postLatency(a args, post func(fn func())) {
 	var latency []time.Duration
 	var posted time.Duration
 	done := make(chan struct{}, 1)
-	stamp := func() {
-		latency = append(latency, time.Since(start)-posted)
+	recordLatency := func() {
+		latency = append(latency, time.Since(processStart)-posted)
 		done <- struct{}{}
 	}
 	pause := unix.NsecToTimespec(int64(a.number("pause", 100)) * 1000)
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
-		began, posts := used(), 0
-		for began.since().wall < a.seconds() {
+		before, posts := currentUsage(), 0
+		for before.since().wall < a.seconds() {
 			unix.Nanosleep(&pause, nil)
-			posted = time.Since(start)
-			post(stamp)
+			posted = time.Since(processStart)
+			post(recordLatency)
 			posts++
 			<-done
 		}
-		f := began.since().figures()
+		f := before.since().figures()
 		slices.Sort(latency)
 		f["events"], f["ran"] = float64(posts), float64(len(latency))
 		f["p50"], f["p99"] = latency[len(latency)/2].Seconds(), latency[len(latency)*99/100].Seconds()
@@ -95,7 +98,7 @@ func wakeLatency(a args, post func(fn func())) {
 func wakeLoop(a args) {
 	l := newLoop(a)
 	go func() { check(l.Run(context.Background())) }()
-	wakeWith(a, func(fn func()) { check(l.Post(fn)) })
+	runWake(a, func(fn func()) { check(l.Post(fn)) })
 }
 
 func wakeChannel(a args) {
@@ -105,5 +108,5 @@ func wakeChannel(a args) {
 			fn()
 		}
 	}()
-	wakeWith(a, func(fn func()) { tasks <- fn })
+	runWake(a, func(fn func()) { tasks <- fn })
 }

@@ -1,4 +1,4 @@
-"""What Python's own selectors and asyncio make of the workloads.
+"""The workloads with Python's selectors and asyncio.
 
 python3 bench.py CONTENDER WORKLOAD name=value ...
 """
@@ -20,58 +20,58 @@ args = dict(a.split("=", 1) for a in sys.argv[3:])
 seconds = float(args.get("seconds", 1))
 
 
-def used():
+def current_usage():
     u = resource.getrusage(resource.RUSAGE_SELF)
     return time.monotonic(), u.ru_utime, u.ru_stime
 
 
-def since(began):
-    wall, user, sys_ = (b - a for a, b in zip(began, used()))
+def usage_since(start):
+    wall, user, sys_ = (b - a for a, b in zip(start, current_usage()))
     return {"seconds": wall, "user": user, "sys": sys_}
 
 
-def figures(**f):
+def print_figures(**f):
     print(json.dumps(f), flush=True)
 
 
 class Ring:
-    """n pipes, a byte in some of them; each that is read is written on."""
+    """n pipes, some of which hold one byte. A byte that is read is written to the next pipe."""
 
     def __init__(self):
         self.n, active = int(args["n"]), int(args["active"])
         pipes = [os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) for _ in range(self.n)]
         self.readers = [r for r, w in pipes]
         self.writers = [w for r, w in pipes]
-        self.next = {r: pipes[(i + 1) % self.n][1] for i, (r, w) in enumerate(pipes)}
+        self.next_writer = {r: pipes[(i + 1) % self.n][1] for i, (r, w) in enumerate(pipes)}
         for i in range(active):
             os.write(self.writers[i * self.n // active], b"x")
-        self.events, self.warm, self.over = 0, False, False
-        self.until = time.monotonic() + seconds / 5
+        self.events, self.warmed_up, self.done = 0, False, False
+        self.phase_end = time.monotonic() + seconds / 5
 
-    def event(self, fd):
-        os.write(self.next[fd], os.read(fd, 1))
+    def pass_byte(self, fd):
+        os.write(self.next_writer[fd], os.read(fd, 1))
         self.events += 1
         if self.events & 31 == 0:
-            self.clock()
+            self.check_time()
 
-    def clock(self):
+    def check_time(self):
         now = time.monotonic()
-        if now < self.until or self.over:
+        if now < self.phase_end or self.done:
             return
-        if not self.warm:
-            self.warm, self.events = True, 0
-            self.began, self.until = used(), now + seconds
+        if not self.warmed_up:
+            self.warmed_up, self.events = True, 0
+            self.start_usage, self.phase_end = current_usage(), now + seconds
             return
-        self.over, self.counted, self.took = True, self.events, since(self.began)
+        self.done, self.measured, self.elapsed = True, self.events, usage_since(self.start_usage)
 
-    def close(self):
+    def report(self):
         tokens = 0
         for r in self.readers:
             try:
                 tokens += len(os.read(r, 16))
             except BlockingIOError:
                 pass
-        figures(events=self.counted, tokens=tokens, **self.took)
+        print_figures(events=self.measured, tokens=tokens, **self.elapsed)
 
 
 def ring_selectors():
@@ -79,11 +79,11 @@ def ring_selectors():
     name = args.get("backend", "epoll").capitalize() + "Selector"
     sel = getattr(selectors, name)()
     for r in ring.readers:
-        sel.register(r, selectors.EVENT_READ, ring.event)
-    while not ring.over:
+        sel.register(r, selectors.EVENT_READ, ring.pass_byte)
+    while not ring.done:
         for key, mask in sel.select():
             key.data(key.fd)
-    ring.close()
+    ring.report()
 
 
 def ring_asyncio():
@@ -91,14 +91,14 @@ def ring_asyncio():
     loop = asyncio.new_event_loop()
 
     def ready(fd):
-        ring.event(fd)
-        if ring.over:
+        ring.pass_byte(fd)
+        if ring.done:
             loop.stop()
 
     for r in ring.readers:
         loop.add_reader(r, ready, r)
     loop.run_forever()
-    ring.close()
+    ring.report()
 
 
 def listen():
@@ -131,7 +131,7 @@ def echo_selectors():
         conn.close()
 
     sel.register(listener, selectors.EVENT_READ, accept)
-    figures(port=listener.getsockname()[1])
+    print_figures(port=listener.getsockname()[1])
     while True:
         for key, mask in sel.select():
             key.data(key.fileobj)
@@ -147,7 +147,7 @@ class Echo(asyncio.Protocol):
 
 async def echo_asyncio():
     server = await asyncio.get_running_loop().create_server(Echo, sock=listen(), backlog=4096)
-    figures(port=server.sockets[0].getsockname()[1])
+    print_figures(port=server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
 
@@ -157,64 +157,64 @@ BATCH = 10_000
 def wake_asyncio():
     loop = asyncio.new_event_loop()
     done = threading.Semaphore(0)
-    ran = target = posted = 0
+    ran = target = posted_at = 0
     latency = []
 
-    def count():
+    def count_post():
         nonlocal ran
         ran += 1
         if ran == target:
             done.release()
 
-    def stamp():
+    def record_latency():
         nonlocal ran
-        latency.append(time.monotonic() - posted)
+        latency.append(time.monotonic() - posted_at)
         ran += 1
         done.release()
 
-    def sleeper():
-        nonlocal posted
-        began, until, posts = used(), time.monotonic() + seconds, 0
+    def latency_thread():
+        nonlocal posted_at
+        start, until, posts = current_usage(), time.monotonic() + seconds, 0
         pause = float(args.get("pause", 100)) / 1e6
         while time.monotonic() < until:
             time.sleep(pause)
-            posted = time.monotonic()
-            loop.call_soon_threadsafe(stamp)
+            posted_at = time.monotonic()
+            loop.call_soon_threadsafe(record_latency)
             posts += 1
             done.acquire()
-        took = since(began)
+        took = usage_since(start)
         latency.sort()
-        figures(events=posts, ran=ran, p50=latency[len(latency) // 2], p99=latency[len(latency) * 99 // 100], **took)
+        print_figures(events=posts, ran=ran, p50=latency[len(latency) // 2], p99=latency[len(latency) * 99 // 100], **took)
         loop.call_soon_threadsafe(loop.stop)
 
     producers = int(args.get("producers", 1))
     barrier = threading.Barrier(producers)
-    last = False
+    finished = False
 
-    def producer(first):
-        nonlocal target, last
-        began, until = used(), time.monotonic() + seconds
+    def rate_thread(leader):
+        nonlocal target, finished
+        start, until = current_usage(), time.monotonic() + seconds
         while True:
-            if first:
-                last = time.monotonic() >= until
+            if leader:
+                finished = time.monotonic() >= until
                 target = ran + BATCH // producers * producers
             barrier.wait()
-            if last:
+            if finished:
                 break
             for _ in range(BATCH // producers):
-                loop.call_soon_threadsafe(count)
-            if first:
+                loop.call_soon_threadsafe(count_post)
+            if leader:
                 done.acquire()
             barrier.wait()
-        if first:
-            figures(events=target - BATCH // producers * producers, ran=ran, **since(began))
+        if leader:
+            print_figures(events=target - BATCH // producers * producers, ran=ran, **usage_since(start))
             loop.call_soon_threadsafe(loop.stop)
 
     if args.get("mode") == "latency":
-        threading.Thread(target=sleeper, daemon=True).start()
+        threading.Thread(target=latency_thread, daemon=True).start()
     else:
         for i in range(producers):
-            threading.Thread(target=producer, args=(i == 0,), daemon=True).start()
+            threading.Thread(target=rate_thread, args=(i == 0,), daemon=True).start()
     loop.run_forever()
 
 
@@ -224,7 +224,7 @@ def resident():
 
 
 def timers_asyncio():
-    n, standing = int(args["n"]), 10_000
+    n, pending = int(args["n"]), 10_000
     fired = 0
 
     def fire():
@@ -235,41 +235,41 @@ def timers_asyncio():
         loop = asyncio.get_running_loop()
         f = {}
 
-        def span(name, began):
-            took = since(began)
+        def record(name, start):
+            took = usage_since(start)
             f[name], f[name + "_cpu"] = took["seconds"], took["user"] + took["sys"]
 
-        memory, began = resident(), used()
+        memory, start = resident(), current_usage()
         handles = [loop.call_later(random.random(), fire) for _ in range(n)]
-        span("schedule", began)
+        record("schedule", start)
         f["bytes"] = resident() - memory
         time.sleep(1.01)
-        began = used()
+        start = current_usage()
         while fired < n:
             await asyncio.sleep(0)
-        span("fire", began)
-        handles = [loop.call_later(3600 + random.random(), fire) for _ in range(standing)]
-        began = used()
+        record("fire", start)
+        handles = [loop.call_later(3600 + random.random(), fire) for _ in range(pending)]
+        start = current_usage()
         for i in range(n):
             loop.call_later(3601, fire).cancel()
-            if i % 5000 == 0:  # the loop clears up once a turn
+            if i % 5000 == 0:  # the loop removes cancelled timers once per turn
                 await asyncio.sleep(0)
-        span("pair", began)
-        # There is no re-arming: it is a cancel and a new timer.
-        began, handle = used(), loop.call_later(3601, fire)
+        record("cancel", start)
+        # asyncio cannot re-arm a timer: cancel it and create a new one.
+        start, handle = current_usage(), loop.call_later(3601, fire)
         for i in range(n):
             handle.cancel()
             handle = loop.call_later(3601, fire)
             if i % 5000 == 0:
                 await asyncio.sleep(0)
-        span("rearm", began)
-        figures(events=n, fired=fired, **f)
+        record("rearm", start)
+        print_figures(events=n, fired=fired, **f)
 
     asyncio.run(run())
 
 
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-work = {
+run = {
     ("selectors", "ring"): ring_selectors,
     ("asyncio", "ring"): ring_asyncio,
     ("selectors", "echo"): echo_selectors,
@@ -278,4 +278,4 @@ work = {
     ("asyncio", "timers"): timers_asyncio,
 }[contender, workload]
 resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-work()
+run()
