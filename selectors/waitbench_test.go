@@ -65,7 +65,7 @@ var (
 	wakeP99   = metric{"wake-up p99 µs", 0, 0} // too few events to compare
 )
 
-// waitTableRows lists the rows. CPU hogs never yield; the pairs of goroutines
+// waitTableRows lists the rows. Busy goroutines never yield; the pairs of goroutines
 // exchange over unbuffered channels.
 func waitTableRows() (rows []waitRow) {
 	add := func(name string, procs int, run func(r *waitRun), metrics ...metric) *waitRow {
@@ -100,17 +100,17 @@ func waitTableRows() (rows []waitRow) {
 		}, perSecond, wakeP99, metric{"exchanges/ms", +1, 0})
 		row.factor = 6 // its first sleeps last 40 ms each, so a short measurement shows chance
 	}
-	for _, beside := range []struct{ procs, hogs int }{{1, 1}, {1, 2}, {2, 1}, {2, 2}, {2, 4}} {
+	for _, beside := range []struct{ procs, busy int }{{1, 1}, {1, 2}, {2, 1}, {2, 2}, {2, 4}} {
 		run := func(pause time.Duration) func(*waitRun) {
 			return func(r *waitRun) {
-				for range beside.hogs {
-					go hog()
+				for range beside.busy {
+					go spin()
 				}
 				r.pingPong(1, pause)
 			}
 		}
-		add(fmt.Sprintf("beside %d hogs", beside.hogs), beside.procs, run(0), perSecond, wakeP99).factor = 3
-		add(fmt.Sprintf("beside %d hogs, every 2ms", beside.hogs), beside.procs, run(2*time.Millisecond), wakeP50, wakeMean, wakeP99).factor = 3
+		add(fmt.Sprintf("beside %d busy goroutines", beside.busy), beside.procs, run(0), perSecond, wakeP99).factor = 3
+		add(fmt.Sprintf("beside %d busy goroutines, every 2ms", beside.busy), beside.procs, run(2*time.Millisecond), wakeP50, wakeMean, wakeP99).factor = 3
 	}
 	for _, conns := range []int{1, 50} {
 		for _, p := range both {
@@ -428,12 +428,12 @@ func startPair(work *atomic.Int64, burst int, pause time.Duration) {
 	}()
 }
 
-var hogCount atomic.Int64 // keeps the compiler from removing the loop below
+var spinCount atomic.Int64 // keeps the compiler from removing the loop below
 
-func hog() {
+func spin() {
 	for x := int64(1); ; x = x*3 + 1 {
 		if x == 0 {
-			hogCount.Add(1)
+			spinCount.Add(1)
 		}
 	}
 }

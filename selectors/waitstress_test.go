@@ -276,8 +276,8 @@ func (st *stress) modify(src *stressSource, events selectors.Event) {
 
 // Interests that a source is switched between. A source never has urgent data.
 const (
-	reading = selectors.EventRead
-	silent  = selectors.EventPriority
+	reading    = selectors.EventRead
+	urgentOnly = selectors.EventPriority
 )
 
 // strict makes one thing happen at a time and waits for the answer.
@@ -296,25 +296,25 @@ func (st *stress) strict() {
 		var err error
 		switch random.IntN(16) {
 		case 0: // the data is there before the interest
-			st.modify(src, silent)
+			st.modify(src, urgentOnly)
 			err = src.write(units)
 			st.modify(src, reading)
 		case 1: // the interest is there before the data
-			st.modify(src, silent)
+			st.modify(src, urgentOnly)
 			st.modify(src, reading)
 			err = src.write(units)
 		case 2:
 			st.modify(src, reading|selectors.OneShot)
 			err = src.write(units)
 		case 3:
-			st.modify(src, silent)
+			st.modify(src, urgentOnly)
 			err = src.write(units)
 			st.modify(src, reading|selectors.OneShot)
 		case 4:
 			st.modify(src, edge)
 			err = src.write(units)
 		case 5:
-			st.modify(src, silent)
+			st.modify(src, urgentOnly)
 			err = src.write(units)
 			st.modify(src, edge)
 		case 6: // a wake alone
@@ -393,7 +393,7 @@ func (st *stress) concurrent() {
 					if _, err = st.s.Unregister(src.fd); err == nil {
 						_, err = st.s.Register(src.fd, reading, src)
 					}
-				} else if _, err = st.s.Modify(src.fd, silent, src); err == nil {
+				} else if _, err = st.s.Modify(src.fd, urgentOnly, src); err == nil {
 					_, err = st.s.Modify(src.fd, reading, src)
 				}
 				if err != nil {

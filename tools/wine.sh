@@ -54,7 +54,7 @@ x86_64-w64-mingw32-gcc -O2 -shared -o "$WINEPREFIX/drive_c/windows/system32/bcry
 
 export GOOS=windows GOARCH=amd64 CGO_ENABLED=0
 status=0
-for package in ./selectors ./selectors/selectortest; do
+for package in ./selectors ./selectors/comparetest ./selectors/internal/sys ./selectors/internal/park; do
 	name=$(basename "$package").exe
 	go test -c -o "$tmp/$name" "$package"
 	[ -e "$tmp/$name" ] || continue # no tests

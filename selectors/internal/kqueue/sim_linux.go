@@ -447,11 +447,11 @@ func (q *Queue) translate(kn *knote, mask uint32) (ev Event, ready bool) {
 // because a duplicate keeps the file open. A knote with EV_CLEAR that is ready is
 // thereby reported once more.
 func (q *Queue) rebuild(filter int) {
-	fresh, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	newSet, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return
 	}
-	defer unix.Close(fresh)
+	defer unix.Close(newSet)
 	var alive []*knote
 	for key, kn := range q.knotes {
 		switch {
@@ -462,7 +462,7 @@ func (q *Queue) rebuild(filter int) {
 			delete(q.knotes, key)
 		}
 	}
-	unix.Dup3(fresh, q.sets[setOf(filter)], unix.O_CLOEXEC)
+	unix.Dup3(newSet, q.sets[setOf(filter)], unix.O_CLOEXEC)
 	slices.SortFunc(alive, func(a, b *knote) int { return int(a.serial - b.serial) })
 	for _, kn := range alive {
 		q.ctl(unix.EPOLL_CTL_ADD, kn)
