@@ -13,7 +13,7 @@ import (
 // A turn allocates nothing: bytes that go round in a ring of pipes, functions
 // that schedule themselves, a timer that repeats.
 func TestNoAllocations(t *testing.T) {
-	hold(t, rule{"ring", func(t *testing.T, k kind) {
+	forEachLoopKind(t, testCase{"ring", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
 		const pipes, active = 50, 10
 		var readers, writers [pipes]int
@@ -31,7 +31,7 @@ func TestNoAllocations(t *testing.T) {
 			}))
 		}
 		for i := range active {
-			put(t, writers[i*pipes/active], "x")
+			writeTo(t, writers[i*pipes/active], "x")
 		}
 		once := func() {
 			if _, err := l.RunOnce(-1); err != nil {
@@ -48,15 +48,15 @@ func TestNoAllocations(t *testing.T) {
 		if events -= before; events < 100 {
 			t.Errorf("only %d events", events)
 		}
-	}}, rule{"soon, post, every", func(t *testing.T, k kind) {
+	}}, testCase{"soon, post, every", func(t *testing.T, k loopKind) {
 		var at time.Duration
 		l := k.loop(t, eventloop.WithClock(func() time.Duration { return at }))
 		var n [3]int
 		var soon, post func()
-		soon = func() { n[0]++; ok(l.CallSoon(soon)) }
-		post = func() { n[1]++; ok(l.Post(post)) }
-		ok(l.CallSoon(soon))
-		ok(l.Post(post))
+		soon = func() { n[0]++; check(l.CallSoon(soon)) }
+		post = func() { n[1]++; check(l.Post(post)) }
+		check(l.CallSoon(soon))
+		check(l.Post(post))
 		must(l.Every(time.Second, func() { n[2]++ }))
 		once := func() {
 			at += time.Second

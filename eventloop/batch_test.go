@@ -14,15 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A door is a way to change what is registered: the loop's methods, or those of
+// A registrar is a way to change what is registered: the loop's methods, or those of
 // its selector, which the loop does not see.
-type door struct {
-	name                          string
-	register, modify, replacement func(l *eventloop.Loop, fileobj any, events selectors.Event, callback eventloop.Callback) error
-	unregister                    func(l *eventloop.Loop, fileobj any) error
+type registrar struct {
+	name                      string
+	register, modify, replace func(l *eventloop.Loop, fileobj any, events selectors.Event, callback eventloop.Callback) error
+	unregister                func(l *eventloop.Loop, fileobj any) error
 }
 
-var doors = []door{
+var registrars = []registrar{
 	{
 		"loop",
 		func(l *eventloop.Loop, f any, e selectors.Event, c eventloop.Callback) error {
@@ -63,70 +63,70 @@ var doors = []door{
 	},
 }
 
-// victims is how many others are ready in the batch in which something is done
+// batchSize is how many others are ready in the batch in which something is done
 // to all of them.
-const victims = 12
+const batchSize = 12
 
-// A deed is what the callback that comes first does to all others of its batch.
-type deed struct {
+// A mutation is what the callback that comes first does to all others of its batch.
+type mutation struct {
 	name string
 	// do does it to one of them; called is what its callback from now on is to
 	// be.
-	do func(t *testing.T, l *eventloop.Loop, d door, fd int, events selectors.Event, called eventloop.Callback)
+	do func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, called eventloop.Callback)
 	// then is how often called is called in the turns that follow, for one that
 	// is level-triggered and for one that tells once.
 	level, once int
 }
 
-var deeds = []deed{
-	{"unregister", func(t *testing.T, l *eventloop.Loop, d door, fd int, _ selectors.Event, _ eventloop.Callback) {
-		ok(d.unregister(l, fd))
+var mutations = []mutation{
+	{"unregister", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, _ selectors.Event, _ eventloop.Callback) {
+		check(r.unregister(l, fd))
 	}, 0, 0},
-	{"close", func(t *testing.T, l *eventloop.Loop, d door, fd int, _ selectors.Event, _ eventloop.Callback) {
-		ok(unix.Close(fd))
-		ok(d.unregister(l, fd))
+	{"close", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, _ selectors.Event, _ eventloop.Callback) {
+		check(unix.Close(fd))
+		check(r.unregister(l, fd))
 	}, 0, 0},
-	{"modify", func(t *testing.T, l *eventloop.Loop, d door, fd int, events selectors.Event, called eventloop.Callback) {
-		ok(d.modify(l, fd, events, called))
+	{"modify", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, called eventloop.Callback) {
+		check(r.modify(l, fd, events, called))
 	}, 3, 1},
-	{"modify to write", func(t *testing.T, l *eventloop.Loop, d door, fd int, events selectors.Event, called eventloop.Callback) {
-		ok(d.modify(l, fd, events&^read|write, func(fileobj any, events selectors.Event) {
+	{"modify to write", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, called eventloop.Callback) {
+		check(r.modify(l, fd, events&^read|write, func(fileobj any, events selectors.Event) {
 			if events&^write != 0 {
 				t.Errorf("called for %v", events)
 			}
 			called(fileobj, events)
 		}))
 	}, 3, 1},
-	{"replace", func(t *testing.T, l *eventloop.Loop, d door, fd int, events selectors.Event, called eventloop.Callback) {
-		ok(d.replacement(l, fd, events, called))
+	{"replace", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, called eventloop.Callback) {
+		check(r.replace(l, fd, events, called))
 	}, 3, 1},
-	{"register again", func(t *testing.T, l *eventloop.Loop, d door, fd int, events selectors.Event, called eventloop.Callback) {
-		ok(d.unregister(l, fd))
-		ok(d.register(l, fd, events, called))
+	{"register again", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, called eventloop.Callback) {
+		check(r.unregister(l, fd))
+		check(r.register(l, fd, events, called))
 	}, 3, 1},
-	{"reuse the number", func(t *testing.T, l *eventloop.Loop, d door, fd int, events selectors.Event, called eventloop.Callback) {
-		ok(d.unregister(l, fd))
-		fresh, _ := pair(t)
-		ok(dup2(fresh, fd))
-		ok(d.register(l, fd, events, called))
+	{"reuse the number", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, called eventloop.Callback) {
+		check(r.unregister(l, fd))
+		newFile, _ := socketPair(t)
+		check(dup2(newFile, fd))
+		check(r.register(l, fd, events, called))
 	}, 0, 0},
-	{"reuse the number, unasked", func(t *testing.T, l *eventloop.Loop, d door, fd int, events selectors.Event, called eventloop.Callback) {
+	{"reuse the number, unasked", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, called eventloop.Callback) {
 		// Nobody has unregistered the old file.
-		fresh, _ := pair(t)
-		ok(dup2(fresh, fd))
-		ok(d.register(l, fd, events, called))
+		newFile, _ := socketPair(t)
+		check(dup2(newFile, fd))
+		check(r.register(l, fd, events, called))
 	}, 0, 0},
-	{"reuse the number, ready", func(t *testing.T, l *eventloop.Loop, d door, fd int, events selectors.Event, called eventloop.Callback) {
-		ok(d.unregister(l, fd))
-		ok(dup2(readable(t), fd))
-		ok(d.register(l, fd, events, called))
+	{"reuse the number, ready", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, called eventloop.Callback) {
+		check(r.unregister(l, fd))
+		check(dup2(readableSocket(t), fd))
+		check(r.register(l, fd, events, called))
 	}, 3, 1},
-	{"unregister twice and come back", func(t *testing.T, l *eventloop.Loop, d door, fd int, events selectors.Event, called eventloop.Callback) {
+	{"unregister twice and come back", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, called eventloop.Callback) {
 		for range 2 {
-			ok(d.unregister(l, fd))
-			ok(d.register(l, fd, events, func(any, selectors.Event) { t.Error("called in between") }))
+			check(r.unregister(l, fd))
+			check(r.register(l, fd, events, func(any, selectors.Event) { t.Error("called in between") }))
 		}
-		ok(d.modify(l, fd, events, called))
+		check(r.modify(l, fd, events, called))
 	}, 3, 1},
 }
 
@@ -137,47 +137,47 @@ func TestSameBatch(t *testing.T) {
 		name   string
 		events selectors.Event
 	}{{"level", read}, {"edge", read | edge}, {"oneshot", read | oneShot}, {"edge oneshot", read | edge | oneShot}}
-	var rules []rule
-	for _, deed := range deeds {
-		for _, door := range doors {
-			rules = append(rules, rule{deed.name + " by the " + door.name, func(t *testing.T, k kind) {
+	var cases []testCase
+	for _, mutation := range mutations {
+		for _, registrar := range registrars {
+			cases = append(cases, testCase{mutation.name + " by the " + registrar.name, func(t *testing.T, k loopKind) {
 				for _, mode := range modes {
 					if mode.events&edge != 0 && k.Features&selectors.FeatureEdgeTriggered == 0 {
 						continue
 					}
 					l := k.loop(t)
-					fds := make([]int, victims)
+					fds := make([]int, batchSize)
 					for i := range fds {
-						fds[i] = readable(t)
+						fds[i] = readableSocket(t)
 					}
-					var doer int
+					var firstFD int
 					old, after := 0, map[int]int{}
 					for _, fd := range fds {
 						must(l.Register(fd, mode.events, func(any, selectors.Event) {
 							if old++; old > 1 {
 								return
 							}
-							doer = fd
+							firstFD = fd
 							for _, other := range fds {
 								if other != fd {
-									deed.do(t, l, door, other, mode.events, func(any, selectors.Event) { after[other]++ })
+									mutation.do(t, l, registrar, other, mode.events, func(any, selectors.Event) { after[other]++ })
 								}
 							}
-							ok(door.unregister(l, fd))
+							check(registrar.unregister(l, fd))
 						}))
 					}
-					if n := turn(t, l); n != 1 || old != 1 {
+					if n := runTurn(t, l); n != 1 || old != 1 {
 						t.Fatalf("%s: %d callbacks in the batch, %d old ones", mode.name, n, old)
 					}
 					for range 3 {
-						turn(t, l)
+						runTurn(t, l)
 					}
-					want := deed.level
+					want := mutation.level
 					if mode.events != read {
-						want = deed.once
+						want = mutation.once
 					}
 					for _, fd := range fds {
-						if fd != doer && after[fd] != want {
+						if fd != firstFD && after[fd] != want {
 							t.Errorf("%s: descriptor %d called %d times in the turns that followed, want %d", mode.name, fd, after[fd], want)
 						}
 					}
@@ -189,15 +189,15 @@ func TestSameBatch(t *testing.T) {
 			}})
 		}
 	}
-	hold(t, rules...)
+	forEachLoopKind(t, cases...)
 }
 
 // The same with what is not about other files.
 func TestSameBatchOfAnything(t *testing.T) {
 	ready := func(t *testing.T, l *eventloop.Loop, first func()) (called *int) {
 		called = new(int)
-		for range victims {
-			must(l.Register(readable(t), read, func(any, selectors.Event) {
+		for range batchSize {
+			must(l.Register(readableSocket(t), read, func(any, selectors.Event) {
 				if *called++; *called == 1 {
 					first()
 				}
@@ -205,114 +205,114 @@ func TestSameBatchOfAnything(t *testing.T) {
 		}
 		return called
 	}
-	hold(t,
-		rule{"stop", func(t *testing.T, k kind) {
+	forEachLoopKind(t,
+		testCase{"stop", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			called := ready(t, l, l.Stop)
-			if run(t, l); *called != victims {
-				t.Errorf("%d called, want all %d", *called, victims)
+			if runLoop(t, l); *called != batchSize {
+				t.Errorf("%d called, want all %d", *called, batchSize)
 			}
 		}},
-		rule{"close", func(t *testing.T, k kind) {
+		testCase{"close", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			called := ready(t, l, func() { l.Close() })
 			if err := l.Run(context.Background()); !errors.Is(err, eventloop.ErrClosed) || *called != 1 {
 				t.Errorf("%d called, want 1; %v", *called, err)
 			}
 		}},
-		rule{"panic", func(t *testing.T, k kind) {
+		testCase{"panic", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			called := ready(t, l, explode)
-			if v, _ := caught(func() { l.Run(context.Background()) }); v != "boom" || *called != 1 {
+			called := ready(t, l, panicBoom)
+			if v, _ := catchPanic(func() { l.Run(context.Background()) }); v != "boom" || *called != 1 {
 				t.Fatalf("%d called, want 1; %v", *called, v)
 			}
-			if n := turn(t, l); n != victims-1 || *called != victims {
-				t.Errorf("then %d were called, want %d", n, victims-1)
+			if n := runTurn(t, l); n != batchSize-1 || *called != batchSize {
+				t.Errorf("then %d were called, want %d", n, batchSize-1)
 			}
-			if n := turn(t, l); n != victims {
-				t.Errorf("and then %d, want all %d", n, victims)
+			if n := runTurn(t, l); n != batchSize {
+				t.Errorf("and then %d, want all %d", n, batchSize)
 			}
 		}},
-		rule{"panic, then remove", func(t *testing.T, k kind) {
-			for _, door := range doors {
+		testCase{"panic, then remove", func(t *testing.T, k loopKind) {
+			for _, registrar := range registrars {
 				l := k.loop(t)
-				called := ready(t, l, explode)
-				caught(func() { l.Run(context.Background()) })
+				called := ready(t, l, panicBoom)
+				catchPanic(func() { l.Run(context.Background()) })
 				var fds []int
 				for key := range l.Selector().Keys() {
 					fds = append(fds, key.FD)
 				}
 				for _, fd := range fds {
-					ok(door.unregister(l, fd))
+					check(registrar.unregister(l, fd))
 				}
-				if n := turn(t, l); n != 0 || *called != 1 {
-					t.Errorf("%s: %d called after they were removed", door.name, n)
+				if n := runTurn(t, l); n != 0 || *called != 1 {
+					t.Errorf("%s: %d called after they were removed", registrar.name, n)
 				}
 			}
 		}},
-		rule{"removed by a soon", func(t *testing.T, k kind) {
-			for _, door := range doors {
+		testCase{"removed by a soon", func(t *testing.T, k loopKind) {
+			for _, registrar := range registrars {
 				l := k.loop(t)
-				a, b := readable(t), readable(t)
-				var r record
+				a, b := readableSocket(t), readableSocket(t)
+				var r recorder
 				must(l.Register(a, read, r.callback("a")))
 				must(l.Register(b, read, r.callback("b")))
-				ok(l.CallSoon(func() { ok(door.unregister(l, a)) }))
-				turn(t, l)
+				check(l.CallSoon(func() { check(registrar.unregister(l, a)) }))
+				runTurn(t, l)
 				r.want(t, "b")
 			}
 		}},
-		rule{"removes itself and comes back", func(t *testing.T, k kind) {
-			for _, door := range doors {
+		testCase{"removes itself and comes back", func(t *testing.T, k loopKind) {
+			for _, registrar := range registrars {
 				l := k.loop(t)
-				a := readable(t)
+				a := readableSocket(t)
 				n := 0
 				var callback eventloop.Callback
 				callback = func(any, selectors.Event) {
 					n++
-					ok(door.unregister(l, a))
-					ok(door.register(l, a, read, callback))
+					check(registrar.unregister(l, a))
+					check(registrar.register(l, a, read, callback))
 				}
 				must(l.Register(a, read, callback))
 				for range 5 {
-					turn(t, l)
+					runTurn(t, l)
 				}
 				if n != 5 {
-					t.Errorf("%s: %d calls in 5 turns", door.name, n)
+					t.Errorf("%s: %d calls in 5 turns", registrar.name, n)
 				}
 			}
 		}},
-		rule{"one victim only", func(t *testing.T, k kind) {
+		testCase{"one victim only", func(t *testing.T, k loopKind) {
 			// The others are none the worse for it.
-			for _, door := range doors {
+			for _, registrar := range registrars {
 				l := k.loop(t)
 				var fds, called []int
 				gone := -1
-				for range victims {
-					fd := readable(t)
+				for range batchSize {
+					fd := readableSocket(t)
 					fds = append(fds, fd)
 					must(l.Register(fd, read|oneShot, func(any, selectors.Event) {
 						if called = append(called, fd); gone < 0 {
-							gone = fds[(slices.Index(fds, fd)+1)%victims]
-							ok(door.unregister(l, gone))
+							gone = fds[(slices.Index(fds, fd)+1)%batchSize]
+							check(registrar.unregister(l, gone))
 						}
 					}))
 				}
-				turn(t, l)
+				runTurn(t, l)
 				want := slices.DeleteFunc(slices.Clone(fds), func(fd int) bool { return fd == gone })
 				slices.Sort(called)
 				if slices.Sort(want); !slices.Equal(called, want) {
-					t.Errorf("%s: called %v, want %v", door.name, called, want)
+					t.Errorf("%s: called %v, want %v", registrar.name, called, want)
 				}
 			}
 		}},
-		rule{"by objects", func(t *testing.T, k kind) {
-			for _, door := range doors {
+		testCase{"by objects", func(t *testing.T, k loopKind) {
+			for _, registrar := range registrars {
 				l := k.loop(t)
 				var files []*file
 				called := 0
-				for range victims {
-					files = append(files, &file{fd: readable(t)})
+				for range batchSize {
+					files = append(files, &file{fd: readableSocket(t)})
 				}
 				for _, f := range files {
 					must(l.Register(f, read, func(fileobj any, _ selectors.Event) {
@@ -323,17 +323,17 @@ func TestSameBatchOfAnything(t *testing.T) {
 							if other == f {
 								continue
 							}
-							ok(unix.Close(other.fd))
-							fresh, _ := pair(t)
-							ok(dup2(fresh, other.fd))
+							check(unix.Close(other.fd))
+							newFile, _ := socketPair(t)
+							check(dup2(newFile, other.fd))
 							reborn := &file{fd: other.fd}
 							other.fd = -1 // as a closed file object has none
-							ok(door.register(l, reborn, read, func(any, selectors.Event) { t.Error("called for its predecessor") }))
+							check(registrar.register(l, reborn, read, func(any, selectors.Event) { t.Error("called for its predecessor") }))
 						}
 					}))
 				}
-				if turn(t, l); called != 1 {
-					t.Errorf("%s: %d called, want 1", door.name, called)
+				if runTurn(t, l); called != 1 {
+					t.Errorf("%s: %d called, want 1", registrar.name, called)
 				}
 				l.Close()
 			}

@@ -25,21 +25,21 @@ import (
 //
 //	go test -run xxx -bench . -benchmem ./eventloop
 
-// A contender does n operations and says how long they took: what it prepares
+// A benchFunc does n operations and says how long they took: what it prepares
 // and clears up does not count.
-type contender func(n int) time.Duration
+type benchFunc func(n int) time.Duration
 
-// timed is a contender all of whose time counts.
-func timed(f func(n int)) contender {
+// timed is a benchFunc all of whose time counts.
+func timed(f func(n int)) benchFunc {
 	return func(n int) time.Duration {
-		began := time.Now()
+		start := time.Now()
 		f(n)
-		return time.Since(began)
+		return time.Since(start)
 	}
 }
 
 // duel has ours do b.N operations in blocks, and each of the others as many.
-func duel(b *testing.B, block int, ours contender, others map[string]contender) {
+func compare(b *testing.B, block int, ours benchFunc, others map[string]benchFunc) {
 	b.Helper()
 	names := slices.Sorted(maps.Keys(others))
 	ours(block)
@@ -161,7 +161,7 @@ func benchRing(b *testing.B, n, active int) {
 	events := make([]unix.EpollEvent, 1024)
 	// There are not descriptors enough for two rings of 9000 pipes, so there is
 	// one, in either set in turn.
-	duel(b, 10_000, func(n int) time.Duration {
+	compare(b, 10_000, func(n int) time.Duration {
 		b.StopTimer()
 		for _, fd := range r.readers {
 			if _, err := l.Register(fd, selectors.EventRead, callbacks[fd]); err != nil {
@@ -170,11 +170,11 @@ func benchRing(b *testing.B, n, active int) {
 		}
 		stop = r.events + n
 		b.StartTimer()
-		began := time.Now()
+		start := time.Now()
 		if err := l.Run(b.Context()); err != nil {
 			b.Fatal(err)
 		}
-		took := time.Since(began)
+		took := time.Since(start)
 		b.StopTimer()
 		for _, fd := range r.readers {
 			if _, err := l.Unregister(fd); err != nil {
@@ -183,7 +183,7 @@ func benchRing(b *testing.B, n, active int) {
 		}
 		b.StartTimer()
 		return took
-	}, map[string]contender{
+	}, map[string]benchFunc{
 		// What one would write: it waits if there is nothing.
 		"bare": bare(b, r, set, func() int {
 			n, err := unix.EpollWait(set, events, -1)
@@ -201,7 +201,7 @@ func benchRing(b *testing.B, n, active int) {
 }
 
 // bare is the ring on system calls.
-func bare(b *testing.B, r *ring, set int, wait func() int, events []unix.EpollEvent) contender {
+func bare(b *testing.B, r *ring, set int, wait func() int, events []unix.EpollEvent) benchFunc {
 	callbacks := make([]func(), len(r.next))
 	for _, fd := range r.readers {
 		callbacks[fd] = func() { r.handle(fd) }
@@ -212,13 +212,13 @@ func bare(b *testing.B, r *ring, set int, wait func() int, events []unix.EpollEv
 				b.Fatal(err)
 			}
 		}
-		began := time.Now()
+		start := time.Now()
 		for stop := r.events + n; r.events < stop; {
 			for i := range events[:max(wait(), 0)] {
 				callbacks[events[i].Fd]()
 			}
 		}
-		took := time.Since(began)
+		took := time.Since(start)
 		for _, fd := range r.readers {
 			if err := unix.EpollCtl(set, unix.EPOLL_CTL_DEL, fd, nil); err != nil {
 				b.Fatal(err)
@@ -261,10 +261,10 @@ func BenchmarkPost(b *testing.B) {
 			}
 			var posts uint64
 			before := l.Stats().Wakes
-			duel(b, 16000, timed(func(n int) {
+			compare(b, 16000, timed(func(n int) {
 				posts += uint64(n)
 				all(n, func() { l.Post(fn) })
-			}), map[string]contender{"channel": timed(func(n int) { all(n, func() { sink <- fn }) })})
+			}), map[string]benchFunc{"channel": timed(func(n int) { all(n, func() { sink <- fn }) })})
 			b.ReportMetric(float64(l.Stats().Wakes-before)*1000/float64(posts), "wakes/1000")
 			close(sink)
 			l.Stop()
@@ -311,7 +311,7 @@ func BenchmarkTimers(b *testing.B) {
 	b.Run("schedule", func(b *testing.B) {
 		l := real(b)
 		var size, otherSize float64
-		duel(b, many, func(n int) time.Duration {
+		compare(b, many, func(n int) time.Duration {
 			before := heap()
 			took := timed(func(n int) {
 				for i := range n {
@@ -324,7 +324,7 @@ func BenchmarkTimers(b *testing.B) {
 				mine[i] = nil
 			}
 			return took
-		}, map[string]contender{"AfterFunc": func(n int) time.Duration {
+		}, map[string]benchFunc{"AfterFunc": func(n int) time.Duration {
 			before := heap()
 			took := timed(func(n int) {
 				for i := range n {
@@ -343,13 +343,13 @@ func BenchmarkTimers(b *testing.B) {
 	})
 	b.Run("fire", func(b *testing.B) {
 		l := ours(b)
-		duel(b, many, func(n int) time.Duration {
+		compare(b, many, func(n int) time.Duration {
 			for range n {
 				l.CallLater(delay(), fn)
 			}
 			at += 2 * time.Hour
 			return timed(func(int) { l.RunOnce(0) })(n)
-		}, map[string]contender{"AfterFunc": func(n int) time.Duration {
+		}, map[string]benchFunc{"AfterFunc": func(n int) time.Duration {
 			var wg sync.WaitGroup
 			wg.Add(n)
 			due := time.Now().Add(time.Second + time.Duration(n)*time.Microsecond) // when all are scheduled
@@ -362,7 +362,7 @@ func BenchmarkTimers(b *testing.B) {
 	})
 	b.Run("cancel", func(b *testing.B) {
 		l := real(b)
-		duel(b, many, func(n int) time.Duration {
+		compare(b, many, func(n int) time.Duration {
 			for i := range n {
 				mine[i], _ = l.CallLater(delay(), fn)
 			}
@@ -371,7 +371,7 @@ func BenchmarkTimers(b *testing.B) {
 					t.Stop()
 				}
 			})(n)
-		}, map[string]contender{"AfterFunc": func(n int) time.Duration {
+		}, map[string]benchFunc{"AfterFunc": func(n int) time.Duration {
 			for i := range n {
 				theirs[i] = time.AfterFunc(delay(), fn)
 			}
@@ -402,12 +402,12 @@ func BenchmarkTimers(b *testing.B) {
 	}
 	b.Run("schedule+cancel,standing=10000", func(b *testing.B) {
 		l := stand(b)
-		duel(b, 10_000, timed(func(n int) {
+		compare(b, 10_000, timed(func(n int) {
 			for range n {
 				t, _ := l.CallLater(time.Hour+time.Second, fn)
 				t.Stop()
 			}
-		}), map[string]contender{"AfterFunc": timed(func(n int) {
+		}), map[string]benchFunc{"AfterFunc": timed(func(n int) {
 			for range n {
 				time.AfterFunc(time.Hour+time.Second, fn).Stop()
 			}
@@ -418,11 +418,11 @@ func BenchmarkTimers(b *testing.B) {
 		t, _ := l.CallLater(time.Hour, fn)
 		other := time.AfterFunc(time.Hour, fn)
 		defer other.Stop()
-		duel(b, 10_000, timed(func(n int) {
+		compare(b, 10_000, timed(func(n int) {
 			for range n {
 				t.Reset(time.Hour + time.Second)
 			}
-		}), map[string]contender{"AfterFunc": timed(func(n int) {
+		}), map[string]benchFunc{"AfterFunc": timed(func(n int) {
 			for range n {
 				other.Reset(time.Hour + time.Second)
 			}

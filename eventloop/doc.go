@@ -1,6 +1,7 @@
-// Package eventloop runs callbacks when files are ready, timers expire, signals
-// arrive, or other goroutines ask for it: what asyncio's event loop is to
-// Python and libuv to C, on package selectors.
+// Package eventloop is an event loop on top of package selectors. It calls
+// functions when files are ready, when timers expire, when signals arrive and
+// when other goroutines post work. It does for Go what asyncio's event loop
+// does for Python and libuv for C.
 //
 //	loop, err := eventloop.New()
 //	…
@@ -11,45 +12,61 @@
 //	loop.CallLater(time.Second, func() { fmt.Println("a second later") })
 //	err = loop.Run(ctx)
 //
-// It has grown out of three lines:
+// The core of a loop is this:
 //
 //	events, err := sel.Select(timeout)
 //	for _, ready := range events {
 //		ready.Key.Data.(Callback)(ready.Key.FileObj, ready.Events)
 //	}
 //
-// and still is that: the callback of a file is the data of its key, so any
-// selector will do ([WithSelector]), and a key that was registered with the
-// selector directly is called back like any other.
+// The callback of a file is the data of its key. Therefore any selector can be
+// used ([WithSelector]), and keys registered directly with the selector are
+// dispatched too.
 //
-// # The turn
+// # Develop with WithDebug
 //
-// A loop runs in turns. Each one
-//
-//  1. finds out how long it may wait: until the next timer, and not at all if
-//     something is scheduled;
-//  2. waits, in Select;
-//  3. collects what is ready,
-//  4. the timers that are due, by deadline and then by order of scheduling,
-//  5. and what other goroutines have posted;
-//  6. and calls exactly that: first what [Loop.CallSoon] scheduled in the turn
-//     before, then files, timers, posts.
-//
-// What these callbacks schedule is for the next turn, and each turn looks at
-// the files, so nothing can starve anything else. A callback that removes or
-// changes the registration of a file stops what was to be called for it in the
-// same turn, also if the number of its descriptor has a new file by then.
+// A loop belongs to the goroutine that runs it. A call from a wrong goroutine
+// is a data race, and it is not checked unless the loop has [WithDebug]. Use
+// [WithDebug] in development and in tests: such a call then returns
+// [ErrWrongGoroutine], or is logged if the method returns no error. [WithDebug]
+// also logs slow callbacks, and what is still registered at Close.
 //
 // # Goroutines
 //
-// A loop belongs to one goroutine, that which runs it, and callbacks run there,
-// one at a time: they need no locks among themselves. [Loop.Post], [Loop.Do],
-// [Loop.Stop], [Loop.Close] and [Loop.Stats] may be called from any goroutine,
-// everything else only from the loop's own, or before it runs. [WithDebug]
-// finds violations.
+//	goroutine                               calls
+//	any, at any time                        Post, Do, Stop, Close, Stats
+//	any, but one at a time                  Run, RunOnce (else ErrRunning)
+//	the loop's: in callbacks, or in the     all other methods of Loop, and those
+//	one goroutine that uses the loop        of Timer and SignalHandler
+//	while it does not run
 //
-// On epoll an idle loop has no thread: hundreds of them are fine. Poll and
-// select keep one each.
+// Callbacks run on the loop's goroutine, one at a time, so they need no locks
+// among themselves. A callback must not block: nothing else runs meanwhile. Use
+// [Loop.Do] for blocking or long work.
+//
+// # The turn
+//
+// A loop runs in turns. Each turn has six steps:
+//
+//  1. Compute the timeout: until the next timer, or zero if a callback is
+//     already scheduled.
+//  2. Wait in Select.
+//  3. Collect the ready keys.
+//  4. Collect the due timers, by deadline and then by order of scheduling.
+//  5. Collect the posts of other goroutines.
+//  6. Run exactly these callbacks: first those that [Loop.CallSoon] scheduled
+//     before the turn, then files, timers and posts.
+//
+// What these callbacks schedule runs in the next turn. Every turn polls the
+// files, so no source of callbacks can starve another. A callback that
+// unregisters or modifies a file also cancels the pending callback of that file
+// in the same turn. This holds even if the descriptor's number belongs to a new
+// file by then.
+//
+// # Threads
+//
+// An idle loop on epoll holds no thread, so hundreds of loops are cheap. With
+// poll and select each waiting loop holds one thread.
 //
 // # From asyncio and libuv
 //
@@ -71,11 +88,13 @@
 //	loop.set_exception_handler               –                        WithPanicHandler
 //	loop.set_debug, slow_callback_duration   –                        WithDebug, WithSlowCallback
 //
-// What is different from asyncio: timers with one deadline are called in order;
-// Stop works from any goroutine; a callback for reading and writing is one; a
-// panic ends Run unless there is a handler, and what was to run behind it runs
-// when the loop is run again.
+// Differences from asyncio:
+//   - Timers with equal deadlines run in the order of scheduling.
+//   - Stop may be called from any goroutine.
+//   - One callback serves both reading and writing.
+//   - A panic ends Run unless there is a panic handler. The rest of the turn
+//     runs when the loop is run again.
 //
-// Package looptest, below this one, has a virtual clock and a scripted selector
-// for tests of programs that use a loop.
+// Package looptest has a virtual clock and a scripted selector for tests of
+// programs that use a loop.
 package eventloop

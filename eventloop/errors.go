@@ -6,63 +6,64 @@ import (
 	"os"
 )
 
-// What can be wrong with a call, to be tested for with errors.Is. Errors of the
-// selector come back as they are.
+// Errors that methods of this package return, wrapped: test for them with
+// errors.Is. Errors of the selector are returned unchanged.
 var (
-	// ErrClosed: a call after Close, or a Run that Close has ended. It matches
-	// [os.ErrClosed] too.
+	// ErrClosed reports a call after Close, or a Run that Close has ended. It
+	// also matches [os.ErrClosed].
 	ErrClosed error = closedError{}
 
-	// ErrRunning: Run or RunOnce while the loop is running, in a callback or on
-	// another goroutine.
-	ErrRunning = errors.New("the loop is running already")
+	// ErrRunning reports a call of Run or RunOnce while the loop is running, in
+	// a callback or on another goroutine.
+	ErrRunning = errors.New("loop is already running")
 
-	// ErrNilCallback: nil where a function is to be called.
+	// ErrNilCallback reports a nil function argument.
 	ErrNilCallback = errors.New("nil callback")
 
-	// ErrNoCallback: Run found a key ready that was registered with the
-	// selector directly and whose data is not a Callback. It ends Run; the turn
-	// has been finished.
-	ErrNoCallback = errors.New("the data of a ready key is not a callback")
+	// ErrNoCallback reports a ready key that was registered directly with the
+	// selector and whose data is not a Callback. Run finishes the turn and then
+	// returns this error.
+	ErrNoCallback = errors.New("data of the ready key is not a callback")
 
-	// ErrInvalidInterval: Every with an interval that is not positive.
-	ErrInvalidInterval = errors.New("the interval is not positive")
+	// ErrInvalidInterval reports a call of Every with an interval that is not
+	// positive.
+	ErrInvalidInterval = errors.New("interval is not positive")
 
-	// ErrInvalidSignal: OnSignal with a signal that does not exist or that no
-	// process can catch.
+	// ErrInvalidSignal reports a call of OnSignal with a signal that does not
+	// exist or that a process cannot catch.
 	ErrInvalidSignal = errors.New("signal cannot be caught")
 
-	// ErrWrongGoroutine: with WithDebug, a call from another goroutine than
-	// that of the running loop.
+	// ErrWrongGoroutine reports a call from a goroutine other than the one that
+	// runs the loop. Only a loop with WithDebug checks for it.
 	ErrWrongGoroutine = errors.New("called from outside the loop's goroutine; use Post")
 )
 
 type closedError struct{}
 
-func (closedError) Error() string        { return "the loop is closed" }
+func (closedError) Error() string        { return "loop is closed" }
 func (closedError) Is(target error) bool { return target == os.ErrClosed }
 
-func fail(op string, err error) error { return fmt.Errorf("eventloop: %s: %w", op, err) }
+func opError(op string, err error) error { return fmt.Errorf("eventloop: %s: %w", op, err) }
 
-// check is what every method begins with that belongs to the loop's goroutine.
-func (l *Loop) check(op string, isNil bool) error {
+// checkCall validates a call of a method that belongs to the loop's goroutine.
+func (l *Loop) checkCall(op string, isNil bool) error {
 	switch {
 	case isNil:
-		return fail(op, ErrNilCallback)
+		return opError(op, ErrNilCallback)
 	case l.closing.Load():
-		return fail(op, ErrClosed)
-	case l.debug && !l.atHome():
-		return fail(op, ErrWrongGoroutine)
+		return opError(op, ErrClosed)
+	case l.debug && !l.onLoopGoroutine():
+		return opError(op, ErrWrongGoroutine)
 	}
 	return nil
 }
 
-// allows is check for methods that cannot say why they did nothing: WithDebug
-// logs it.
-func (l *Loop) allows(op string) bool {
-	err := l.check(op, false)
+// callAllowed is checkCall for methods that return no error. It logs
+// ErrWrongGoroutine instead.
+func (l *Loop) callAllowed(op string) bool {
+	err := l.checkCall(op, false)
 	if errors.Is(err, ErrWrongGoroutine) {
-		l.log.Error(err.Error(), "from", line(caller()))
+		l.log.Error(err.Error(), "from", fileLine(callerPC()))
 	}
 	return err == nil
 }

@@ -2,64 +2,66 @@ package eventloop
 
 import "goselectors/selectors"
 
-// Register has callback called whenever fileobj is ready for events: asyncio's
-// add_reader and add_writer in one. What a file object and an interest are,
-// modes included, is said at [selectors.Selector]; its errors come back as they
-// are. A file that is registered already is [selectors.ErrRegistered]; see
-// Replace.
+// Register makes the loop call callback whenever fileobj is ready for events.
+// It is asyncio's add_reader and add_writer in one. See [selectors.Selector]
+// for file objects, interests and modes. Errors of the selector are returned
+// unchanged; a file that is already registered is [selectors.ErrRegistered]
+// (see Replace).
 //
-// The callback is the key's data, so this is the same as registering it with
-// the selector directly, but for checks and for what debugging wants to know.
+// The callback becomes the key's data. Registering it directly with the
+// selector is equivalent, except for the checks and the debug information.
 //
-// A file that is unregistered, modified or replaced by a callback is not called
-// back any more for what was ready in the same turn. If it is still ready, the
-// next turn tells.
+// If a callback unregisters, modifies or replaces a file, the pending callback
+// of that file in the same turn is not called. A file that is still ready is
+// reported in the next turn.
 func (l *Loop) Register(fileobj any, events selectors.Event, callback Callback) (*selectors.SelectorKey, error) {
-	return l.set("register", l.sel.Register, fileobj, events, callback)
+	return l.setFile("register", l.sel.Register, fileobj, events, callback)
 }
 
-// Modify changes what a registered file is watched for, and its callback.
+// Modify changes the interest and the callback of a registered file.
 func (l *Loop) Modify(fileobj any, events selectors.Event, callback Callback) (*selectors.SelectorKey, error) {
-	return l.set("modify", l.sel.Modify, fileobj, events, callback)
+	return l.setFile("modify", l.sel.Modify, fileobj, events, callback)
 }
 
-// Replace is Modify if the file is registered, and else Register: what
+// Replace is Modify if the file is registered, and Register otherwise, as
 // asyncio's add_reader does.
 func (l *Loop) Replace(fileobj any, events selectors.Event, callback Callback) (*selectors.SelectorKey, error) {
 	set := l.sel.Register
 	if _, err := l.sel.Key(fileobj); err == nil {
 		set = l.sel.Modify
 	}
-	return l.set("replace", set, fileobj, events, callback)
+	return l.setFile("replace", set, fileobj, events, callback)
 }
 
-func (l *Loop) set(op string, set func(any, selectors.Event, any) (*selectors.SelectorKey, error), fileobj any, events selectors.Event, callback Callback) (*selectors.SelectorKey, error) {
-	if err := l.check(op, callback == nil); err != nil {
+// setFile registers or modifies a file with set, a method of the selector.
+func (l *Loop) setFile(op string, set func(any, selectors.Event, any) (*selectors.SelectorKey, error), fileobj any, events selectors.Event, callback Callback) (*selectors.SelectorKey, error) {
+	if err := l.checkCall(op, callback == nil); err != nil {
 		return nil, err
 	}
-	l.changed = true
-	if l.sites == nil {
+	l.filesChanged = true
+	if l.filesRegisteredAt == nil {
 		return set(fileobj, events, callback)
 	}
-	old, _ := l.sel.Key(fileobj)
+	oldKey, _ := l.sel.Key(fileobj)
 	key, err := set(fileobj, events, callback)
 	if err == nil {
-		delete(l.sites, old)
-		l.sites[key] = caller()
+		delete(l.filesRegisteredAt, oldKey)
+		l.filesRegisteredAt[key] = callerPC()
 	}
 	return key, err
 }
 
-// Unregister stops watching a file, given the file object or its number, and
-// returns the key that was. It works after the file was closed, too.
+// Unregister stops watching a file and returns its last key. The argument is
+// the file object or its descriptor's number. It also works after the file was
+// closed.
 func (l *Loop) Unregister(fileobj any) (*selectors.SelectorKey, error) {
-	if err := l.check("unregister", false); err != nil {
+	if err := l.checkCall("unregister", false); err != nil {
 		return nil, err
 	}
-	l.changed = true
+	l.filesChanged = true
 	key, err := l.sel.Unregister(fileobj)
-	if l.sites != nil {
-		delete(l.sites, key)
+	if l.filesRegisteredAt != nil {
+		delete(l.filesRegisteredAt, key)
 	}
 	return key, err
 }

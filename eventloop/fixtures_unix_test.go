@@ -28,37 +28,37 @@ const (
 )
 
 const (
-	patience = 10 * time.Second      // how long a test waits for what must come
-	moment   = 20 * time.Millisecond // how long it listens for what must not
-	highFD   = 700                   // descriptors from here on are nobody's but the tests'
-	fdSetEnd = 1024                  // and those up to here fit everybody's fd_set
+	receiveTimeout = 10 * time.Second      // how long a test waits for what must come
+	quietPeriod    = 20 * time.Millisecond // how long it listens for what must not
+	highFD         = 700                   // descriptors from here on are nobody's but the tests'
+	fdSetEnd       = 1024                  // and those up to here fit everybody's fd_set
 )
 
 // A kind is one of the loops that every rule is held against: each backend, as
 // a loop finds it by itself, and the ways to wait that it does not choose.
-type kind struct {
+type loopKind struct {
 	selectors.Backend
-	given bool // WithSelector: such a loop knows that it is not alone with it
+	withSelector bool // WithSelector: such a loop knows that it is not alone with it
 }
 
-func kinds() []kind {
-	var all []kind
+func loopKinds() []loopKind {
+	var all []loopKind
 	for _, b := range selectors.Backends() {
-		all = append(all, kind{b, false})
+		all = append(all, loopKind{b, false})
 		if b.Features&selectors.FeatureParked != 0 {
 			blocking := b
 			blocking.Name += "-blocking"
 			blocking.New = func(opts ...selectors.Option) (selectors.Selector, error) {
 				return b.New(append(opts, selectors.WithBlockingWait())...)
 			}
-			all = append(all, kind{blocking, true})
+			all = append(all, loopKind{blocking, true})
 		}
 	}
 	return all
 }
 
 // selector makes a selector for a loop.
-func (k kind) selector(t testing.TB) selectors.Selector {
+func (k loopKind) selector(t testing.TB) selectors.Selector {
 	t.Helper()
 	s, err := k.New()
 	if err != nil {
@@ -70,9 +70,9 @@ func (k kind) selector(t testing.TB) selectors.Selector {
 
 // loop makes a loop and closes it at the end of the test, or earlier, when the
 // test hangs in it.
-func (k kind) loop(t testing.TB, opts ...eventloop.Option) *eventloop.Loop {
+func (k loopKind) loop(t testing.TB, opts ...eventloop.Option) *eventloop.Loop {
 	t.Helper()
-	if k.given {
+	if k.withSelector {
 		opts = append([]eventloop.Option{eventloop.WithSelector(k.selector(t))}, opts...)
 	} else {
 		t.Setenv(selectors.BackendEnv, k.Name)
@@ -94,21 +94,21 @@ func (k kind) loop(t testing.TB, opts ...eventloop.Option) *eventloop.Loop {
 }
 
 // A rule is what must hold on every backend.
-type rule struct {
+type testCase struct {
 	name string
-	test func(t *testing.T, k kind)
+	test func(t *testing.T, k loopKind)
 }
 
-// hold holds every kind of loop against rules. A rule that hangs fails.
-func hold(t *testing.T, rules ...rule) {
+// hold holds every kind of loop against cases. A rule that hangs fails.
+func forEachLoopKind(t *testing.T, cases ...testCase) {
 	t.Helper()
-	if len(kinds()) == 0 {
+	if len(loopKinds()) == 0 {
 		t.Skip("no backend on this platform")
 	}
-	for _, k := range kinds() {
-		for _, r := range rules {
+	for _, k := range loopKinds() {
+		for _, r := range cases {
 			t.Run(k.Name+"/"+r.name, func(t *testing.T) {
-				bound(t)
+				limitTime(t)
 				r.test(t, k)
 			})
 		}
@@ -116,7 +116,7 @@ func hold(t *testing.T, rules ...rule) {
 }
 
 // bound ends the process if closing its loops does not help a test that hangs.
-func bound(t testing.TB) {
+func limitTime(t testing.TB) {
 	ending := time.AfterFunc(60*time.Second, func() {
 		debug.SetTraceback("all")
 		panic(t.Name() + " hangs")
@@ -125,26 +125,26 @@ func bound(t testing.TB) {
 }
 
 // A record is what happened, in order.
-type record struct {
+type recorder struct {
 	mu  sync.Mutex
 	log []string
 }
 
-func (r *record) add(what string) {
+func (r *recorder) add(what string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.log = append(r.log, what)
 }
 
 // note is a function that adds to the record.
-func (r *record) note(what string) func() { return func() { r.add(what) } }
+func (r *recorder) fn(what string) func() { return func() { r.add(what) } }
 
 // callback is the same for a file.
-func (r *record) callback(what string) eventloop.Callback {
+func (r *recorder) callback(what string) eventloop.Callback {
 	return func(any, selectors.Event) { r.add(what) }
 }
 
-func (r *record) count(what string) (n int) {
+func (r *recorder) count(what string) (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.log {
@@ -157,7 +157,7 @@ func (r *record) count(what string) (n int) {
 
 // want compares the record with what should be in it, words separated by
 // spaces, and begins a new one.
-func (r *record) want(t testing.TB, words string) {
+func (r *recorder) want(t testing.TB, words string) {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -170,18 +170,18 @@ func (r *record) want(t testing.TB, words string) {
 // must is for calls that cannot fail unless the test has failed already. It
 // panics, since it is used in callbacks and on goroutines as well.
 func must[T any](v T, err error) T {
-	ok(err)
+	check(err)
 	return v
 }
 
-func ok(err error) {
+func check(err error) {
 	if err != nil {
 		panic(err)
 	}
 }
 
 // turn runs one turn that must not wait and not fail, and says what it ran.
-func turn(t testing.TB, l *eventloop.Loop) int {
+func runTurn(t testing.TB, l *eventloop.Loop) int {
 	t.Helper()
 	ran, err := l.RunOnce(0)
 	if err != nil {
@@ -191,7 +191,7 @@ func turn(t testing.TB, l *eventloop.Loop) int {
 }
 
 // run runs a loop until it is stopped.
-func run(t testing.TB, l *eventloop.Loop) {
+func runLoop(t testing.TB, l *eventloop.Loop) {
 	t.Helper()
 	if err := l.Run(context.Background()); err != nil {
 		t.Fatal(err)
@@ -200,38 +200,38 @@ func run(t testing.TB, l *eventloop.Loop) {
 
 // start runs a loop on a goroutine and returns where the error of Run comes.
 // It returns when the loop is running.
-func start(t testing.TB, l *eventloop.Loop) <-chan error {
+func startLoop(t testing.TB, l *eventloop.Loop) <-chan error {
 	t.Helper()
-	ended, began := make(chan error, 1), make(chan struct{})
-	ok(l.Post(func() { close(began) }))
+	ended, started := make(chan error, 1), make(chan struct{})
+	check(l.Post(func() { close(started) }))
 	go func() { ended <- l.Run(context.Background()) }()
-	await(t, began)
+	receive(t, started)
 	return ended
 }
 
 // await waits for what must come.
-func await[T any](t testing.TB, c <-chan T) (v T) {
+func receive[T any](t testing.TB, c <-chan T) (v T) {
 	t.Helper()
 	select {
 	case v = <-c:
-	case <-time.After(patience):
+	case <-time.After(receiveTimeout):
 		t.Fatal("nothing came")
 	}
 	return v
 }
 
 // eventually waits until something is so.
-func eventually(t testing.TB, what string, so func() bool) {
+func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	for began := time.Now(); !so(); time.Sleep(time.Millisecond) {
-		if time.Since(began) > patience {
+	for started := time.Now(); !condition(); time.Sleep(time.Millisecond) {
+		if time.Since(started) > receiveTimeout {
 			t.Fatal("never: ", what)
 		}
 	}
 }
 
 // caught calls f and returns what it panics with, and where.
-func caught(f func()) (v any, stack string) {
+func catchPanic(f func()) (v any, stack string) {
 	defer func() {
 		v = recover()
 		stack = string(debug.Stack())
@@ -243,7 +243,7 @@ func caught(f func()) (v any, stack string) {
 // child runs the test in a process of its own, for what would disturb others
 // or end the process. There it returns true; here, the output and the error of
 // the child.
-func child(t *testing.T, env ...string) (inChild bool, output string, err error) {
+func runInChild(t *testing.T, env ...string) (inChild bool, output string, err error) {
 	t.Helper()
 	if os.Getenv("EVENTLOOP_CHILD") == t.Name() {
 		return true, "", nil
@@ -257,23 +257,23 @@ func child(t *testing.T, env ...string) (inChild bool, output string, err error)
 	return false, string(out), err
 }
 
-// nextHigh is the next descriptor to try: they go round, so that a number that
+// nextHighFD is the next descriptor to try: they go round, so that a number that
 // was closed does not come back at once with another file.
-var nextHigh = highFD
+var nextHighFD = highFD
 
 // own sets a descriptor up for a test, closes it with the test, and moves it
 // to a high number first, which nothing but the tests takes. So the test may
 // close it earlier and still speak of its number, and closing it once more at
 // the end harms nobody.
-func own(t testing.TB, fd int) int {
+func prepareFD(t testing.TB, fd int) int {
 	t.Helper()
-	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD, nextHigh)
+	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD, nextHighFD)
 	if err != nil {
 		t.Fatal(err)
 	}
 	unix.CloseOnExec(high)
-	if nextHigh = high + 1; nextHigh > fdSetEnd-100 {
-		nextHigh = highFD
+	if nextHighFD = high + 1; nextHighFD > fdSetEnd-100 {
+		nextHighFD = highFD
 	}
 	t.Cleanup(func() { unix.Close(high) })
 	unix.Close(fd)
@@ -290,29 +290,29 @@ func pipe(t testing.TB) (r, w int) {
 	if err := unix.Pipe(p[:]); err != nil {
 		t.Fatal(err)
 	}
-	return own(t, p[0]), own(t, p[1])
+	return prepareFD(t, p[0]), prepareFD(t, p[1])
 }
 
 // pair returns two connected Unix stream sockets.
-func pair(t testing.TB) (a, b int) {
+func socketPair(t testing.TB) (a, b int) {
 	t.Helper()
 	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return own(t, p[0]), own(t, p[1])
+	return prepareFD(t, p[0]), prepareFD(t, p[1])
 }
 
 // readable returns a file that has something to read.
-func readable(t testing.TB) int {
+func readableSocket(t testing.TB) int {
 	t.Helper()
-	a, b := pair(t)
-	put(t, b, "x")
+	a, b := socketPair(t)
+	writeTo(t, b, "x")
 	return a
 }
 
 // put writes a few bytes that must fit.
-func put(t testing.TB, fd int, s string) {
+func writeTo(t testing.TB, fd int, s string) {
 	t.Helper()
 	if n, err := unix.Write(fd, []byte(s)); n != len(s) || err != nil {
 		t.Fatalf("write to %d: %d, %v", fd, n, err)
@@ -320,7 +320,7 @@ func put(t testing.TB, fd int, s string) {
 }
 
 // take reads what there is, a few bytes.
-func take(t testing.TB, fd int) string {
+func readFrom(t testing.TB, fd int) string {
 	t.Helper()
 	buf := make([]byte, 64)
 	n, err := unix.Read(fd, buf)

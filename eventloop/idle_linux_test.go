@@ -15,14 +15,14 @@ import (
 )
 
 // switches is how often threads of this process have gone to sleep.
-func switches() int64 {
+func contextSwitches() int64 {
 	var usage unix.Rusage
-	ok(unix.Getrusage(unix.RUSAGE_SELF, &usage))
+	check(unix.Getrusage(unix.RUSAGE_SELF, &usage))
 	return int64(usage.Nvcsw)
 }
 
 // figure reads a number of the process from a file in /proc/self.
-func figure(t testing.TB, file, name string) (n int) {
+func procValue(t testing.TB, file, name string) (n int) {
 	t.Helper()
 	for line := range strings.Lines(string(must(os.ReadFile("/proc/self/" + file)))) {
 		if value, found := strings.CutPrefix(line, name+":"); found {
@@ -37,22 +37,22 @@ func figure(t testing.TB, file, name string) (n int) {
 // A loop with nothing to do is not woken at all: no turn in a second, and
 // hardly a switch of threads in the whole process.
 func TestIdle(t *testing.T) {
-	hold(t, rule{"one second", func(t *testing.T, k kind) {
+	forEachLoopKind(t, testCase{"one second", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
-		a, _ := pair(t)
+		a, _ := socketPair(t)
 		must(l.Register(a, read, func(any, selectors.Event) { t.Error("called") }))
 		must(l.CallLater(time.Hour, func() { t.Error("called") }))
 		h := must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { t.Error("called") }))
 		defer h.Stop()
-		ended := start(t, l)
+		ended := startLoop(t, l)
 		for range 20 { // it has been busy before
-			ok(l.Post(func() {}))
+			check(l.Post(func() {}))
 			time.Sleep(time.Millisecond)
 		}
-		time.Sleep(10 * moment)
-		turns, before := l.Stats().Turns, switches()
+		time.Sleep(10 * quietPeriod)
+		turns, before := l.Stats().Turns, contextSwitches()
 		time.Sleep(time.Second)
-		after, turnsAfter := switches(), l.Stats().Turns
+		after, turnsAfter := contextSwitches(), l.Stats().Turns
 		if turnsAfter != turns {
 			t.Errorf("%d turns in an idle second", turnsAfter-turns)
 		}
@@ -62,7 +62,7 @@ func TestIdle(t *testing.T) {
 			t.Logf("%d switches in an idle second", n)
 		}
 		l.Stop()
-		await(t, ended)
+		receive(t, ended)
 	}})
 }
 
@@ -70,9 +70,9 @@ func TestIdle(t *testing.T) {
 // wait blocks.
 func TestHundredLoops(t *testing.T) {
 	const loops = 100
-	for _, k := range kinds() {
+	for _, k := range loopKinds() {
 		t.Run(k.Name, func(t *testing.T) {
-			inChild, output, err := child(t)
+			inChild, output, err := runInChild(t)
 			if !inChild {
 				_, result, _ := strings.Cut(output, "threads: ")
 				var before, idle int
@@ -80,28 +80,28 @@ func TestHundredLoops(t *testing.T) {
 					t.Fatalf("%v\n%s", err, output)
 				}
 				t.Logf("%d idle loops: %d threads of the operating system, %d before", loops, idle, before)
-				if parked := k.Features&selectors.FeatureParked != 0 && !k.given; parked && idle > before+12 {
+				if parked := k.Features&selectors.FeatureParked != 0 && !k.withSelector; parked && idle > before+12 {
 					t.Errorf("%d idle loops keep %d threads", loops, idle)
 				}
 				return
 			}
-			before := figure(t, "status", "Threads")
+			before := procValue(t, "status", "Threads")
 			var ends []<-chan error
 			var all []*eventloop.Loop
 			for range loops {
 				l := k.loop(t)
-				a, _ := pair(t)
+				a, _ := socketPair(t)
 				must(l.Register(a, read, func(any, selectors.Event) { t.Error("called") }))
 				all = append(all, l)
 			}
 			for _, l := range all {
-				ends = append(ends, start(t, l))
+				ends = append(ends, startLoop(t, l))
 			}
-			time.Sleep(10 * moment)
-			fmt.Printf("threads: %d, then %d\n", before, figure(t, "status", "Threads"))
+			time.Sleep(10 * quietPeriod)
+			fmt.Printf("threads: %d, then %d\n", before, procValue(t, "status", "Threads"))
 			for i, l := range all {
 				l.Stop()
-				await(t, ends[i])
+				receive(t, ends[i])
 			}
 		})
 	}
@@ -110,27 +110,27 @@ func TestHundredLoops(t *testing.T) {
 // However many post, the kernel is asked to wake the loop once a sleep: a write
 // to an eventfd or a pipe, or none at all.
 func TestKernelWakes(t *testing.T) {
-	hold(t, rule{"eight producers", func(t *testing.T, k kind) {
-		figure(t, "io", "syscw")
+	forEachLoopKind(t, testCase{"eight producers", func(t *testing.T, k loopKind) {
+		procValue(t, "io", "syscw")
 		l := k.loop(t)
-		ended := start(t, l)
+		ended := startLoop(t, l)
 		const producers, each = 8, 5000
 		var wg sync.WaitGroup
-		before := figure(t, "io", "syscw")
+		before := procValue(t, "io", "syscw")
 		for range producers {
 			wg.Add(1)
 			go func() {
 				defer wg.Done()
 				for range each {
-					ok(l.Post(func() {}))
+					check(l.Post(func() {}))
 				}
 			}()
 		}
 		wg.Wait()
 		reached := make(chan struct{})
-		ok(l.Post(func() { close(reached) }))
-		await(t, reached)
-		writes := figure(t, "io", "syscw") - before
+		check(l.Post(func() { close(reached) }))
+		receive(t, reached)
+		writes := procValue(t, "io", "syscw") - before
 		s := l.Stats()
 		// The runtime wakes its own poller by such writes as well.
 		if writes > int(s.Wakes)*2+200 {
@@ -138,6 +138,6 @@ func TestKernelWakes(t *testing.T) {
 		}
 		t.Logf("%d posts: %d wakes, %d writes, %d turns", producers*each, s.Wakes, writes, s.Turns)
 		l.Stop()
-		await(t, ended)
+		receive(t, ended)
 	}})
 }

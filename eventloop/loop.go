@@ -3,7 +3,6 @@ package eventloop
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -12,65 +11,71 @@ import (
 	"goselectors/selectors"
 )
 
-// A Callback is what the loop calls when a file is ready, with the file object
-// that was registered and what it is ready for. It runs on the loop's
-// goroutine and holds up everything else there while it runs, so it should
-// neither block nor compute for long: see [Loop.Do].
+// A Callback is called when a file is ready. Its arguments are the registered
+// file object and the events the file is ready for. It runs on the loop's
+// goroutine. Nothing else runs there meanwhile, so a callback should neither
+// block nor compute for long: see [Loop.Do].
 type Callback func(fileobj any, events selectors.Event)
 
-// A Loop waits for events and calls back. [New] makes one.
+// A Loop waits for events and runs callbacks. [New] returns one.
 //
-// It belongs to one goroutine at a time: the one that is in Run or RunOnce, or
-// whichever prepares it before that. Its methods must be called from there,
-// which is where callbacks run, but for Post, Do, Stop, Close and Stats, which
-// any goroutine may call at any time. [WithDebug] finds those who do otherwise.
+// A loop belongs to one goroutine at a time: the one in Run or RunOnce or, while
+// the loop does not run, the one that uses it. Post, Do, Stop, Close and Stats
+// may be called from any goroutine at any time. All other methods must be called
+// from the loop's goroutine, where callbacks run; only a loop with [WithDebug]
+// checks this.
 type Loop struct {
 	sel   selectors.Selector
 	clock func() time.Duration
 	options
 
-	// What is to be run, in this order, and how far that is. All of it is
-	// gathered before any of it is run, and what a callback adds is for the
-	// next turn.
-	soon  queue[task]
-	batch queue[selectors.Ready]
-	due   queue[int32] // slots of timers
-	posts queue[task]
+	// The callbacks of the current turn, in the order in which the queues run.
+	// All are collected before the first one runs. What a callback schedules
+	// runs in the next turn.
+	scheduled queue[task]
+	ready     queue[selectors.Ready]
+	dueTimers queue[int32] // slots in timers
+	posts     queue[task]
 
-	next    []task // CallSoon: for the next turn
-	timers  timers
-	now     time.Duration            // the time of this turn, once somebody has asked; else unasked
-	turning bool                     // between enter and leave, for the loop\'s own goroutine
-	ran     uint64                   // callbacks, in all
-	before  uint64                   // and before this turn
-	changed bool                     // a file was registered, modified or unregistered in this turn
-	shared  bool                     // others have the selector, and may change it without our knowing
-	strays  []*selectors.SelectorKey // ready, without a callback
+	nextTurn            []task // scheduled by CallSoon for the next turn
+	timers              timerHeap
+	turnTime            time.Duration            // Now in this turn; timeNotRead until the first call
+	inRun               bool                     // between beginRun and endRun; for the loop's goroutine only
+	callbacksRun        uint64                   // since New
+	callbacksBeforeTurn uint64                   // callbacksRun when the turn began
+	filesChanged        bool                     // a file was registered, modified or unregistered in this turn
+	selectorShared      bool                     // other code has the selector and may change it unseen
+	withoutCallback     []*selectors.SelectorKey // ready keys of this turn that have no callback
 
-	asleep    atomic.Bool // in Select, or about to be, and nobody has woken it
+	asleep    atomic.Bool // in Select or about to call it, and not woken yet
 	stopping  atomic.Bool
 	closing   atomic.Bool
-	cancelled *atomic.Bool // the context of Run has ended
-	posted    atomic.Bool  // incoming is not empty
+	cancelled *atomic.Bool // the context of the current Run has ended
+	hasPosts  atomic.Bool  // incoming is not empty
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below, up to signals
 	running  bool
-	closed   bool   // and the selector is, too
-	incoming []task // Post: from any goroutine
+	closed   bool   // tearDown was called, or is about to be
+	incoming []task // from Post
 	signals  map[*SignalHandler]struct{}
 
-	working atomic.Int64 // work that Do has begun and whose end was not run
-	stats   counters
+	pendingWork atomic.Int64 // calls of Do whose completion has not run yet
+	stats       counters
 	observer
 }
 
-const unasked = time.Duration(math.MinInt64)
+const timeNotRead = time.Duration(math.MinInt64)
 
-// New makes a loop, on [selectors.NewDefaultSelector] unless WithSelector gives
-// it another. Close it in the end.
+// New returns a loop on [selectors.NewDefaultSelector], or on the selector of
+// WithSelector. The caller must close it.
 func New(opts ...Option) (*Loop, error) {
-	l := &Loop{options: newOptions(opts), now: unasked, cancelled: new(atomic.Bool), signals: make(map[*SignalHandler]struct{})}
-	l.sel, l.shared, l.clock = l.selector, l.selector != nil, l.options.clock
+	l := &Loop{
+		options:   newOptions(opts),
+		turnTime:  timeNotRead,
+		cancelled: new(atomic.Bool),
+		signals:   make(map[*SignalHandler]struct{}),
+	}
+	l.sel, l.selectorShared, l.clock = l.selector, l.selector != nil, l.options.clock
 	if l.sel == nil {
 		var err error
 		if l.sel, err = selectors.NewDefaultSelector(); err != nil {
@@ -78,254 +83,32 @@ func New(opts ...Option) (*Loop, error) {
 		}
 	}
 	if l.clock == nil {
-		l.clock = sinceStart
+		l.clock = sinceProcessStart
 	}
 	l.observer.init(l)
 	return l, nil
 }
 
-var start = time.Now()
+var processStart = time.Now()
 
-// sinceStart is the monotonic clock.
-func sinceStart() time.Duration { return time.Since(start) }
+// sinceProcessStart is the default clock. It is monotonic.
+func sinceProcessStart() time.Duration { return time.Since(processStart) }
 
-// turn is one round of the loop, and all there is to it. It has grown out of
+// Run runs the loop. It returns nil after Stop, ctx.Err() when ctx ends, and
+// [ErrClosed] after Close. In the first two cases the current turn is finished
+// first; after Close no further callback runs. An error of the selector also
+// ends Run. After anything but Close the loop can be run again.
 //
-//	events, err := sel.Select(timeout)
-//	for _, ready := range events {
-//		ready.Key.Data.(Callback)(ready.Key.FileObj, ready.Events)
-//	}
+// The panic of a callback propagates out of Run with the callback's stack,
+// unless there is a handler ([WithPanicHandler]). The rest of the turn runs when
+// the loop is run again.
 //
-// and the rest of this package hangs off it. The numbers are those of the
-// package documentation.
-func (l *Loop) turn(timeout time.Duration) error {
-	if !l.behind() { // nothing is left over from a turn that a panic ended
-		wait := l.patience(timeout)                              // 1
-		events, err := l.sel.SelectInto(l.batch.items[:0], wait) // 2
-		l.awake()
-		if err != nil {
-			return err
-		}
-		l.batch.items = events // 3
-		l.gather()             // 4, 5
-	}
-	return l.run() // 6
-}
-
-// awake is what follows on Select.
-func (l *Loop) awake() {
-	if l.asleep.Load() {
-		l.asleep.Store(false)
-	}
-	l.now = unasked
-	l.stats.own.turns++
-}
-
-// patience is how long Select may wait: until the next timer, not longer than
-// timeout, and not at all if there is something to do.
-func (l *Loop) patience(timeout time.Duration) time.Duration {
-	if len(l.next) > 0 || timeout == 0 {
-		return 0
-	}
-	if when, ok := l.timers.first(); ok {
-		wait := max(later(when, -l.clock()), 0)
-		if timeout < 0 || wait < timeout {
-			timeout = wait
-		}
-		if timeout == 0 {
-			return 0
-		}
-	}
-	if l.wanted() {
-		return 0
-	}
-	// Who wants to wake the loop says what for and then looks at asleep; the
-	// loop sets asleep and then looks what there is. One of them sees the other.
-	l.asleep.Store(true)
-	if l.wanted() {
-		l.asleep.Store(false)
-		return 0
-	}
-	return timeout
-}
-
-// wanted reports whether other goroutines want something of the loop.
-func (l *Loop) wanted() bool {
-	return l.posted.Load() || l.stopping.Load() || l.closing.Load() || l.cancelled.Load()
-}
-
-// interrupt wakes the loop if it sleeps: one wake a sleep, however many ask.
-func (l *Loop) interrupt() {
-	if l.asleep.Load() && l.asleep.CompareAndSwap(true, false) {
-		l.stats.wakes.Add(1)
-		l.sel.Wake() // an error means that it is closed
-	}
-}
-
-// gather collects what this turn is to run beside the ready keys.
-func (l *Loop) gather() {
-	l.before, l.changed = l.ran, false
-	l.soon.items, l.next = l.next, l.soon.items[:0]
-	if len(l.timers.heap) > 0 {
-		l.due.items = l.timers.expire(l.Now(), l.due.items[:0])
-	}
-	if l.posted.Load() {
-		l.mu.Lock()
-		l.posts.items, l.incoming = l.incoming, l.posts.items[:0]
-		l.posted.Store(false)
-		l.mu.Unlock()
-	}
-}
-
-// behind reports whether the last turn is not over.
-func (l *Loop) behind() bool {
-	return l.soon.left() || l.batch.left() || l.due.left() || l.posts.left()
-}
-
-// run runs what has been gathered, in order.
-func (l *Loop) run() error {
-	if l.panics == nil {
-		l.runAll()
-	} else {
-		for !l.runGuarded() {
-		}
-	}
-	l.stats.publish(l.ran)
-	if len(l.strays) > 0 {
-		return l.stray()
-	}
-	return nil
-}
-
-func (l *Loop) runAll() {
-	if l.soon.left() {
-		drain(l, &l.soon, (*Loop).runTask)
-	}
-	if l.batch.left() {
-		drain(l, &l.batch, (*Loop).runReady)
-	}
-	if l.due.left() {
-		drain(l, &l.due, (*Loop).runTimer)
-	}
-	if l.posts.left() {
-		drain(l, &l.posts, (*Loop).runTask)
-	}
-}
-
-func (l *Loop) runReady(ready selectors.Ready) {
-	callback, ok := callbackOf(ready.Key)
-	if !ok {
-		l.strays = append(l.strays, ready.Key)
-		return
-	}
-	if (l.changed || l.shared && l.ran > l.before) && !l.registered(ready.Key) {
-		return // an earlier callback of this turn has removed or replaced it
-	}
-	l.ran++
-	if l.observing {
-		l.begin("file", l.sites[ready.Key], callback, ready.Key.FD)
-	}
-	callback(ready.Key.FileObj, ready.Events)
-	if l.observing {
-		l.end()
-	}
-}
-
-func (l *Loop) runTask(t task) {
-	l.ran++
-	if l.observing {
-		l.begin(t.kind, t.site, t.fn, -1)
-	}
-	t.fn()
-	if l.observing {
-		l.end()
-	}
-}
-
-// A task is a function that is to be called.
-type task struct {
-	fn   func()
-	kind string
-	site uintptr // where it was scheduled, if that is being observed
-}
-
-// A queue is what is to be run of one kind, in order.
-type queue[T any] struct {
-	items []T
-	next  int
-}
-
-func (q *queue[T]) left() bool { return q.next < len(q.items) }
-
-// drain runs a queue, or what is left of it. It moves on before each call, and
-// empties the queue before the last one, so that after a panic the next turn
-// goes on behind the one that panicked.
-func drain[T any](l *Loop, q *queue[T], run func(*Loop, T)) {
-	for q.next < len(q.items) {
-		if l.closing.Load() {
-			return
-		}
-		item := q.items[q.next]
-		if q.next++; q.next == len(q.items) {
-			q.empty()
-		}
-		run(l, item)
-	}
-}
-
-func (q *queue[T]) empty() {
-	if cap(q.items) > many && len(q.items) < many/8 {
-		q.items = nil // that was a burst
-	}
-	clear(q.items) // let go of what they refer to
-	q.items, q.next = q.items[:0], 0
-}
-
-// callbackOf is what is to be called for a key.
-func callbackOf(key *selectors.SelectorKey) (Callback, bool) {
-	switch callback := key.Data.(type) {
-	case Callback:
-		return callback, callback != nil
-	case func(any, selectors.Event):
-		return callback, callback != nil
-	}
-	return nil, false
-}
-
-// registered reports whether a key is the one of its file now.
-func (l *Loop) registered(key *selectors.SelectorKey) bool {
-	now, err := l.sel.Key(key.FileObj)
-	if err != nil { // a file object that cannot be compared, and is closed
-		now, err = l.sel.Key(key.FD)
-	}
-	return err == nil && now == key
-}
-
-// stray makes an error of the ready keys that have no callback.
-func (l *Loop) stray() error {
-	var errs []error
-	for _, key := range l.strays {
-		errs = append(errs, fmt.Errorf("%w: descriptor %d has %T", ErrNoCallback, key.FD, key.Data))
-	}
-	l.strays = nil
-	return fail("run", errors.Join(errs...))
-}
-
-// Run runs the loop until Stop, which makes it return nil, until ctx ends, with
-// ctx.Err(), or until Close, with [ErrClosed]. It finishes the turn first, but
-// for Close: then no further callback is called. An error of the selector ends
-// it too. After anything but Close it can be run again.
-//
-// A callback that panics, panics out of Run, with its own stack, unless there
-// is a handler ([WithPanicHandler]). What was to run behind it runs when the
-// loop is run again.
-//
-// Run in a callback, or in a second goroutine, is [ErrRunning].
+// Run returns [ErrRunning] in a callback of the loop, and on a second goroutine.
 func (l *Loop) Run(ctx context.Context) (err error) {
-	if err := l.enter("run"); err != nil {
+	if err := l.beginRun("run"); err != nil {
 		return err
 	}
-	defer func() { err = l.leave(err) }()
+	defer func() { err = l.endRun(err) }()
 	if ctx == nil {
 		ctx = context.Background()
 	}
@@ -333,15 +116,17 @@ func (l *Loop) Run(ctx context.Context) (err error) {
 		return err
 	}
 	if ctx.Done() != nil {
-		cancelled, never := new(atomic.Bool), l.cancelled // for this Run alone
+		// A flag for this Run alone: the function may still be running when Run
+		// returns, and must not end the next Run.
+		cancelled, previous := new(atomic.Bool), l.cancelled
 		l.cancelled = cancelled
 		stop := context.AfterFunc(ctx, func() {
 			cancelled.Store(true)
-			l.interrupt()
+			l.wakeIfAsleep()
 		})
 		defer func() {
 			stop()
-			l.cancelled = never // the function may be running yet
+			l.cancelled = previous
 		}()
 	}
 	for {
@@ -350,7 +135,7 @@ func (l *Loop) Run(ctx context.Context) (err error) {
 		}
 		switch {
 		case l.closing.Load():
-			return nil // leave says the rest
+			return nil // endRun makes it ErrClosed
 		case l.stopping.Load():
 			return nil
 		case l.cancelled.Load():
@@ -359,10 +144,10 @@ func (l *Loop) Run(ctx context.Context) (err error) {
 	}
 }
 
-// RunOnce runs one turn of the loop: it waits until something happens, for at
-// most timeout (zero: not at all; negative: as long as it takes), runs what is
-// ready, and returns how many callbacks that were. None may mean that the time
-// is up, or that somebody woke the loop.
+// RunOnce runs one turn of the loop and returns the number of callbacks that
+// ran. It waits until an event happens, for at most timeout: zero does not wait,
+// negative waits without limit. A result of zero means that the timeout has
+// expired or that the loop was woken.
 //
 //	for l.Alive() {
 //		l.RunOnce(-1)
@@ -370,124 +155,130 @@ func (l *Loop) Run(ctx context.Context) (err error) {
 //
 // is what uv_run does by default.
 func (l *Loop) RunOnce(timeout time.Duration) (ran int, err error) {
-	if err := l.enter("run"); err != nil {
+	if err := l.beginRun("run"); err != nil {
 		return 0, err
 	}
-	was := l.ran
-	defer func() { ran, err = int(l.ran-was), l.leave(err) }()
+	before := l.callbacksRun
+	defer func() { ran, err = int(l.callbacksRun-before), l.endRun(err) }()
 	return 0, l.turn(timeout)
 }
 
-func (l *Loop) enter(op string) error {
+func (l *Loop) beginRun(op string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.closing.Load():
-		return fail(op, ErrClosed)
+		return opError(op, ErrClosed)
 	case l.running:
-		return fail(op, ErrRunning)
+		return opError(op, ErrRunning)
 	}
-	l.running, l.turning = true, true
-	l.home()
+	l.running, l.inRun = true, true
+	l.bindGoroutine()
 	return nil
 }
 
-// leave ends a run, and does what Close left to it.
-func (l *Loop) leave(err error) error {
+// endRun ends Run or RunOnce. If Close was called meanwhile it frees the loop's
+// resources.
+func (l *Loop) endRun(err error) error {
 	l.stopping.Store(false)
 	l.asleep.Store(false)
-	l.now, l.turning = unasked, false
+	l.turnTime, l.inRun = timeNotRead, false
 	l.mu.Lock()
 	l.running = false
 	closing := l.closing.Load()
-	last := closing && !l.closed
-	l.closed = l.closed || last
+	mustTearDown := closing && !l.closed
+	l.closed = l.closed || mustTearDown
 	l.mu.Unlock()
-	if last {
+	if mustTearDown {
 		err = errors.Join(err, l.tearDown())
 	}
 	if closing && err == nil {
-		err = fail("run", ErrClosed)
+		err = opError("run", ErrClosed)
 	}
 	return err
 }
 
-// Stop makes Run return when the turn that goes on has ended; what was to run
-// in that turn still runs. If the loop is not running, the next Run does one
-// turn without waiting, as asyncio's loop does. Any goroutine may call it.
+// Stop makes Run return at the end of the current turn. The remaining callbacks
+// of that turn still run. If the loop is not running, the next Run does one turn
+// without waiting, as asyncio's loop does. Any goroutine may call Stop.
 func (l *Loop) Stop() {
 	l.stopping.Store(true)
-	l.interrupt()
+	l.wakeIfAsleep()
 }
 
-// Close ends the loop: no callback is called any more, but the one that runs;
-// whatever was scheduled or posted is dropped, signals go back to what they
-// were, and the selector is closed. The files that were registered stay open.
+// Close ends the loop. No callback starts after it. Everything scheduled or
+// posted is dropped, signals get back their previous behaviour, and the selector
+// is closed. The registered files stay open.
 //
-// Any goroutine may call it, and callbacks. While the loop runs, Close returns
-// at once and Run, or RunOnce, does the rest on its way out. It is fine to call
-// it twice. With [WithDebug] it logs what was still registered.
+// Any goroutine may call Close, including from a callback. While the loop runs,
+// Close returns at once, and Run or RunOnce frees the resources before it
+// returns. A second Close does nothing. With [WithDebug] Close logs what was
+// still registered.
 func (l *Loop) Close() error {
 	l.mu.Lock()
 	l.closing.Store(true)
 	l.incoming = nil
-	last := !l.running && !l.closed
-	l.closed = l.closed || last
+	mustTearDown := !l.running && !l.closed
+	l.closed = l.closed || mustTearDown
 	l.mu.Unlock()
-	l.interrupt()
-	if last {
+	l.wakeIfAsleep()
+	if mustTearDown {
 		return l.tearDown()
 	}
 	return nil
 }
 
+// tearDown frees the loop's resources. It is called once, when the loop does not
+// run any more.
 func (l *Loop) tearDown() error {
 	l.mu.Lock()
 	signals := l.signals
 	l.signals = nil
 	l.mu.Unlock()
 	for h := range signals {
-		h.end()
+		h.release()
 	}
 	if l.debug {
 		l.reportLeaks()
 	}
 	l.timers.clear()
-	l.next, l.soon, l.batch, l.due, l.posts = nil, queue[task]{}, queue[selectors.Ready]{}, queue[int32]{}, queue[task]{}
+	l.nextTurn, l.scheduled, l.ready, l.dueTimers, l.posts = nil, queue[task]{}, queue[selectors.Ready]{}, queue[int32]{}, queue[task]{}
 	if err := l.sel.Close(); err != nil {
-		return fail("close", err)
+		return opError("close", err)
 	}
 	return nil
 }
 
-// Now is the loop's time: monotonic, since some moment before New. While the
-// loop runs it is read once a turn and stands still while callbacks run, as
-// libuv's does. That is what to compute deadlines for CallAt from.
+// Now returns the loop's time. It is monotonic, and counts from some moment
+// before New. While the loop runs, the clock is read at most once a turn, and
+// Now returns the same value to all callbacks of the turn, as libuv's uv_now
+// does. Compute the deadlines for CallAt from it.
 func (l *Loop) Now() time.Duration {
-	if !l.turning {
+	if !l.inRun {
 		return l.clock()
 	}
-	if l.now == unasked {
-		l.now = l.clock()
+	if l.turnTime == timeNotRead {
+		l.turnTime = l.clock()
 	}
-	return l.now
+	return l.turnTime
 }
 
-// Selector is what the loop waits with. Keys registered on it directly, with a
-// [Callback] (or a function of that type) as data, are called back as well.
+// Selector returns the selector that the loop waits with. Keys registered
+// directly with it are dispatched too, if their data is a [Callback] or a
+// function of that type.
 func (l *Loop) Selector() selectors.Selector {
-	l.shared = true
+	l.selectorShared = true
 	return l.sel
 }
 
-// Alive reports whether anything can still happen by itself: a file or a signal
-// is registered, a timer runs, or something is scheduled, posted or at work.
-// After Close it is false.
+// Alive reports whether the loop still has something to wait for or to run: a
+// registered file or signal handler, an active timer, a scheduled or posted
+// function, or unfinished work of Do. After Close it returns false.
 func (l *Loop) Alive() bool {
 	if l.closing.Load() {
 		return false
 	}
-	if len(l.next) > 0 || l.behind() || len(l.timers.heap) > 0 || l.posted.Load() || l.working.Load() > 0 {
+	if len(l.nextTurn) > 0 || l.hasLeftover() || len(l.timers.heap) > 0 || l.hasPosts.Load() || l.pendingWork.Load() > 0 {
 		return true
 	}
 	l.mu.Lock()

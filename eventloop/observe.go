@@ -10,118 +10,54 @@ import (
 	"runtime/debug"
 	"runtime/trace"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"goselectors/selectors"
 )
 
-// Stats says what a loop has done since New.
-type Stats struct {
-	Turns      uint64 // rounds of the loop
-	Callbacks  uint64 // functions called, of all kinds
-	Wakes      uint64 // times that Post, Stop, Close or a context had to wake a waiting loop
-	Timers     uint64 // timers called
-	LateTimers uint64 // of these, by LateAfter or more behind their deadline
-
-	// LatestTimer is the longest that one was behind.
-	LatestTimer time.Duration
-
-	// LongestCallback is measured only with WithSlowCallback or WithDebug.
-	LongestCallback time.Duration
-}
-
-// LateAfter is how far a timer may be behind its deadline before Stats counts
-// it as late.
-const LateAfter = 10 * time.Millisecond
-
-// Stats may be called from any goroutine. The figures are those of the end of
-// the last turn, more or less: they are not taken all at one moment.
-func (l *Loop) Stats() Stats {
-	return Stats{
-		Turns:           l.stats.turns.Load(),
-		Callbacks:       l.stats.callbacks.Load(),
-		Wakes:           l.stats.wakes.Load(),
-		Timers:          l.stats.timers.Load(),
-		LateTimers:      l.stats.late.Load(),
-		LatestTimer:     time.Duration(l.stats.latest.Load()),
-		LongestCallback: time.Duration(l.stats.longest.Load()),
-	}
-}
-
-// counters are written by the loop alone, but for wakes, and read by anybody.
-// They are counted without locking and published turn by turn.
-type counters struct {
-	turns, callbacks, wakes, timers, late atomic.Uint64
-	latest, longest                       atomic.Int64
-
-	own struct {
-		turns, timers, late uint64
-		latest              time.Duration
-	}
-}
-
-func (c *counters) fired(behind time.Duration) {
-	c.own.timers++
-	if behind >= LateAfter {
-		c.own.late++
-	}
-	c.own.latest = max(c.own.latest, behind)
-}
-
-func (c *counters) publish(callbacks uint64) {
-	c.turns.Store(c.own.turns)
-	c.callbacks.Store(callbacks)
-	if c.own.timers != c.timers.Load() {
-		c.timers.Store(c.own.timers)
-		c.late.Store(c.own.late)
-		c.latest.Store(int64(c.own.latest))
-	}
-}
-
-// An observer is the part of a loop that watches its callbacks. It costs
-// nothing unless it is asked for.
+// An observer is the part of a loop that measures, traces and names its
+// callbacks. It costs nothing unless an option enables it.
 type observer struct {
-	observing bool                               // measures each callback, or traces it
-	sites     map[*selectors.SelectorKey]uintptr // where files were registered; nil if nobody wants to know
-	sited     bool
+	observing         bool                               // call beginCallback and endCallback around each callback
+	recordSites       bool                               // record where callbacks are registered
+	filesRegisteredAt map[*selectors.SelectorKey]uintptr // by key, the program counter; nil unless recordSites
 
-	current   origin
-	began     time.Duration
+	current   callbackOrigin // of the running callback
+	startedAt time.Duration  // of the running callback
 	region    *trace.Region
-	goroutine uint64 // that runs the loop, with WithDebug; else 0
+	goroutine uint64 // number of the goroutine that runs the loop, with WithDebug; else 0
 }
 
-// An origin is where a callback comes from.
-type origin struct {
-	kind string
-	fn   any
-	site uintptr
-	fd   int
+// A callbackOrigin describes a callback for logs, traces and panics.
+type callbackOrigin struct {
+	kind         string // Panic.Kind
+	fn           any
+	registeredAt uintptr // program counter; 0 if not recorded
+	fd           int     // of a file; else -1
 }
 
 func (o *observer) init(l *Loop) {
-	o.sited = l.slow > 0 || l.debug
-	o.observing = l.slow > 0 || l.trace || l.panics != nil
-	if o.sited {
-		o.sites = make(map[*selectors.SelectorKey]uintptr)
+	o.recordSites = l.slowThreshold > 0 || l.debug
+	o.observing = l.slowThreshold > 0 || l.trace || l.panicHandler != nil
+	if o.recordSites {
+		o.filesRegisteredAt = make(map[*selectors.SelectorKey]uintptr)
 	}
 }
 
-// begin and end stand round each callback.
-func (l *Loop) begin(kind string, site uintptr, fn any, fd int) {
-	l.current, l.region = origin{kind, fn, site, fd}, nil
+// beginCallback is called before each callback if the loop is observing.
+func (l *Loop) beginCallback(kind string, registeredAt uintptr, fn any, fd int) {
+	l.current, l.region = callbackOrigin{kind, fn, registeredAt, fd}, nil
 	if l.trace && trace.IsEnabled() {
 		l.region = trace.StartRegion(context.Background(), l.current.name())
 	}
-	if l.slow > 0 {
-		l.began = l.clock()
+	if l.slowThreshold > 0 {
+		l.startedAt = l.clock()
 	}
 }
 
-// calls says which function of the user's the present callback, which is one of
-// ours, stands for.
-func (l *Loop) calls(fn any) {
+// standsFor records that the running callback, a closure of this package, stands
+// for the user's function fn.
+func (l *Loop) standsFor(fn any) {
 	if !l.observing {
 		return
 	}
@@ -132,13 +68,14 @@ func (l *Loop) calls(fn any) {
 	}
 }
 
-func (l *Loop) end() {
-	if l.slow > 0 {
-		took := l.clock() - l.began
-		if int64(took) > l.stats.longest.Load() {
-			l.stats.longest.Store(int64(took))
+// endCallback is called after each callback if the loop is observing.
+func (l *Loop) endCallback() {
+	if l.slowThreshold > 0 {
+		took := l.clock() - l.startedAt
+		if int64(took) > l.stats.longestCallback.Load() {
+			l.stats.longestCallback.Store(int64(took))
 		}
-		if took >= l.slow {
+		if took >= l.slowThreshold {
 			l.log.LogAttrs(context.Background(), slog.LevelWarn, "eventloop: slow callback",
 				append(l.current.attrs(), slog.Duration("took", took))...)
 		}
@@ -147,11 +84,11 @@ func (l *Loop) end() {
 		l.region.End()
 		l.region = nil
 	}
-	l.current = origin{}
+	l.current = callbackOrigin{}
 }
 
-// name is that of the callback's function.
-func (o origin) name() string {
+// name returns the name of the callback's function.
+func (o callbackOrigin) name() string {
 	if o.fn == nil {
 		return "unknown"
 	}
@@ -161,121 +98,126 @@ func (o origin) name() string {
 	return "unknown"
 }
 
-func (o origin) attrs() []slog.Attr {
+func (o callbackOrigin) attrs() []slog.Attr {
 	attrs := []slog.Attr{slog.String("kind", o.kind), slog.String("callback", o.name())}
 	if o.fd >= 0 {
 		attrs = append(attrs, slog.Int("fd", o.fd))
 	}
-	if o.site != 0 {
-		attrs = append(attrs, slog.String("from", line(o.site)))
+	if o.registeredAt != 0 {
+		attrs = append(attrs, slog.String("from", fileLine(o.registeredAt)))
 	}
 	return attrs
 }
 
-// A Panic is what a handler of panics gets: see [WithPanicHandler].
+// A Panic describes a recovered panic: see [WithPanicHandler].
 type Panic struct {
-	Value    any    // what the callback panicked with
-	Stack    []byte // and where
+	Value    any    // the value the callback panicked with
+	Stack    []byte // the stack at the panic
 	Kind     string // "file", "timer", "soon", "post", "signal" or "work"
-	Callback string // the name of its function
+	Callback string // the name of the callback's function
 }
 
-// runGuarded is runAll, one panic at most; it reports whether all is done.
-func (l *Loop) runGuarded() (done bool) {
+// runUntilPanic is runAll, but it returns false after the first panic, which it
+// has passed to the panic handler. It returns true when all callbacks have run.
+func (l *Loop) runUntilPanic() (done bool) {
 	defer func() {
 		if done {
 			return
 		}
 		v := recover()
-		if v == nil { // runtime.Goexit: let it go on
+		if v == nil { // runtime.Goexit: do not interfere
 			return
 		}
 		p := Panic{Value: v, Stack: debug.Stack(), Kind: l.current.kind, Callback: l.current.name()}
-		l.end()
-		l.panics(p)
+		l.endCallback()
+		l.panicHandler(p)
 	}()
 	l.runAll()
 	return true
 }
 
-// site is where the caller of an exported method was called, if that is wanted.
-func (l *Loop) site() uintptr {
-	if !l.sited {
+// callSite returns the program counter of the user's call into this package, or
+// 0 if the loop does not record it.
+func (l *Loop) callSite() uintptr {
+	if !l.recordSites {
 		return 0
 	}
-	return caller()
+	return callerPC()
 }
 
-// caller is the innermost place on the stack that is not in this package.
-func caller() uintptr {
+// callerPC returns the program counter of the innermost frame that is not in
+// this package.
+func callerPC() uintptr {
 	var pcs [8]uintptr
 	n := runtime.Callers(2, pcs[:])
 	frames := runtime.CallersFrames(pcs[:n])
 	for i := range n {
 		frame, _ := frames.Next()
-		if !ours(frame.Function) {
+		if !inThisPackage(frame.Function) {
 			return pcs[i]
 		}
 	}
 	return 0
 }
 
-func ours(function string) bool {
-	const path = "goselectors/eventloop."
-	return len(function) > len(path) && function[:len(path)] == path
+func inThisPackage(function string) bool {
+	const prefix = "goselectors/eventloop."
+	return len(function) > len(prefix) && function[:len(prefix)] == prefix
 }
 
-// line is file:line of a place in the program.
-func line(pc uintptr) string {
+// fileLine returns file:line of a program counter.
+func fileLine(pc uintptr) string {
 	frame, _ := runtime.CallersFrames([]uintptr{pc}).Next()
 	return frame.File + ":" + strconv.Itoa(frame.Line)
 }
 
-// reportLeaks logs what is still registered.
+// reportLeaks logs the files and timers that are still registered.
 func (l *Loop) reportLeaks() {
 	for key := range l.sel.Keys() {
 		callback, _ := callbackOf(key)
-		o := origin{kind: "file", fd: key.FD, site: l.sites[key]}
+		o := callbackOrigin{kind: "file", fd: key.FD, registeredAt: l.filesRegisteredAt[key]}
 		if callback != nil {
 			o.fn = callback
 		}
-		l.log.LogAttrs(context.Background(), slog.LevelWarn, "eventloop: still registered at Close",
+		l.log.LogAttrs(context.Background(), slog.LevelWarn, "eventloop: file still registered at Close",
 			append(o.attrs(), slog.String("events", key.Events.String()), slog.String("object", fmt.Sprintf("%T", key.FileObj)))...)
 	}
 	for _, t := range l.timers.owner {
 		if t == nil {
 			continue
 		}
-		o := origin{kind: "timer", fn: t.fn, site: t.site, fd: -1}
-		l.log.LogAttrs(context.Background(), slog.LevelWarn, "eventloop: still running at Close",
+		o := callbackOrigin{kind: "timer", fn: t.fn, registeredAt: t.registeredAt, fd: -1}
+		l.log.LogAttrs(context.Background(), slog.LevelWarn, "eventloop: timer still active at Close",
 			append(o.attrs(), slog.Duration("when", t.when))...)
 	}
 }
 
-// home notes the goroutine that runs the loop.
-func (l *Loop) home() {
+// bindGoroutine records the goroutine that runs the loop.
+func (l *Loop) bindGoroutine() {
 	if l.debug {
-		l.goroutine = goroutine()
+		l.goroutine = goroutineID()
 	}
 }
 
-func (l *Loop) atHome() bool {
+// onLoopGoroutine reports whether the caller is on the goroutine that runs the
+// loop. It is true if the loop does not run.
+func (l *Loop) onLoopGoroutine() bool {
 	l.mu.Lock()
-	running, home := l.running, l.goroutine
+	running, bound := l.running, l.goroutine
 	l.mu.Unlock()
-	return !running || goroutine() == home
+	return !running || goroutineID() == bound
 }
 
-// goroutine is the number of this goroutine. The runtime tells it in stack
-// traces only; it is for finding mistakes, nothing else.
-func goroutine() (n uint64) {
+// goroutineID returns the number of the calling goroutine. The runtime reports
+// it only in stack traces. It is used for debug checks only.
+func goroutineID() (id uint64) {
 	var buf [64]byte
 	s := bytes.TrimPrefix(buf[:runtime.Stack(buf[:], false)], []byte("goroutine "))
 	for _, c := range s {
 		if c < '0' || c > '9' {
 			break
 		}
-		n = n*10 + uint64(c-'0')
+		id = id*10 + uint64(c-'0')
 	}
-	return n
+	return id
 }

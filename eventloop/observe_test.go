@@ -21,22 +21,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A sheet is what a loop logs on, in lines.
-type sheet struct {
+// A logBuffer is what a loop logs on, in lines.
+type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (s *sheet) Write(p []byte) (int, error) {
+func (s *logBuffer) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.buf.Write(p)
 }
 
-func (s *sheet) logger() *slog.Logger { return slog.New(slog.NewTextHandler(s, nil)) }
+func (s *logBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(s, nil)) }
 
 // lines returns what has been logged, and wipes it.
-func (s *sheet) lines() []string {
+func (s *logBuffer) lines() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	text := strings.TrimSpace(s.buf.String())
@@ -48,61 +48,65 @@ func (s *sheet) lines() []string {
 }
 
 // quiet is for tests that look at something else than what is logged.
-var quiet = eventloop.WithLogger(slog.New(slog.DiscardHandler))
+var discardLog = eventloop.WithLogger(slog.New(slog.DiscardHandler))
 
 // here is file:line of its caller.
-func here() string {
+func currentLine() string {
 	_, file, line, _ := runtime.Caller(1)
 	return fmt.Sprintf("%s:%d", file, line)
 }
 
 // Callbacks with names, to be found again.
-func slowTask()                      { slowness() }
-func slowFile(any, selectors.Event)  { slowness() }
-func slowSignal(os.Signal)           { slowness() }
+func slowTask()                      { slowAction() }
+func slowFile(any, selectors.Event)  { slowAction() }
+func slowSignal(os.Signal)           { slowAction() }
 func quickTask()                     {}
 func quickFile(any, selectors.Event) {}
 
-var slowness = func() {}
+var slowAction = func() {}
 
 // A slow callback is logged with its name and with where it comes from; a quick
 // one is not.
 func TestSlowCallback(t *testing.T) {
-	hold(t, rule{"of each kind", func(t *testing.T, k kind) {
+	forEachLoopKind(t, testCase{"of each kind", func(t *testing.T, k loopKind) {
 		var at time.Duration
-		slowness = func() { at += 100 * time.Millisecond }
-		var s sheet
+		slowAction = func() { at += 100 * time.Millisecond }
+		var s logBuffer
 		l := k.loop(t, eventloop.WithSlowCallback(100*time.Millisecond), eventloop.WithLogger(s.logger()),
 			eventloop.WithClock(func() time.Duration { return at }))
-		a := readable(t)
+		a := readableSocket(t)
 		for _, c := range []struct {
 			kind, name string
 			add        func() (from string)
 			done       func()
 		}{
-			{"soon", "slowTask", func() string { ok(l.CallSoon(slowTask)); return here() }, nil},
-			{"post", "slowTask", func() string { ok(l.Post(slowTask)); return here() }, nil},
-			{"timer", "slowTask", func() string { must(l.CallLater(0, slowTask)); return here() }, nil},
-			{"timer", "slowTask", func() string { must(l.CallAt(0, slowTask)); return here() }, nil},
-			{"file", "slowFile", func() string { must(l.Register(a, read, slowFile)); return here() }, func() { must(l.Unregister(a)) }},
-			{"file", "slowFile", func() string { must(l.Register(a, read, quickFile)); must(l.Modify(a, read, slowFile)); return here() }, func() { must(l.Modify(a, write, slowFile)) }},
-			{"file", "slowFile", func() string { must(l.Replace(a, read, slowFile)); return here() }, func() { must(l.Unregister(a)) }},
-			{"work", "slowTask", func() string { ok(l.Do(func() {}, slowTask)); return here() }, nil},
+			{"soon", "slowTask", func() string { check(l.CallSoon(slowTask)); return currentLine() }, nil},
+			{"post", "slowTask", func() string { check(l.Post(slowTask)); return currentLine() }, nil},
+			{"timer", "slowTask", func() string { must(l.CallLater(0, slowTask)); return currentLine() }, nil},
+			{"timer", "slowTask", func() string { must(l.CallAt(0, slowTask)); return currentLine() }, nil},
+			{"file", "slowFile", func() string { must(l.Register(a, read, slowFile)); return currentLine() }, func() { must(l.Unregister(a)) }},
+			{"file", "slowFile", func() string {
+				must(l.Register(a, read, quickFile))
+				_, from := must(l.Modify(a, read, slowFile)), currentLine() // on one line
+				return from
+			}, func() { must(l.Modify(a, write, slowFile)) }},
+			{"file", "slowFile", func() string { must(l.Replace(a, read, slowFile)); return currentLine() }, func() { must(l.Unregister(a)) }},
+			{"work", "slowTask", func() string { check(l.Do(func() {}, slowTask)); return currentLine() }, nil},
 			{"signal", "slowSignal", func() string {
-				from := here()
+				from := currentLine()
 				h := must(l.OnSignal(unix.SIGUSR1, slowSignal))
 				t.Cleanup(func() { h.Stop() })
-				raise(unix.SIGUSR1)
+				sendSignal(unix.SIGUSR1)
 				return from[:strings.LastIndex(from, ":")]
 			}, nil},
 		} {
 			must(l.CallLater(0, quickTask))
-			ok(l.CallSoon(quickTask))
-			ok(l.Post(quickTask))
+			check(l.CallSoon(quickTask))
+			check(l.Post(quickTask))
 			from := c.add()
 			var lines []string
 			eventually(t, "something is logged", func() bool {
-				turn(t, l)
+				runTurn(t, l)
 				lines = s.lines()
 				return len(lines) > 0
 			})
@@ -124,46 +128,46 @@ func TestSlowCallback(t *testing.T) {
 		if got := l.Stats().LongestCallback; got != 100*time.Millisecond {
 			t.Errorf("the longest callback took %v", got)
 		}
-	}}, rule{"quick ones only", func(t *testing.T, k kind) {
-		var s sheet
+	}}, testCase{"quick ones only", func(t *testing.T, k loopKind) {
+		var s logBuffer
 		l := k.loop(t, eventloop.WithSlowCallback(time.Hour), eventloop.WithLogger(s.logger()))
-		ok(l.CallSoon(func() { time.Sleep(time.Millisecond) }))
-		turn(t, l)
-		if got := l.Stats().LongestCallback; got < time.Millisecond || got > patience {
+		check(l.CallSoon(func() { time.Sleep(time.Millisecond) }))
+		runTurn(t, l)
+		if got := l.Stats().LongestCallback; got < time.Millisecond || got > receiveTimeout {
 			t.Errorf("the longest callback took %v", got)
 		}
 		if lines := s.lines(); lines != nil {
 			t.Errorf("logged: %v", lines)
 		}
-	}}, rule{"in debug", func(t *testing.T, k kind) {
+	}}, testCase{"in debug", func(t *testing.T, k loopKind) {
 		var at time.Duration
-		slowness = func() { at += 100 * time.Millisecond }
-		var s sheet
+		slowAction = func() { at += 100 * time.Millisecond }
+		var s logBuffer
 		l := k.loop(t, eventloop.WithDebug(), eventloop.WithLogger(s.logger()), eventloop.WithClock(func() time.Duration { return at }))
-		ok(l.CallSoon(slowTask))
-		ok(l.CallSoon(func() { at += 99 * time.Millisecond }))
-		turn(t, l)
+		check(l.CallSoon(slowTask))
+		check(l.CallSoon(func() { at += 99 * time.Millisecond }))
+		runTurn(t, l)
 		if lines := s.lines(); len(lines) != 1 || !strings.Contains(lines[0], "slowTask") {
 			t.Errorf("logged: %v", lines)
 		}
-	}}, rule{"that panics", func(t *testing.T, k kind) {
+	}}, testCase{"that panics", func(t *testing.T, k loopKind) {
 		var at time.Duration
-		var s sheet
+		var s logBuffer
 		l := k.loop(t, eventloop.WithSlowCallback(time.Millisecond), eventloop.WithLogger(s.logger()),
 			eventloop.WithClock(func() time.Duration { return at }), eventloop.WithPanicHandler(func(eventloop.Panic) {}))
-		ok(l.CallSoon(func() {
+		check(l.CallSoon(func() {
 			at += time.Second
-			explode()
+			panicBoom()
 		}))
-		turn(t, l)
+		runTurn(t, l)
 		if lines := s.lines(); len(lines) != 1 || !strings.Contains(lines[0], "took=1s") {
 			t.Errorf("logged: %v", lines)
 		}
-	}}, rule{"not asked for", func(t *testing.T, k kind) {
-		var s sheet
+	}}, testCase{"not asked for", func(t *testing.T, k loopKind) {
+		var s logBuffer
 		l := k.loop(t, eventloop.WithLogger(s.logger()))
-		ok(l.CallSoon(func() { time.Sleep(2 * time.Millisecond) }))
-		turn(t, l)
+		check(l.CallSoon(func() { time.Sleep(2 * time.Millisecond) }))
+		runTurn(t, l)
 		if got := l.Stats().LongestCallback; got != 0 || s.lines() != nil {
 			t.Errorf("measured all the same: %v", got)
 		}
@@ -172,20 +176,20 @@ func TestSlowCallback(t *testing.T) {
 
 // Panics are told with the name of the callback of the user's.
 func TestPanicNames(t *testing.T) {
-	hold(t, rule{"of each kind", func(t *testing.T, k kind) {
-		slowness = explode
+	forEachLoopKind(t, testCase{"of each kind", func(t *testing.T, k loopKind) {
+		slowAction = panicBoom
 		var got []eventloop.Panic
 		l := k.loop(t, eventloop.WithPanicHandler(func(p eventloop.Panic) { got = append(got, p) }))
-		a := readable(t)
-		ok(l.CallSoon(slowTask))
-		ok(l.Post(slowTask))
+		a := readableSocket(t)
+		check(l.CallSoon(slowTask))
+		check(l.Post(slowTask))
 		must(l.CallLater(0, slowTask))
 		must(l.Register(a, read|oneShot, slowFile))
-		ok(l.Do(func() {}, slowTask))
-		ok(l.Do(slowTask, quickTask))
+		check(l.Do(func() {}, slowTask))
+		check(l.Do(slowTask, quickTask))
 		must(l.OnSignal(unix.SIGUSR1, slowSignal))
-		raise(unix.SIGUSR1)
-		eventually(t, "all have panicked", func() bool { turn(t, l); return len(got) == 7 })
+		sendSignal(unix.SIGUSR1)
+		eventually(t, "all have panicked", func() bool { runTurn(t, l); return len(got) == 7 })
 		kinds := map[string]int{}
 		for _, p := range got {
 			kinds[p.Kind]++
@@ -204,17 +208,17 @@ func TestPanicNames(t *testing.T) {
 }
 
 func TestStats(t *testing.T) {
-	hold(t, rule{"counts", func(t *testing.T, k kind) {
+	forEachLoopKind(t, testCase{"counts", func(t *testing.T, k loopKind) {
 		var at time.Duration
 		l := k.loop(t, eventloop.WithClock(func() time.Duration { return at }))
 		if s := l.Stats(); s != (eventloop.Stats{}) {
 			t.Errorf("a new loop: %+v", s)
 		}
-		must(l.Register(readable(t), read, func(any, selectors.Event) {}))
-		ok(l.CallSoon(func() {}))
-		ok(l.Post(func() {}))
+		must(l.Register(readableSocket(t), read, func(any, selectors.Event) {}))
+		check(l.CallSoon(func() {}))
+		check(l.Post(func() {}))
 		must(l.CallLater(0, func() {}))
-		turn(t, l)
+		runTurn(t, l)
 		want := eventloop.Stats{Turns: 1, Callbacks: 4, Timers: 1}
 		if s := l.Stats(); s != want {
 			t.Errorf("%+v, want %+v", s, want)
@@ -223,13 +227,13 @@ func TestStats(t *testing.T) {
 		for _, late := range []time.Duration{eventloop.LateAfter - 1, eventloop.LateAfter, time.Second} {
 			must(l.CallLater(time.Second, func() {}))
 			at += time.Second + late
-			turn(t, l)
+			runTurn(t, l)
 		}
 		want = eventloop.Stats{Turns: 4, Callbacks: 10, Timers: 4, LateTimers: 2, LatestTimer: time.Second}
 		if s := l.Stats(); s != want {
 			t.Errorf("%+v, want %+v", s, want)
 		}
-		turn(t, l)
+		runTurn(t, l)
 		want.Turns, want.Callbacks = 5, 11
 		if s := l.Stats(); s != want {
 			t.Errorf("%+v, want %+v", s, want)
@@ -239,21 +243,21 @@ func TestStats(t *testing.T) {
 
 // Each callback is a region of the execution trace.
 func TestTrace(t *testing.T) {
-	hold(t, rule{"regions", func(t *testing.T, k kind) {
+	forEachLoopKind(t, testCase{"regions", func(t *testing.T, k loopKind) {
 		for _, opts := range [][]eventloop.Option{{eventloop.WithTrace()}, {eventloop.WithTrace(), eventloop.WithPanicHandler(func(eventloop.Panic) {})}, nil} {
 			l := k.loop(t, opts...)
-			slowness = func() {}
-			ok(l.CallSoon(tracedTask)) // before there is a trace: nothing happens
-			turn(t, l)
+			slowAction = func() {}
+			check(l.CallSoon(tracedTask)) // before there is a trace: nothing happens
+			runTurn(t, l)
 			var buf bytes.Buffer
 			if err := trace.Start(&buf); err != nil {
 				t.Skip("somebody else is tracing: ", err)
 			}
-			ok(l.CallSoon(tracedTask))
-			must(l.Register(readable(t), read|oneShot, tracedFile))
-			ok(l.Do(func() {}, tracedDone))
+			check(l.CallSoon(tracedTask))
+			must(l.Register(readableSocket(t), read|oneShot, tracedFile))
+			check(l.Do(func() {}, tracedDone))
 			if len(opts) > 1 {
-				ok(l.CallSoon(explode))
+				check(l.CallSoon(panicBoom))
 			}
 			for l.Alive() && !tracedAll {
 				must(l.RunOnce(-1))
@@ -265,8 +269,8 @@ func TestTrace(t *testing.T) {
 					t.Errorf("%d options: %s in the trace: %v", len(opts), name, got)
 				}
 			}
-			ok(l.CallSoon(tracedTask)) // after it
-			turn(t, l)
+			check(l.CallSoon(tracedTask)) // after it
+			runTurn(t, l)
 			l.Close()
 		}
 	}})
@@ -285,22 +289,22 @@ func tracedDone() { tracedAll = true }
 
 // At Close, a loop in debug logs what was still registered; others do not.
 func TestLeaks(t *testing.T) {
-	hold(t, rule{"reported in debug", func(t *testing.T, k kind) {
+	forEachLoopKind(t, testCase{"reported in debug", func(t *testing.T, k loopKind) {
 		for _, debug := range []bool{true, false} {
-			var s sheet
+			var s logBuffer
 			opts := []eventloop.Option{eventloop.WithLogger(s.logger())}
 			if debug {
 				opts = append(opts, eventloop.WithDebug())
 			}
 			l := k.loop(t, opts...)
-			a, b, c := readable(t), readable(t), readable(t)
+			a, b, c := readableSocket(t), readableSocket(t), readableSocket(t)
 			must(l.Register(a, read, quickFile))
-			fileFrom := here()
+			fileFrom := currentLine()
 			must(l.Register(b, read, quickFile))
 			must(l.Unregister(b))
 			must(l.Selector().Register(c, read|write, "data"))
 			must(l.CallLater(time.Hour, quickTask))
-			timerFrom := here()
+			timerFrom := currentLine()
 			must(l.CallLater(time.Hour, quickTask)).Stop()
 			l.Close()
 			lines := s.lines()
@@ -330,13 +334,13 @@ func TestLeaks(t *testing.T) {
 				}
 			}
 		}
-	}}, rule{"none, none reported", func(t *testing.T, k kind) {
-		var s sheet
+	}}, testCase{"none, none reported", func(t *testing.T, k loopKind) {
+		var s logBuffer
 		l := k.loop(t, eventloop.WithLogger(s.logger()), eventloop.WithDebug())
-		a := readable(t)
+		a := readableSocket(t)
 		must(l.Register(a, read, quickFile))
 		must(l.CallLater(0, quickTask))
-		turn(t, l)
+		runTurn(t, l)
 		must(l.Unregister(a))
 		l.Close()
 		if lines := s.lines(); lines != nil {
@@ -356,12 +360,12 @@ func TestWrongGoroutine(t *testing.T) {
 		}()
 		<-done
 	}
-	hold(t, rule{"refused in debug", func(t *testing.T, k kind) {
-		s := &sheet{}
+	forEachLoopKind(t, testCase{"refused in debug", func(t *testing.T, k loopKind) {
+		s := &logBuffer{}
 		l := k.loop(t, eventloop.WithDebug(), eventloop.WithLogger(s.logger()))
-		a := readable(t)
+		a := readableSocket(t)
 		fine := func(where string) {
-			for what, err := range wrongOf(l, a, func() {}, func(any, selectors.Event) {}) {
+			for what, err := range callLoopMethods(l, a, func() {}, func(any, selectors.Event) {}) {
 				if err != nil && !errors.Is(err, selectors.ErrNotRegistered) && !errors.Is(err, selectors.ErrRegistered) {
 					t.Errorf("%s, %s: %v", what, where, err)
 				}
@@ -375,11 +379,11 @@ func TestWrongGoroutine(t *testing.T) {
 			timer = must(l.CallLater(time.Hour, func() {}))
 			h = must(l.OnSignal(unix.SIGUSR1, func(os.Signal) {}))
 		})
-		ok(l.CallSoon(func() {
+		check(l.CallSoon(func() {
 			fine("in a callback")
 			must(l.Replace(a, read, func(any, selectors.Event) {}))
 			elsewhere(func() {
-				for what, err := range wrongOf(l, a, func() {}, func(any, selectors.Event) { t.Error("called") }) {
+				for what, err := range callLoopMethods(l, a, func() {}, func(any, selectors.Event) { t.Error("called") }) {
 					if !errors.Is(err, eventloop.ErrWrongGoroutine) {
 						t.Errorf("%s, elsewhere: %v", what, err)
 					}
@@ -396,34 +400,34 @@ func TestWrongGoroutine(t *testing.T) {
 				}
 				// These are for all.
 				l.Stats()
-				ok(l.Post(func() {}))
-				ok(l.Do(func() {}, nil))
+				check(l.Post(func() {}))
+				check(l.Do(func() {}, nil))
 				l.Stop()
 			})
 			if !timer.Active() {
 				t.Error("the timer was stopped elsewhere")
 			}
 		}))
-		run(t, l)
+		runLoop(t, l)
 		elsewhere(func() {
 			fine("after it has run")
 			// And the next one to run it is the one.
-			ok(l.CallSoon(func() { fine("in a callback, on another goroutine") }))
-			turn(t, l)
+			check(l.CallSoon(func() { fine("in a callback, on another goroutine") }))
+			runTurn(t, l)
 		})
-	}}, rule{"not otherwise", func(t *testing.T, k kind) {
+	}}, testCase{"not otherwise", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
-		a := readable(t)
-		ok(l.CallSoon(func() {
+		a := readableSocket(t)
+		check(l.CallSoon(func() {
 			elsewhere(func() { // which is safe here, as the loop waits for it
 				must(l.Register(a, read, func(any, selectors.Event) {}))
-				for what, err := range wrongOf(l, a, func() {}, func(any, selectors.Event) {}) {
+				for what, err := range callLoopMethods(l, a, func() {}, func(any, selectors.Event) {}) {
 					if errors.Is(err, eventloop.ErrWrongGoroutine) {
 						t.Errorf("%s: %v", what, err)
 					}
 				}
 			})
 		}))
-		turn(t, l)
+		runTurn(t, l)
 	}})
 }

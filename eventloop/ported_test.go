@@ -91,34 +91,34 @@ import (
 //	poll_oob, poll_bad_fdtype, poll_nested_*           package selectors
 
 func TestAsyncioReaderAndWriter(t *testing.T) {
-	hold(t, rule{"come and go", func(t *testing.T, k kind) {
+	forEachLoopKind(t, testCase{"come and go", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
-		a, b := pair(t)
-		var r record
+		a, b := socketPair(t)
+		var r recorder
 		both := func(_ any, events selectors.Event) {
 			if events&read != 0 {
-				r.add("read:" + take(t, a))
+				r.add("read:" + readFrom(t, a))
 			}
 			if events&write != 0 {
 				r.add("write")
 			}
 		}
 		must(l.Replace(a, read, both)) // add_reader
-		turn(t, l)
+		runTurn(t, l)
 		r.want(t, "")
-		put(t, b, "1")
-		turn(t, l)
+		writeTo(t, b, "1")
+		runTurn(t, l)
 		r.want(t, "read:1")
 		must(l.Replace(a, read|write, both)) // add_writer
-		put(t, b, "2")
-		turn(t, l)
+		writeTo(t, b, "2")
+		runTurn(t, l)
 		r.want(t, "read:2 write")
 		must(l.Replace(a, write, both)) // remove_reader
-		put(t, b, "3")
-		turn(t, l)
+		writeTo(t, b, "3")
+		runTurn(t, l)
 		r.want(t, "write")
 		must(l.Unregister(a)) // remove_writer
-		turn(t, l)
+		runTurn(t, l)
 		r.want(t, "")
 		if _, err := l.Unregister(a); !errors.Is(err, selectors.ErrNotRegistered) {
 			t.Error(err)
@@ -129,23 +129,23 @@ func TestAsyncioReaderAndWriter(t *testing.T) {
 // bpo-25593: what was ready when the loop was stopped is not called again when
 // it goes on.
 func TestAsyncioNoLeftOver(t *testing.T) {
-	hold(t, rule{"after stop", func(t *testing.T, k kind) {
+	forEachLoopKind(t, testCase{"after stop", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
-		a, b := pair(t)
+		a, b := socketPair(t)
 		calls := 0
 		must(l.Register(a, read, func(any, selectors.Event) {
-			take(t, a)
+			readFrom(t, a)
 			calls++
 			l.Stop()
 		}))
 		for i := range 5 {
-			put(t, b, "x")
-			if run(t, l); calls != i+1 {
+			writeTo(t, b, "x")
+			if runLoop(t, l); calls != i+1 {
 				t.Fatalf("%d calls after %d bytes", calls, i+1)
 			}
 		}
 		l.Stop()
-		if run(t, l); calls != 5 {
+		if runLoop(t, l); calls != 5 {
 			t.Errorf("%d calls for 5 bytes", calls)
 		}
 	}})
@@ -153,18 +153,18 @@ func TestAsyncioNoLeftOver(t *testing.T) {
 
 // Two callbacks that activate each other for ever do not keep I/O from running.
 func TestLibeventActiveLater(t *testing.T) {
-	hold(t, rule{"each other", func(t *testing.T, k kind) {
+	forEachLoopKind(t, testCase{"each other", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
 		var ping, pong func()
 		var n [4]int
-		ping = func() { n[0]++; ok(l.CallSoon(pong)) }
-		pong = func() { n[1]++; ok(l.CallSoon(ping)) }
-		a, b := pair(t)
-		x, y := pair(t)
+		ping = func() { n[0]++; check(l.CallSoon(pong)) }
+		pong = func() { n[1]++; check(l.CallSoon(ping)) }
+		a, b := socketPair(t)
+		x, y := socketPair(t)
 		echo := func(from, to int, i int) eventloop.Callback {
 			return func(any, selectors.Event) {
-				take(t, from)
-				put(t, to, "x")
+				readFrom(t, from)
+				writeTo(t, to, "x")
 				if n[i]++; n[i] == 200 {
 					l.Stop()
 				}
@@ -173,10 +173,10 @@ func TestLibeventActiveLater(t *testing.T) {
 		// A byte goes round between two pairs.
 		must(l.Register(a, read, echo(a, x, 2)))
 		must(l.Register(y, read, echo(y, b, 3)))
-		ok(l.CallSoon(ping))
-		ok(l.CallSoon(pong))
-		put(t, b, "x")
-		run(t, l)
+		check(l.CallSoon(ping))
+		check(l.CallSoon(pong))
+		writeTo(t, b, "x")
+		runLoop(t, l)
 		for i := range n {
 			if n[i] < 100 || n[i] > 500 {
 				t.Fatalf("counts: %v", n)
@@ -191,8 +191,8 @@ func udp(t testing.TB) (fd int, addr unix.Sockaddr) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fd = own(t, fd)
-	ok(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	fd = prepareFD(t, fd)
+	check(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
 	return fd, must(unix.Getsockname(fd))
 }
 
@@ -202,7 +202,7 @@ func readyUDP(t testing.TB, n int) (fds []int) {
 	from, _ := udp(t)
 	for range n {
 		fd, addr := udp(t)
-		ok(unix.Sendto(from, []byte("x"), 0, addr))
+		check(unix.Sendto(from, []byte("x"), 0, addr))
 		fds = append(fds, fd)
 	}
 	for _, fd := range fds {
@@ -215,18 +215,18 @@ func readyUDP(t testing.TB, n int) (fds []int) {
 // More files are ready at once than a buffer for events is likely to hold: each
 // is called once.
 func TestLibeventManyEvents(t *testing.T) {
-	hold(t, rule{"70 sockets", func(t *testing.T, k kind) {
+	forEachLoopKind(t, testCase{"70 sockets", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
 		calls := map[any]int{}
 		fds := readyUDP(t, 70)
 		for _, fd := range fds {
 			must(l.Register(fd, read, func(fileobj any, _ selectors.Event) {
-				take(t, fd)
+				readFrom(t, fd)
 				calls[fileobj]++
 			}))
 		}
 		for range 5 {
-			turn(t, l)
+			runTurn(t, l)
 		}
 		for _, fd := range fds {
 			if calls[fd] != 1 {
@@ -240,8 +240,8 @@ func TestLibeventManyEvents(t *testing.T) {
 // else is called.
 func TestLibuvWatcherCrossStop(t *testing.T) {
 	const many = 180
-	hold(t, rule{"close all", func(t *testing.T, k kind) {
-		for _, door := range doors {
+	forEachLoopKind(t, testCase{"close all", func(t *testing.T, k loopKind) {
+		for _, registrar := range registrars {
 			l := k.loop(t)
 			fds := readyUDP(t, many)
 			calls := 0
@@ -249,18 +249,18 @@ func TestLibuvWatcherCrossStop(t *testing.T) {
 				must(l.Register(fd, read, func(any, selectors.Event) {
 					calls++
 					for _, fd := range fds {
-						ok(door.unregister(l, fd))
-						ok(unix.Close(fd))
+						check(registrar.unregister(l, fd))
+						check(unix.Close(fd))
 					}
 				}))
 			}
-			turn(t, l)
-			turn(t, l)
+			runTurn(t, l)
+			runTurn(t, l)
 			if calls != 1 || l.Selector().Len() != 0 {
-				t.Errorf("by the %s: %d calls, %d keys left", door.name, calls, l.Selector().Len())
+				t.Errorf("by the %s: %d calls, %d keys left", registrar.name, calls, l.Selector().Len())
 			}
 		}
-	}}, rule{"close all, then unregister", func(t *testing.T, k kind) {
+	}}, testCase{"close all, then unregister", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
 		fds := readyUDP(t, many)
 		calls := 0
@@ -268,15 +268,15 @@ func TestLibuvWatcherCrossStop(t *testing.T) {
 			must(l.Register(fd, read, func(any, selectors.Event) {
 				calls++
 				for _, fd := range fds {
-					ok(unix.Close(fd))
+					check(unix.Close(fd))
 				}
 				for _, fd := range fds {
 					must(l.Unregister(fd))
 				}
 			}))
 		}
-		turn(t, l)
-		turn(t, l)
+		runTurn(t, l)
+		runTurn(t, l)
 		if calls != 1 || l.Selector().Len() != 0 {
 			t.Errorf("%d calls, %d keys left", calls, l.Selector().Len())
 		}
@@ -286,24 +286,24 @@ func TestLibuvWatcherCrossStop(t *testing.T) {
 // A file that is closed while it is registered is told once at most, keeps
 // nobody from being called, and does not make the loop spin.
 func TestLibeventClosedFD(t *testing.T) {
-	hold(t, rule{"no spin", func(t *testing.T, k kind) {
+	forEachLoopKind(t, testCase{"no spin", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
-		closed, other := readable(t), readable(t)
+		closed, other := readableSocket(t), readableSocket(t)
 		calls, others := 0, 0
-		ok(unix.Close(closed))
+		check(unix.Close(closed))
 		// Registered as it still was open, and then closed.
-		reopened := readable(t)
-		ok(dup2(reopened, closed))
-		ok(unix.Close(reopened))
+		reopened := readableSocket(t)
+		check(dup2(reopened, closed))
+		check(unix.Close(reopened))
 		must(l.Register(closed, read, func(_ any, events selectors.Event) {
 			if calls++; events != selectors.EventError|selectors.EventInvalid {
 				t.Errorf("called for %v", events)
 			}
 		}))
 		must(l.Register(other, read|oneShot, func(any, selectors.Event) { others++ }))
-		ok(unix.Close(closed))
+		check(unix.Close(closed))
 		for range 5 {
-			turn(t, l)
+			runTurn(t, l)
 		}
 		want := 0
 		if k.Features&selectors.FeatureInvalid != 0 {
@@ -313,7 +313,7 @@ func TestLibeventClosedFD(t *testing.T) {
 			t.Errorf("%d calls for the closed file, want %d; %d for the other", calls, want, others)
 		}
 		before := l.Stats().Turns
-		ctx, cancel := context.WithTimeout(context.Background(), 5*moment)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*quietPeriod)
 		defer cancel()
 		l.Run(ctx)
 		if turns := l.Stats().Turns - before; turns > 3 {
@@ -325,29 +325,29 @@ func TestLibeventClosedFD(t *testing.T) {
 
 // What happens to a closed file that lives on in a duplicate never surfaces.
 func TestLibuvClosedFDEvents(t *testing.T) {
-	hold(t, rule{"duplicate", func(t *testing.T, k kind) {
+	forEachLoopKind(t, testCase{"duplicate", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
-		a, b := pair(t)
-		own(t, must(unix.Dup(a)))
+		a, b := socketPair(t)
+		prepareFD(t, must(unix.Dup(a)))
 		must(l.Register(a, read, func(any, selectors.Event) { t.Error("called for a closed file") }))
-		ok(unix.Close(a))
+		check(unix.Close(a))
 		must(l.Unregister(a))
-		put(t, b, "x")
+		writeTo(t, b, "x")
 		for range 3 {
-			turn(t, l)
+			runTurn(t, l)
 		}
 		// Its number with a new file is that file's.
-		fresh, peer := pair(t)
-		ok(dup2(fresh, a))
-		var r record
-		must(l.Register(a, read, func(any, selectors.Event) { r.add(take(t, a)) }))
-		turn(t, l)
+		newFile, peer := socketPair(t)
+		check(dup2(newFile, a))
+		var r recorder
+		must(l.Register(a, read, func(any, selectors.Event) { r.add(readFrom(t, a)) }))
+		runTurn(t, l)
 		r.want(t, "")
-		put(t, peer, "new")
-		turn(t, l)
+		writeTo(t, peer, "new")
+		runTurn(t, l)
 		r.want(t, "new")
 		before := l.Stats().Turns
-		ctx, cancel := context.WithTimeout(context.Background(), 5*moment)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*quietPeriod)
 		defer cancel()
 		l.Run(ctx)
 		if turns := l.Stats().Turns - before; turns > 3 {
@@ -358,9 +358,9 @@ func TestLibuvClosedFDEvents(t *testing.T) {
 
 // Taking the last thing away lets a loop that runs while it is alive end.
 func TestLibeventDelNotify(t *testing.T) {
-	hold(t, rule{"the last one", func(t *testing.T, k kind) {
+	forEachLoopKind(t, testCase{"the last one", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
-		a, _ := pair(t)
+		a, _ := socketPair(t)
 		must(l.Register(a, read, func(any, selectors.Event) { t.Error("called") }))
 		timer := must(l.CallLater(time.Hour, func() { t.Error("called") }))
 		ended := make(chan struct{})
@@ -370,19 +370,19 @@ func TestLibeventDelNotify(t *testing.T) {
 				must(l.RunOnce(-1))
 			}
 		}()
-		time.Sleep(moment)
-		ok(l.Post(func() { must(l.Unregister(a)) }))
-		ok(l.Post(func() { timer.Stop() }))
-		await(t, ended)
+		time.Sleep(quietPeriod)
+		check(l.Post(func() { must(l.Unregister(a)) }))
+		check(l.Post(func() { timer.Stop() }))
+		receive(t, ended)
 	}})
 }
 
 // Registering and unregistering over and over in a callback leaves nothing
 // behind that keeps the loop busy.
 func TestLibeventChangelist(t *testing.T) {
-	hold(t, rule{"in a callback", func(t *testing.T, k kind) {
+	forEachLoopKind(t, testCase{"in a callback", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
-		a, b := readable(t), readable(t)
+		a, b := readableSocket(t), readableSocket(t)
 		nobody := func(any, selectors.Event) { t.Error("called") }
 		must(l.Register(a, read, func(any, selectors.Event) {
 			for range 3 {
@@ -393,7 +393,7 @@ func TestLibeventChangelist(t *testing.T) {
 			must(l.Unregister(a))
 		}))
 		before := l.Stats().Turns
-		ctx, cancel := context.WithTimeout(context.Background(), 5*moment)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*quietPeriod)
 		defer cancel()
 		l.Run(ctx)
 		if turns := l.Stats().Turns - before; turns > 4 {
@@ -404,7 +404,7 @@ func TestLibeventChangelist(t *testing.T) {
 
 // Nothing is called from within a call of the loop's methods.
 func TestLibuvCallbackStack(t *testing.T) {
-	hold(t, rule{"nothing nested", func(t *testing.T, k kind) {
+	forEachLoopKind(t, testCase{"nothing nested", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
 		depth, calls := 0, 0
 		fn := func() {
@@ -416,19 +416,19 @@ func TestLibuvCallbackStack(t *testing.T) {
 		}
 		call := func() {
 			depth++
-			ok(l.CallSoon(fn))
-			ok(l.Post(fn))
+			check(l.CallSoon(fn))
+			check(l.Post(fn))
 			must(l.CallLater(-1, fn))
 			must(l.CallAt(0, fn))
 			must(l.Every(1, fn)).Stop()
-			must(l.Register(readable(t), read|oneShot, func(any, selectors.Event) { fn() }))
+			must(l.Register(readableSocket(t), read|oneShot, func(any, selectors.Event) { fn() }))
 			l.Stop()
 			depth--
 		}
 		call()
-		ok(l.CallSoon(call))
-		turn(t, l)
-		turn(t, l)
+		check(l.CallSoon(call))
+		runTurn(t, l)
+		runTurn(t, l)
 		if calls != 10 {
 			t.Errorf("%d calls, want 10", calls)
 		}
@@ -439,9 +439,9 @@ func TestLibuvCallbackStack(t *testing.T) {
 // their half at the end, and have everything in the end.
 func TestLibuvPollDuplex(t *testing.T) {
 	const size = 1 << 17
-	hold(t, rule{"both ways", func(t *testing.T, k kind) {
+	forEachLoopKind(t, testCase{"both ways", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
-		a, b := pair(t)
+		a, b := socketPair(t)
 		ended, spurious, calls := 0, 0, 0
 		for _, fd := range []int{a, b} {
 			sent, got, eof, shut := 0, 0, false, false
@@ -471,7 +471,7 @@ func TestLibuvPollDuplex(t *testing.T) {
 				if rand.IntN(8) > 0 {
 					must(l.Modify(fd, events, callback))
 					if events&write == 0 && !shut {
-						ok(l.CallSoon(func() { // somebody has to ask for it again
+						check(l.CallSoon(func() { // somebody has to ask for it again
 							if _, err := l.Selector().Key(fd); err == nil && !shut {
 								must(l.Modify(fd, write|events, callback))
 							}
@@ -494,7 +494,7 @@ func TestLibuvPollDuplex(t *testing.T) {
 					case errors.Is(err, io.EOF) || err == nil && n == 0:
 						eof = true
 					default:
-						ok(err)
+						check(err)
 						got += n
 					}
 				}
@@ -504,11 +504,11 @@ func TestLibuvPollDuplex(t *testing.T) {
 						if errors.Is(err, selectors.ErrWouldBlock) {
 							spurious++
 						} else {
-							ok(err)
+							check(err)
 							sent += n
 						}
 					} else {
-						ok(unix.Shutdown(fd, unix.SHUT_WR))
+						check(unix.Shutdown(fd, unix.SHUT_WR))
 						shut = true
 					}
 				}
@@ -520,7 +520,7 @@ func TestLibuvPollDuplex(t *testing.T) {
 			}
 			must(l.Register(fd, read|write, callback))
 		}
-		if run(t, l); ended != 2 || spurious > calls/10 {
+		if runLoop(t, l); ended != 2 || spurious > calls/10 {
 			t.Errorf("%d ended; %d of %d calls were spurious", ended, spurious, calls)
 		}
 	}})
@@ -529,12 +529,12 @@ func TestLibuvPollDuplex(t *testing.T) {
 // Signals interrupt system calls all the time: nothing fails, nothing is early,
 // nothing is called but what should be.
 func TestLibuvEINTR(t *testing.T) {
-	hold(t, rule{"storm", func(t *testing.T, k kind) {
+	forEachLoopKind(t, testCase{"storm", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
-		a, b := pair(t)
+		a, b := socketPair(t)
 		calls := 0
 		must(l.Register(a, read, func(any, selectors.Event) {
-			take(t, a)
+			readFrom(t, a)
 			calls++
 		}))
 		var over atomic.Bool
@@ -542,19 +542,19 @@ func TestLibuvEINTR(t *testing.T) {
 		go func() {
 			n := 0
 			for ; !over.Load(); n++ {
-				raise(unix.SIGURG) // the runtime's own, for preemption
+				sendSignal(unix.SIGURG) // the runtime's own, for preemption
 				time.Sleep(50 * time.Microsecond)
 			}
 			stormed <- n
 		}()
-		began := time.Now()
+		started := time.Now()
 		early := false
-		must(l.CallLater(5*moment, func() {
-			early = time.Since(began) < 5*moment
+		must(l.CallLater(5*quietPeriod, func() {
+			early = time.Since(started) < 5*quietPeriod
 			l.Stop()
 		}))
-		time.AfterFunc(moment, func() { unix.Write(b, []byte("x")) })
-		run(t, l)
+		time.AfterFunc(quietPeriod, func() { unix.Write(b, []byte("x")) })
+		runLoop(t, l)
 		over.Store(true)
 		if n := <-stormed; calls != 1 || early || n == 0 {
 			t.Errorf("%d calls, early: %v, %d signals", calls, early, n)
@@ -565,22 +565,22 @@ func TestLibuvEINTR(t *testing.T) {
 // At the limit of open files a new loop may be an error, which says why,
 // and one that is there goes on.
 func TestLibuvEMFILE(t *testing.T) {
-	inChild, output, err := child(t)
+	inChild, output, err := runInChild(t)
 	if !inChild {
 		if err != nil || !strings.Contains(output, "all is well") {
 			t.Errorf("%v\n%s", err, output)
 		}
 		return
 	}
-	for _, k := range kinds() {
+	for _, k := range loopKinds() {
 		l := k.loop(t)
-		a, b := pair(t)
+		a, b := socketPair(t)
 		spare := must(unix.Dup(a))
 		var limit unix.Rlimit
-		ok(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+		check(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
 		tight := limit
 		tight.Cur = 40
-		ok(unix.Setrlimit(unix.RLIMIT_NOFILE, &tight))
+		check(unix.Setrlimit(unix.RLIMIT_NOFILE, &tight))
 		var hogs []int
 		for {
 			fd, err := unix.Dup(a)
@@ -590,7 +590,7 @@ func TestLibuvEMFILE(t *testing.T) {
 			hogs = append(hogs, fd)
 		}
 		for range 3 {
-			if k.given {
+			if k.withSelector {
 				break
 			}
 			// Poll and select need a pipe only when they are woken, if at all.
@@ -600,23 +600,23 @@ func TestLibuvEMFILE(t *testing.T) {
 				t.Errorf("%s: New: %v", k.Name, err)
 			}
 		}
-		var r record
-		must(l.Register(a, read, func(any, selectors.Event) { r.add(take(t, a)) }))
-		must(l.CallLater(time.Millisecond, r.note("timer")))
+		var r recorder
+		must(l.Register(a, read, func(any, selectors.Event) { r.add(readFrom(t, a)) }))
+		must(l.CallLater(time.Millisecond, r.fn("timer")))
 		done := make(chan struct{})
-		ok(l.Do(r.note("work"), func() { close(done) }))
+		check(l.Do(r.fn("work"), func() { close(done) }))
 		ended := make(chan error)
 		go func() { ended <- l.Run(context.Background()) }()
-		await(t, done)
-		put(t, b, "x")
+		receive(t, done)
+		writeTo(t, b, "x")
 		eventually(t, "all are called", func() bool { return r.count("x") == 1 && r.count("timer") == 1 && r.count("work") == 1 })
 		l.Stop()
-		ok(await(t, ended))
+		check(receive(t, ended))
 		for _, fd := range hogs {
-			ok(unix.Close(fd))
+			check(unix.Close(fd))
 		}
-		ok(unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
-		ok(unix.Close(spare))
+		check(unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+		check(unix.Close(spare))
 	}
 	if !t.Failed() {
 		fmt.Println("all is well")

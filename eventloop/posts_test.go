@@ -17,10 +17,10 @@ import (
 )
 
 func TestPost(t *testing.T) {
-	hold(t,
-		rule{"each producer in order", func(t *testing.T, k kind) {
+	forEachLoopKind(t,
+		testCase{"each producer in order", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			ended := start(t, l)
+			ended := startLoop(t, l)
 			const producers, each = 8, 500
 			var next [producers]int // of the loop's goroutine
 			var wg sync.WaitGroup
@@ -29,7 +29,7 @@ func TestPost(t *testing.T) {
 				go func() {
 					defer wg.Done()
 					for i := range each {
-						ok(l.Post(func() {
+						check(l.Post(func() {
 							if next[p] != i {
 								t.Errorf("producer %d: %d came when %d was next", p, i, next[p])
 							}
@@ -42,8 +42,8 @@ func TestPost(t *testing.T) {
 				}()
 			}
 			wg.Wait()
-			ok(l.Post(l.Stop))
-			if err := await(t, ended); err != nil {
+			check(l.Post(l.Stop))
+			if err := receive(t, ended); err != nil {
 				t.Fatal(err)
 			}
 			for p, n := range next {
@@ -52,48 +52,48 @@ func TestPost(t *testing.T) {
 				}
 			}
 		}},
-		rule{"from a posted function", func(t *testing.T, k kind) {
+		testCase{"from a posted function", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			var r record
-			ok(l.Post(func() {
+			var r recorder
+			check(l.Post(func() {
 				r.add("1")
-				ok(l.Post(func() {
+				check(l.Post(func() {
 					r.add("3")
-					ok(l.Post(r.note("4")))
+					check(l.Post(r.fn("4")))
 				}))
 			}))
-			ok(l.Post(r.note("2")))
+			check(l.Post(r.fn("2")))
 			for _, want := range []string{"1 2", "3", "4", ""} {
-				turn(t, l)
+				runTurn(t, l)
 				r.want(t, want)
 			}
 		}},
-		rule{"before Run and between runs", func(t *testing.T, k kind) {
+		testCase{"before Run and between runs", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			var r record
+			var r recorder
 			for range 3 {
-				ok(l.Post(r.note("before")))
-				ok(l.Post(l.Stop))
-				run(t, l)
+				check(l.Post(r.fn("before")))
+				check(l.Post(l.Stop))
+				runLoop(t, l)
 				r.want(t, "before")
 			}
 		}},
-		rule{"wakes a sleeping loop", func(t *testing.T, k kind) {
+		testCase{"wakes a sleeping loop", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			ended := start(t, l)
+			ended := startLoop(t, l)
 			for range 10 {
 				time.Sleep(2 * time.Millisecond)
 				came := make(chan struct{})
-				ok(l.Post(func() { close(came) }))
-				await(t, came)
+				check(l.Post(func() { close(came) }))
+				receive(t, came)
 			}
 			l.Stop()
-			await(t, ended)
+			receive(t, ended)
 		}},
-		rule{"one wake a sleep", func(t *testing.T, k kind) {
+		testCase{"one wake a sleep", func(t *testing.T, k loopKind) {
 			// The loop is held just before it sleeps, while many post.
-			l, s := k.spied(t)
-			s.asleep = make(chan struct{})
+			l, s := k.loopWithSpy(t)
+			s.beforeSleep = make(chan struct{})
 			ended := make(chan error, 1)
 			go func() { ended <- l.Run(context.Background()) }()
 			const rounds, producers, each = 20, 8, 100
@@ -106,7 +106,7 @@ func TestPost(t *testing.T) {
 					go func() {
 						defer wg.Done()
 						for range each {
-							ok(l.Post(func() { ran++ }))
+							check(l.Post(func() { ran++ }))
 						}
 					}()
 				}
@@ -114,17 +114,17 @@ func TestPost(t *testing.T) {
 				if got := s.wakes.Load(); got > int64(l.Stats().Wakes) {
 					t.Fatalf("%d wakes, the loop knows of %d", got, l.Stats().Wakes)
 				}
-				await(t, s.asleep) // let it go to sleep, or find the posts
+				receive(t, s.beforeSleep) // let it go to sleep, or find the posts
 			}
-			ok(l.Post(l.Stop))
+			check(l.Post(l.Stop))
 			for done := false; !done; {
 				select {
 				case err := <-ended:
 					if done = true; err != nil {
 						t.Error(err)
 					}
-				case <-s.asleep:
-				case <-time.After(patience):
+				case <-s.beforeSleep:
+				case <-time.After(receiveTimeout):
 					t.Fatal("it does not end")
 				}
 			}
@@ -135,12 +135,12 @@ func TestPost(t *testing.T) {
 				t.Errorf("%d wakes (%d by Stats) of %d turns, for %d posts", wakes, l.Stats().Wakes, len(s.timeouts), ran)
 			}
 		}},
-		rule{"one for a sleep that goes on", func(t *testing.T, k kind) {
+		testCase{"one for a sleep that goes on", func(t *testing.T, k loopKind) {
 			// And none for a Select that does not wait, as there are posts.
-			l, s := k.spied(t)
-			s.during = func(timeout time.Duration) {
+			l, s := k.loopWithSpy(t)
+			s.duringSelect = func(timeout time.Duration) {
 				for range 10 {
-					ok(l.Post(func() {}))
+					check(l.Post(func() {}))
 				}
 				if want := map[bool]int64{true: 1}[timeout != 0]; s.wakes.Swap(0) != want {
 					t.Errorf("in Select(%v) there were not %d wakes", timeout, want)
@@ -148,7 +148,7 @@ func TestPost(t *testing.T) {
 			}
 			for range 5 {
 				must(l.RunOnce(-1))
-				ok(l.Post(func() {})) // for the next one to find
+				check(l.Post(func() {})) // for the next one to find
 				must(l.RunOnce(-1))
 			}
 			for i, timeout := range s.timeouts {
@@ -157,33 +157,33 @@ func TestPost(t *testing.T) {
 				}
 			}
 		}},
-		rule{"none while it is busy", func(t *testing.T, k kind) {
-			l, s := k.spied(t)
+		testCase{"none while it is busy", func(t *testing.T, k loopKind) {
+			l, s := k.loopWithSpy(t)
 			var wg sync.WaitGroup
-			ok(l.CallSoon(func() {
+			check(l.CallSoon(func() {
 				for range 8 {
 					wg.Add(1)
 					go func() {
 						defer wg.Done()
 						for range 1000 {
-							ok(l.Post(func() {}))
+							check(l.Post(func() {}))
 						}
 					}()
 				}
 				wg.Wait()
 			}))
-			turn(t, l)
-			if n := turn(t, l); n != 8000 {
+			runTurn(t, l)
+			if n := runTurn(t, l); n != 8000 {
 				t.Errorf("%d ran", n)
 			}
 			if n := s.wakes.Load(); n != 0 {
 				t.Errorf("%d wakes", n)
 			}
 		}},
-		rule{"after and during Close", func(t *testing.T, k kind) {
+		testCase{"after and during Close", func(t *testing.T, k loopKind) {
 			for range 20 {
 				l := k.loop(t)
-				ended := start(t, l)
+				ended := startLoop(t, l)
 				var over atomic.Bool // Run has returned
 				var accepted, ran atomic.Int64
 				var wg sync.WaitGroup
@@ -200,7 +200,7 @@ func TestPost(t *testing.T) {
 							if errors.Is(err, eventloop.ErrClosed) {
 								return
 							}
-							ok(err)
+							check(err)
 							if accepted.Add(1)%64 == 0 {
 								runtime.Gosched()
 							}
@@ -210,8 +210,8 @@ func TestPost(t *testing.T) {
 				for ran.Load() < 100 {
 					runtime.Gosched()
 				}
-				ok(l.Close())
-				err := await(t, ended)
+				check(l.Close())
+				err := receive(t, ended)
 				over.Store(true)
 				if !errors.Is(err, eventloop.ErrClosed) {
 					t.Error(err)
@@ -225,16 +225,16 @@ func TestPost(t *testing.T) {
 				}
 			}
 		}},
-		rule{"a burst is let go of", func(t *testing.T, k kind) {
+		testCase{"a burst is let go of", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			n := 0
 			for range 200_000 {
-				ok(l.Post(func() { n++ }))
+				check(l.Post(func() { n++ }))
 			}
-			turn(t, l)
+			runTurn(t, l)
 			for range 3 {
-				ok(l.Post(func() { n++ }))
-				turn(t, l)
+				check(l.Post(func() { n++ }))
+				runTurn(t, l)
 			}
 			if n != 200_003 {
 				t.Errorf("%d ran", n)
@@ -244,13 +244,13 @@ func TestPost(t *testing.T) {
 }
 
 func TestDo(t *testing.T) {
-	hold(t,
-		rule{"work there, done here", func(t *testing.T, k kind) {
-			l := k.loop(t, eventloop.WithDebug(), quiet)
+	forEachLoopKind(t,
+		testCase{"work there, done here", func(t *testing.T, k loopKind) {
+			l := k.loop(t, eventloop.WithDebug(), discardLog)
 			result := 0
 			release := make(chan struct{})
-			ok(l.CallSoon(func() {
-				ok(l.Do(func() {
+			check(l.CallSoon(func() {
+				check(l.Do(func() {
 					if err := l.CallSoon(func() {}); !errors.Is(err, eventloop.ErrWrongGoroutine) {
 						t.Errorf("work runs on the loop: %v", err)
 					}
@@ -260,42 +260,42 @@ func TestDo(t *testing.T) {
 					if result != 42 {
 						t.Errorf("the result is %d", result)
 					}
-					ok(l.CallSoon(l.Stop)) // which other goroutines must not
+					check(l.CallSoon(l.Stop)) // which other goroutines must not
 				}))
-				ok(l.CallSoon(func() { close(release) }))
+				check(l.CallSoon(func() { close(release) }))
 			}))
-			run(t, l)
+			runLoop(t, l)
 		}},
-		rule{"from another goroutine", func(t *testing.T, k kind) {
+		testCase{"from another goroutine", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			ended := start(t, l)
-			var r record
-			ok(l.Do(r.note("work"), func() {
+			ended := startLoop(t, l)
+			var r recorder
+			check(l.Do(r.fn("work"), func() {
 				r.add("done")
 				l.Stop()
 			}))
-			if err := await(t, ended); err != nil {
+			if err := receive(t, ended); err != nil {
 				t.Fatal(err)
 			}
 			r.want(t, "work done")
 		}},
-		rule{"without done", func(t *testing.T, k kind) {
+		testCase{"without done", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			var r record
-			ok(l.Do(r.note("work"), nil))
+			var r recorder
+			check(l.Do(r.fn("work"), nil))
 			for l.Alive() {
 				must(l.RunOnce(-1))
 			}
 			r.want(t, "work")
 		}},
-		rule{"many at a time", func(t *testing.T, k kind) {
+		testCase{"many at a time", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			const many = 50
 			n := 0
 			var all sync.WaitGroup
 			all.Add(many)
 			for range many {
-				ok(l.Do(func() {
+				check(l.Do(func() {
 					all.Done()
 					all.Wait() // they run side by side
 				}, func() {
@@ -304,33 +304,33 @@ func TestDo(t *testing.T) {
 					}
 				}))
 			}
-			run(t, l)
+			runLoop(t, l)
 		}},
-		rule{"panics", func(t *testing.T, k kind) {
+		testCase{"panics", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			cause := errors.New("cause")
-			ok(l.Do(func() { explodeWith(cause) }, func() { t.Error("done all the same") }))
-			v, _ := caught(func() { l.Run(context.Background()) })
+			check(l.Do(func() { panicWith(cause) }, func() { t.Error("done all the same") }))
+			v, _ := catchPanic(func() { l.Run(context.Background()) })
 			p, isWork := v.(*eventloop.WorkPanic)
-			if !isWork || p.Value != any(cause) || !errors.Is(p, cause) || !strings.Contains(string(p.Stack), "explodeWith") ||
-				!strings.Contains(p.Error(), "cause") || !strings.Contains(p.Error(), "explodeWith") {
+			if !isWork || p.Value != any(cause) || !errors.Is(p, cause) || !strings.Contains(string(p.Stack), "panicWith") ||
+				!strings.Contains(p.Error(), "cause") || !strings.Contains(p.Error(), "panicWith") {
 				t.Fatalf("panicked with %v", v)
 			}
-			ok(l.Do(explode, nil))
-			v, _ = caught(func() { l.Run(context.Background()) })
+			check(l.Do(panicBoom, nil))
+			v, _ = catchPanic(func() { l.Run(context.Background()) })
 			if p, _ := v.(*eventloop.WorkPanic); p == nil || p.Value != "boom" || p.Unwrap() != nil {
 				t.Fatalf("panicked with %v", v)
 			}
 		}},
-		rule{"panics, with a handler", func(t *testing.T, k kind) {
+		testCase{"panics, with a handler", func(t *testing.T, k loopKind) {
 			var l *eventloop.Loop
 			var got eventloop.Panic
 			l = k.loop(t, eventloop.WithPanicHandler(func(p eventloop.Panic) {
 				got = p
 				l.Stop()
 			}))
-			ok(l.Do(explode, nil))
-			run(t, l)
+			check(l.Do(panicBoom, nil))
+			runLoop(t, l)
 			if p, _ := got.Value.(*eventloop.WorkPanic); p == nil || p.Value != "boom" || got.Kind != "work" {
 				t.Errorf("handled: %+v", got)
 			}
@@ -338,24 +338,24 @@ func TestDo(t *testing.T) {
 				t.Error("alive after it")
 			}
 		}},
-		rule{"done panics", func(t *testing.T, k kind) {
+		testCase{"done panics", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			ok(l.Do(func() {}, explode))
-			if v, _ := caught(func() { l.Run(context.Background()) }); v != "boom" {
+			check(l.Do(func() {}, panicBoom))
+			if v, _ := catchPanic(func() { l.Run(context.Background()) }); v != "boom" {
 				t.Fatalf("panicked with %v", v)
 			}
 			if l.Alive() {
 				t.Error("alive after it")
 			}
 		}},
-		rule{"exits", func(t *testing.T, k kind) {
+		testCase{"exits", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			ok(l.Do(runtime.Goexit, l.Stop))
-			run(t, l)
+			check(l.Do(runtime.Goexit, l.Stop))
+			runLoop(t, l)
 		}},
-		rule{"the loop is closed before", func(t *testing.T, k kind) {
+		testCase{"the loop is closed before", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			for _, work := range []func(){func() {}, explode, runtime.Goexit} {
+			for _, work := range []func(){func() {}, panicBoom, runtime.Goexit} {
 				release, worked := make(chan struct{}), make(chan struct{})
 				if err := l.Do(func() {
 					defer close(worked)
@@ -366,7 +366,7 @@ func TestDo(t *testing.T) {
 				}
 				l.Close()
 				close(release)
-				await(t, worked)
+				receive(t, worked)
 			}
 			if err := l.Do(func() { t.Error("work after Close") }, nil); !errors.Is(err, eventloop.ErrClosed) {
 				t.Errorf("Do after Close: %v", err)
@@ -375,13 +375,13 @@ func TestDo(t *testing.T) {
 	)
 }
 
-func explodeWith(v any) { panic(v) }
+func panicWith(v any) { panic(v) }
 
 // Stats and Stop are for any goroutine, at any time.
 func TestFromAnyGoroutine(t *testing.T) {
-	hold(t, rule{"stats, post, do, stop", func(t *testing.T, k kind) {
+	forEachLoopKind(t, testCase{"stats, post, do, stop", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
-		must(l.Register(readable(t), read, func(any, selectors.Event) {}))
+		must(l.Register(readableSocket(t), read, func(any, selectors.Event) {}))
 		must(l.Every(time.Microsecond, func() {}))
 		var wg sync.WaitGroup
 		for range 4 {
@@ -390,8 +390,8 @@ func TestFromAnyGoroutine(t *testing.T) {
 				defer wg.Done()
 				for range 50 {
 					l.Stats()
-					ok(l.Post(func() {}))
-					ok(l.Do(func() {}, func() {}))
+					check(l.Post(func() {}))
+					check(l.Do(func() {}, func() {}))
 					l.Stop()
 				}
 			}()
@@ -402,12 +402,12 @@ func TestFromAnyGoroutine(t *testing.T) {
 			close(gone)
 		}()
 		for over := false; !over; {
-			run(t, l)
+			runLoop(t, l)
 			select {
 			case <-gone:
 				over = true
 			default:
-				time.AfterFunc(moment, l.Stop)
+				time.AfterFunc(quietPeriod, l.Stop)
 			}
 		}
 		if s := l.Stats(); s.Turns == 0 || s.Callbacks < s.Turns {

@@ -23,19 +23,19 @@ import (
 // A spy is a selector that keeps count of how the loop uses it.
 type spy struct {
 	selectors.Selector
-	timeouts []time.Duration // of each Select
-	wakes    atomic.Int64
-	asleep   chan struct{} // if not nil, gets something before each Select that may wait
-	during   func(timeout time.Duration)
+	timeouts     []time.Duration // of each Select
+	wakes        atomic.Int64
+	beforeSleep  chan struct{} // if not nil, gets something before each Select that may wait
+	duringSelect func(timeout time.Duration)
 }
 
 func (s *spy) SelectInto(dst []selectors.Ready, timeout time.Duration) ([]selectors.Ready, error) {
 	s.timeouts = append(s.timeouts, timeout)
-	if s.asleep != nil && timeout != 0 {
-		s.asleep <- struct{}{}
+	if s.beforeSleep != nil && timeout != 0 {
+		s.beforeSleep <- struct{}{}
 	}
-	if s.during != nil {
-		s.during(timeout)
+	if s.duringSelect != nil {
+		s.duringSelect(timeout)
 	}
 	return s.Selector.SelectInto(dst, timeout)
 }
@@ -46,48 +46,48 @@ func (s *spy) Wake() error {
 }
 
 // spied is a loop on a spy.
-func (k kind) spied(t testing.TB, opts ...eventloop.Option) (*eventloop.Loop, *spy) {
+func (k loopKind) loopWithSpy(t testing.TB, opts ...eventloop.Option) (*eventloop.Loop, *spy) {
 	t.Helper()
 	s := &spy{Selector: k.selector(t)}
 	return k.loop(t, append([]eventloop.Option{eventloop.WithSelector(s)}, opts...)...), s
 }
 
-// One turn runs what there was when it began, in order, and nothing else.
+// One turn runs what there was when it started, in order, and nothing else.
 func TestTurn(t *testing.T) {
-	hold(t,
-		rule{"order", func(t *testing.T, k kind) {
+	forEachLoopKind(t,
+		testCase{"order", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			var r record
-			must(l.CallLater(0, r.note("timer1")))
-			must(l.Register(readable(t), read, r.callback("file")))
-			must(l.CallLater(0, r.note("timer2")))
-			ok(l.CallSoon(r.note("soon1")))
-			ok(l.CallSoon(r.note("soon2")))
-			ok(l.Post(r.note("post1")))
-			ok(l.Post(r.note("post2")))
-			if n := turn(t, l); n != 7 {
+			var r recorder
+			must(l.CallLater(0, r.fn("timer1")))
+			must(l.Register(readableSocket(t), read, r.callback("file")))
+			must(l.CallLater(0, r.fn("timer2")))
+			check(l.CallSoon(r.fn("soon1")))
+			check(l.CallSoon(r.fn("soon2")))
+			check(l.Post(r.fn("post1")))
+			check(l.Post(r.fn("post2")))
+			if n := runTurn(t, l); n != 7 {
 				t.Errorf("the turn ran %d", n)
 			}
 			r.want(t, "soon1 soon2 file timer1 timer2 post1 post2")
 		}},
-		rule{"what callbacks add waits", func(t *testing.T, k kind) {
+		testCase{"what callbacks add waits", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			var r record
+			var r recorder
 			add := func() {
 				r.add("+")
-				ok(l.CallSoon(r.note("soon")))
-				must(l.CallLater(0, r.note("timer")))
-				must(l.CallLater(-time.Hour, r.note("timer")))
-				must(l.Register(readable(t), read|oneShot, r.callback("file")))
-				ok(l.Post(r.note("post")))
+				check(l.CallSoon(r.fn("soon")))
+				must(l.CallLater(0, r.fn("timer")))
+				must(l.CallLater(-time.Hour, r.fn("timer")))
+				must(l.Register(readableSocket(t), read|oneShot, r.callback("file")))
+				check(l.Post(r.fn("post")))
 			}
-			ok(l.CallSoon(add))
-			must(l.Register(readable(t), read|oneShot, func(any, selectors.Event) { add() }))
+			check(l.CallSoon(add))
+			must(l.Register(readableSocket(t), read|oneShot, func(any, selectors.Event) { add() }))
 			must(l.CallLater(0, add))
-			ok(l.Post(add))
-			turn(t, l)
+			check(l.Post(add))
+			runTurn(t, l)
 			r.want(t, "+ + + +")
-			if n := turn(t, l); n != 4*5 {
+			if n := runTurn(t, l); n != 4*5 {
 				t.Errorf("the second turn ran %d", n)
 			}
 			for _, what := range []string{"soon", "file", "post"} {
@@ -96,9 +96,9 @@ func TestTurn(t *testing.T) {
 				}
 			}
 		}},
-		rule{"how long it waits", func(t *testing.T, k kind) {
+		testCase{"how long it waits", func(t *testing.T, k loopKind) {
 			var at time.Duration // stands still
-			l, s := k.spied(t, eventloop.WithClock(func() time.Duration { return at }))
+			l, s := k.loopWithSpy(t, eventloop.WithClock(func() time.Duration { return at }))
 			waits := func(timeout, want time.Duration) {
 				t.Helper()
 				s.timeouts = nil
@@ -124,19 +124,19 @@ func TestTurn(t *testing.T) {
 			if near.Active() || !far.Active() {
 				t.Error("it was not the right timer")
 			}
-			ok(l.CallSoon(func() {}))
+			check(l.CallSoon(func() {}))
 			waits(-1, 0)
-			ok(l.Post(func() {}))
+			check(l.Post(func() {}))
 			waits(-1, 0)
 			l.Stop()
 			waits(-1, 0)
-			must(l.Register(readable(t), read, func(any, selectors.Event) {}))
+			must(l.Register(readableSocket(t), read, func(any, selectors.Event) {}))
 			at = math.MaxInt64 - time.Hour
 			waits(-1, time.Hour)
 			at = math.MinInt64 + time.Hour
 			waits(-1, math.MaxInt64)
 		}},
-		rule{"nothing starves", func(t *testing.T, k kind) {
+		testCase{"nothing starves", func(t *testing.T, k loopKind) {
 			for _, without := range []string{"", "soon", "timer", "post"} {
 				l := k.loop(t)
 				counts := map[string]int{}
@@ -151,11 +151,11 @@ func TestTurn(t *testing.T) {
 					}
 					add(fn)
 				}
-				again("soon", func(fn func()) { ok(l.CallSoon(fn)) })
+				again("soon", func(fn func()) { check(l.CallSoon(fn)) })
 				again("timer", func(fn func()) { must(l.CallLater(0, fn)) })
-				again("post", func(fn func()) { ok(l.Post(fn)) })
+				again("post", func(fn func()) { check(l.Post(fn)) })
 				for _, name := range []string{"file", "other"} {
-					must(l.Register(readable(t), read, func(any, selectors.Event) { counts[name]++ }))
+					must(l.Register(readableSocket(t), read, func(any, selectors.Event) { counts[name]++ }))
 				}
 				for range 150 {
 					if _, err := l.RunOnce(-1); err != nil {
@@ -171,43 +171,43 @@ func TestTurn(t *testing.T) {
 				l.Close()
 			}
 		}},
-		rule{"the clock stands still", func(t *testing.T, k kind) {
+		testCase{"the clock stands still", func(t *testing.T, k loopKind) {
 			var reads int
 			l := k.loop(t, eventloop.WithClock(func() time.Duration { reads++; return time.Duration(reads) }))
 			for range 3 {
-				ok(l.CallSoon(func() { l.Now() }))
-				ok(l.Post(func() { l.Now() }))
+				check(l.CallSoon(func() { l.Now() }))
+				check(l.Post(func() { l.Now() }))
 			}
 			var first, last time.Duration
-			ok(l.CallSoon(func() { first = l.Now() }))
-			ok(l.Post(func() { last = l.Now() }))
-			if turn(t, l); first != last || reads != 1 {
+			check(l.CallSoon(func() { first = l.Now() }))
+			check(l.Post(func() { last = l.Now() }))
+			if runTurn(t, l); first != last || reads != 1 {
 				t.Errorf("from %d to %d, %d readings", first, last, reads)
 			}
 		}},
-		rule{"soon and post keep one order", func(t *testing.T, k kind) {
+		testCase{"soon and post keep one order", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			for pattern := range 64 {
-				var r record
+				var r recorder
 				var want []string
 				mix := func() {
 					for i := range 6 {
 						name := fmt.Sprint(i)
 						want = append(want, name)
 						if pattern>>i&1 == 0 {
-							ok(l.CallSoon(r.note(name)))
+							check(l.CallSoon(r.fn(name)))
 						} else {
-							ok(l.Post(r.note(name)))
+							check(l.Post(r.fn(name)))
 						}
 					}
 				}
 				mix()
-				turn(t, l)
+				runTurn(t, l)
 				r.want(t, strings.Join(want, " "))
 				want = nil
-				ok(l.Post(mix))
-				turn(t, l)
-				turn(t, l)
+				check(l.Post(mix))
+				runTurn(t, l)
+				runTurn(t, l)
 				r.want(t, strings.Join(want, " "))
 			}
 		}},
@@ -216,12 +216,12 @@ func TestTurn(t *testing.T) {
 
 // Keys that were registered with the selector are dispatched as well.
 func TestKeysOfTheSelector(t *testing.T) {
-	hold(t, rule{"callback", func(t *testing.T, k kind) {
+	forEachLoopKind(t, testCase{"callback", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
-		a := readable(t)
-		var r record
+		a := readableSocket(t)
+		var r recorder
 		must(l.Selector().Register(a, read, r.callback("callback")))
-		turn(t, l)
+		runTurn(t, l)
 		r.want(t, "callback")
 		var got selectors.Event
 		must(l.Selector().Modify(a, read|write, func(fileobj any, events selectors.Event) {
@@ -230,21 +230,21 @@ func TestKeysOfTheSelector(t *testing.T) {
 			}
 			got = events
 		}))
-		if turn(t, l); got != read|write {
+		if runTurn(t, l); got != read|write {
 			t.Errorf("called for %v", got)
 		}
 		must(l.Modify(a, read, r.callback("own")))
-		turn(t, l)
+		runTurn(t, l)
 		r.want(t, "own")
-	}}, rule{"something else", func(t *testing.T, k kind) {
+	}}, testCase{"something else", func(t *testing.T, k loopKind) {
 		for _, data := range []any{nil, "text", func() {}, eventloop.Callback(nil), (func(any, selectors.Event))(nil)} {
 			l := k.loop(t)
-			a := readable(t)
-			var r record
-			must(l.Register(readable(t), read, r.callback("file")))
+			a := readableSocket(t)
+			var r recorder
+			must(l.Register(readableSocket(t), read, r.callback("file")))
 			must(l.Selector().Register(a, read, data))
-			must(l.Register(readable(t), read, r.callback("file")))
-			ok(l.Post(r.note("post")))
+			must(l.Register(readableSocket(t), read, r.callback("file")))
+			check(l.Post(r.fn("post")))
 			n, err := l.RunOnce(0)
 			if n != 3 || !errors.Is(err, eventloop.ErrNoCallback) || !strings.Contains(err.Error(), fmt.Sprint("descriptor ", a)) {
 				t.Errorf("%T: ran %d, %v", data, n, err)
@@ -254,15 +254,15 @@ func TestKeysOfTheSelector(t *testing.T) {
 				t.Errorf("%T: Run returned %v", data, err)
 			}
 			must(l.Replace(a, read, r.callback("mine")))
-			turn(t, l)
+			runTurn(t, l)
 			if r.count("mine") != 1 {
 				t.Error("a callback given later is not called")
 			}
 			l.Close()
 		}
-	}}, rule{"two of them", func(t *testing.T, k kind) {
+	}}, testCase{"two of them", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
-		a, b := readable(t), readable(t)
+		a, b := readableSocket(t), readableSocket(t)
 		must(l.Selector().Register(a, read, 1))
 		must(l.Selector().Register(b, read, "2"))
 		_, err := l.RunOnce(0)
@@ -275,61 +275,61 @@ func TestKeysOfTheSelector(t *testing.T) {
 }
 
 func TestRun(t *testing.T) {
-	hold(t,
-		rule{"stopped before", func(t *testing.T, k kind) {
-			l, s := k.spied(t)
-			var r record
-			must(l.Register(readable(t), read, r.callback("file")))
-			must(l.CallLater(time.Hour, r.note("timer")))
+	forEachLoopKind(t,
+		testCase{"stopped before", func(t *testing.T, k loopKind) {
+			l, s := k.loopWithSpy(t)
+			var r recorder
+			must(l.Register(readableSocket(t), read, r.callback("file")))
+			must(l.CallLater(time.Hour, r.fn("timer")))
 			l.Stop()
 			l.Stop() // once is enough
-			run(t, l)
+			runLoop(t, l)
 			r.want(t, "file")
 			if !slices.Equal(s.timeouts, []time.Duration{0}) {
 				t.Errorf("it waited %v", s.timeouts)
 			}
 			// And the next Run is not stopped any more.
-			ok(l.CallSoon(func() { ok(l.CallSoon(func() { ok(l.CallSoon(l.Stop)) })) }))
-			run(t, l)
+			check(l.CallSoon(func() { check(l.CallSoon(func() { check(l.CallSoon(l.Stop)) })) }))
+			runLoop(t, l)
 			r.want(t, "file file file")
 		}},
-		rule{"stopped in a callback", func(t *testing.T, k kind) {
+		testCase{"stopped in a callback", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			var r record
-			ok(l.CallSoon(func() {
+			var r recorder
+			check(l.CallSoon(func() {
 				l.Stop()
-				ok(l.CallSoon(r.note("next")))
-				must(l.CallLater(0, r.note("next")))
-				ok(l.Post(r.note("next")))
+				check(l.CallSoon(r.fn("next")))
+				must(l.CallLater(0, r.fn("next")))
+				check(l.Post(r.fn("next")))
 			}))
-			must(l.Register(readable(t), read|oneShot, r.callback("file")))
-			must(l.CallLater(0, r.note("timer")))
-			run(t, l)
+			must(l.Register(readableSocket(t), read|oneShot, r.callback("file")))
+			must(l.CallLater(0, r.fn("timer")))
+			runLoop(t, l)
 			r.want(t, "file timer")
 			l.Stop()
-			run(t, l)
+			runLoop(t, l)
 			r.want(t, "next next next")
 		}},
-		rule{"stopped from elsewhere", func(t *testing.T, k kind) {
+		testCase{"stopped from elsewhere", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			for range 20 { // and run again
-				ended := start(t, l)
+				ended := startLoop(t, l)
 				l.Stop()
-				if err := await(t, ended); err != nil {
+				if err := receive(t, ended); err != nil {
 					t.Fatal(err)
 				}
 			}
-			ended := start(t, l)
-			time.Sleep(2 * moment) // now it sleeps
+			ended := startLoop(t, l)
+			time.Sleep(2 * quietPeriod) // now it sleeps
 			l.Stop()
-			if err := await(t, ended); err != nil {
+			if err := receive(t, ended); err != nil {
 				t.Fatal(err)
 			}
 			if l.Stats().Wakes == 0 {
 				t.Error("nobody had to wake it?")
 			}
 		}},
-		rule{"is running already", func(t *testing.T, k kind) {
+		testCase{"is running already", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			again := func() {
 				if err := l.Run(context.Background()); !errors.Is(err, eventloop.ErrRunning) {
@@ -339,68 +339,68 @@ func TestRun(t *testing.T) {
 					t.Errorf("RunOnce in Run: %d, %v", n, err)
 				}
 			}
-			ok(l.CallSoon(again))
-			turn(t, l)
-			must(l.Register(readable(t), read|oneShot, func(any, selectors.Event) { again() }))
-			ended := start(t, l)
+			check(l.CallSoon(again))
+			runTurn(t, l)
+			must(l.Register(readableSocket(t), read|oneShot, func(any, selectors.Event) { again() }))
+			ended := startLoop(t, l)
 			again()
 			l.Stop() // which those that were refused have not undone
-			if err := await(t, ended); err != nil {
+			if err := receive(t, ended); err != nil {
 				t.Fatal(err)
 			}
 			l.Stop()
-			run(t, l)
+			runLoop(t, l)
 		}},
-		rule{"another loop", func(t *testing.T, k kind) {
+		testCase{"another loop", func(t *testing.T, k loopKind) {
 			outer, inner := k.loop(t), k.loop(t)
-			var r record
-			ok(inner.CallSoon(r.note("inner")))
-			ok(inner.CallSoon(inner.Stop))
-			ok(outer.CallSoon(func() { run(t, inner) }))
-			ok(outer.CallSoon(r.note("outer")))
-			turn(t, outer)
+			var r recorder
+			check(inner.CallSoon(r.fn("inner")))
+			check(inner.CallSoon(inner.Stop))
+			check(outer.CallSoon(func() { runLoop(t, inner) }))
+			check(outer.CallSoon(r.fn("outer")))
+			runTurn(t, outer)
 			r.want(t, "inner outer")
 		}},
-		rule{"context", func(t *testing.T, k kind) {
+		testCase{"context", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			var r record
+			var r recorder
 			// Cancelled before: nothing runs.
 			ctx, cancel := context.WithCancel(context.Background())
 			cancel()
-			ok(l.CallSoon(r.note("soon")))
+			check(l.CallSoon(r.fn("soon")))
 			if err := l.Run(ctx); err != context.Canceled {
 				t.Errorf("Run with a cancelled context: %v", err)
 			}
 			r.want(t, "")
 			// In a callback: the turn is finished.
 			ctx, cancel = context.WithCancel(context.Background())
-			ok(l.CallSoon(cancel))
-			ok(l.CallSoon(r.note("rest")))
-			ok(l.Post(r.note("post")))
+			check(l.CallSoon(cancel))
+			check(l.CallSoon(r.fn("rest")))
+			check(l.Post(r.fn("post")))
 			if err := l.Run(ctx); err != context.Canceled {
 				t.Errorf("Run with a context cancelled in a callback: %v", err)
 			}
 			r.want(t, "soon rest post")
 			// From elsewhere, while the loop sleeps.
 			ctx, cancel = context.WithCancel(context.Background())
-			time.AfterFunc(moment, cancel)
+			time.AfterFunc(quietPeriod, cancel)
 			if err := l.Run(ctx); err != context.Canceled {
 				t.Errorf("Run with a context cancelled meanwhile: %v", err)
 			}
 			// By its deadline.
-			ctx, cancel = context.WithTimeout(context.Background(), moment)
+			ctx, cancel = context.WithTimeout(context.Background(), quietPeriod)
 			defer cancel()
-			began := time.Now()
+			started := time.Now()
 			if err := l.Run(ctx); err != context.DeadlineExceeded {
 				t.Errorf("Run with a deadline: %v", err)
 			}
-			if took := time.Since(began); took < moment {
+			if took := time.Since(started); took < quietPeriod {
 				t.Errorf("after %v", took)
 			}
 			// One that ends after Run has returned is nothing to the next Run.
 			for range 50 {
 				ctx, cancel = context.WithCancel(context.Background())
-				ok(l.CallSoon(l.Stop))
+				check(l.CallSoon(l.Stop))
 				if err := l.Run(ctx); err != nil {
 					t.Fatal(err)
 				}
@@ -412,51 +412,51 @@ func TestRun(t *testing.T) {
 						l.Stop()
 						return
 					}
-					ok(l.CallSoon(fn))
+					check(l.CallSoon(fn))
 				}
-				ok(l.CallSoon(fn))
-				run(t, l)
+				check(l.CallSoon(fn))
+				runLoop(t, l)
 				if turns != 3 {
 					t.Fatalf("ended after %d turns", turns)
 				}
 			}
 			// And none is fine.
-			ok(l.CallSoon(l.Stop))
+			check(l.CallSoon(l.Stop))
 			//lint:ignore SA1012 callers who have none
 			if err := l.Run(nil); err != nil {
 				t.Error(err)
 			}
 		}},
-		rule{"once", func(t *testing.T, k kind) {
+		testCase{"once", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			began := time.Now()
-			if n, err := l.RunOnce(moment); n != 0 || err != nil || time.Since(began) < moment {
-				t.Errorf("with nothing to do: %d, %v, after %v", n, err, time.Since(began))
+			started := time.Now()
+			if n, err := l.RunOnce(quietPeriod); n != 0 || err != nil || time.Since(started) < quietPeriod {
+				t.Errorf("with nothing to do: %d, %v, after %v", n, err, time.Since(started))
 			}
-			time.AfterFunc(moment, func() { l.Post(func() {}) })
+			time.AfterFunc(quietPeriod, func() { l.Post(func() {}) })
 			for n := 0; n == 0; {
 				n = must(l.RunOnce(-1)) // an earlier wake may come first
 			}
-			must(l.CallLater(moment, func() {}))
-			began = time.Now()
+			must(l.CallLater(quietPeriod, func() {}))
+			started = time.Now()
 			for n := 0; n == 0; {
-				n = must(l.RunOnce(patience))
+				n = must(l.RunOnce(receiveTimeout))
 			}
-			if took := time.Since(began); took < moment-5*time.Millisecond || took > patience/2 {
-				t.Errorf("a timer of %v took %v", moment, took)
+			if took := time.Since(started); took < quietPeriod-5*time.Millisecond || took > receiveTimeout/2 {
+				t.Errorf("a timer of %v took %v", quietPeriod, took)
 			}
 			for _, n := range []int{1, 7} {
 				for range n {
-					ok(l.CallSoon(func() {}))
+					check(l.CallSoon(func() {}))
 				}
-				if ran := turn(t, l); ran != n {
+				if ran := runTurn(t, l); ran != n {
 					t.Errorf("ran %d of %d", ran, n)
 				}
 			}
 		}},
-		rule{"error of the selector", func(t *testing.T, k kind) {
+		testCase{"error of the selector", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			ok(l.CallSoon(func() { l.Selector().Close() }))
+			check(l.CallSoon(func() { l.Selector().Close() }))
 			if err := l.Run(context.Background()); !errors.Is(err, selectors.ErrClosed) || errors.Is(err, eventloop.ErrClosed) {
 				t.Errorf("Run on a closed selector: %v", err)
 			}
@@ -464,24 +464,24 @@ func TestRun(t *testing.T) {
 				t.Error(err)
 			}
 		}},
-		rule{"while alive", func(t *testing.T, k kind) {
+		testCase{"while alive", func(t *testing.T, k loopKind) {
 			// uv_run's default: until nothing is left.
 			l := k.loop(t)
 			if l.Alive() {
 				t.Error("a new loop is alive")
 			}
-			var r record
-			a := readable(t)
+			var r recorder
+			a := readableSocket(t)
 			must(l.Register(a, read, func(any, selectors.Event) {
 				r.add("file")
 				must(l.Unregister(a))
 				must(l.CallLater(time.Millisecond, func() {
 					r.add("timer")
-					ok(l.Do(r.note("work"), func() {
+					check(l.Do(r.fn("work"), func() {
 						r.add("done")
-						ok(l.Post(func() {
+						check(l.Post(func() {
 							r.add("post")
-							ok(l.CallSoon(r.note("soon")))
+							check(l.CallSoon(r.fn("soon")))
 						}))
 					}))
 				}))
@@ -497,8 +497,8 @@ func TestRun(t *testing.T) {
 			if h.Stop(); l.Alive() {
 				t.Error("a signal handler that is stopped keeps it alive")
 			}
-			if v, _ := caught(func() {
-				ok(l.Do(explode, nil))
+			if v, _ := catchPanic(func() {
+				check(l.Do(panicBoom, nil))
 				for l.Alive() {
 					must(l.RunOnce(-1))
 				}
@@ -513,18 +513,18 @@ func TestRun(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
-	full := func(t *testing.T, l *eventloop.Loop) (fd int) {
-		fd = readable(t)
+	populate := func(t *testing.T, l *eventloop.Loop) (fd int) {
+		fd = readableSocket(t)
 		bad := func() { t.Error("called after Close") }
 		must(l.Register(fd, read, func(any, selectors.Event) { bad() }))
 		must(l.CallLater(0, bad))
 		must(l.Every(time.Microsecond, bad))
-		ok(l.CallSoon(bad))
-		ok(l.Post(bad))
+		check(l.CallSoon(bad))
+		check(l.Post(bad))
 		must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { bad() }))
 		return fd
 	}
-	closed := func(t *testing.T, l *eventloop.Loop, fd int) {
+	checkClosed := func(t *testing.T, l *eventloop.Loop, fd int) {
 		t.Helper()
 		if err := l.Close(); err != nil {
 			t.Errorf("Close again: %v", err)
@@ -542,23 +542,23 @@ func TestClose(t *testing.T) {
 			t.Errorf("the selector is not closed: %v", err)
 		}
 	}
-	hold(t,
-		rule{"with things registered", func(t *testing.T, k kind) {
+	forEachLoopKind(t,
+		testCase{"with things registered", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			fd := full(t, l)
+			fd := populate(t, l)
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
 			}
-			closed(t, l, fd)
+			checkClosed(t, l, fd)
 		}},
-		rule{"new", func(t *testing.T, k kind) {
+		testCase{"new", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
 			}
-			closed(t, l, 0)
+			checkClosed(t, l, 0)
 		}},
-		rule{"in a callback", func(t *testing.T, k kind) {
+		testCase{"in a callback", func(t *testing.T, k loopKind) {
 			for _, source := range sources {
 				l := k.loop(t)
 				for range 3 { // the first closes, and there are others
@@ -566,7 +566,7 @@ func TestClose(t *testing.T) {
 						if !l.Alive() {
 							t.Error("called after Close")
 						}
-						fd := full(t, l)
+						fd := populate(t, l)
 						for range 2 {
 							if err := l.Close(); err != nil {
 								t.Error(err)
@@ -583,34 +583,34 @@ func TestClose(t *testing.T) {
 				if err := l.Run(context.Background()); !errors.Is(err, eventloop.ErrClosed) || !errors.Is(err, os.ErrClosed) {
 					t.Errorf("%s: Run returned %v", source.name, err)
 				}
-				closed(t, l, 0)
+				checkClosed(t, l, 0)
 			}
 		}},
-		rule{"in a callback of RunOnce", func(t *testing.T, k kind) {
+		testCase{"in a callback of RunOnce", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			ok(l.CallSoon(func() {}))
-			ok(l.CallSoon(func() { l.Close() }))
-			ok(l.CallSoon(func() { t.Error("called after Close") }))
+			check(l.CallSoon(func() {}))
+			check(l.CallSoon(func() { l.Close() }))
+			check(l.CallSoon(func() { t.Error("called after Close") }))
 			if n, err := l.RunOnce(0); n != 2 || !errors.Is(err, eventloop.ErrClosed) {
 				t.Errorf("RunOnce: %d, %v", n, err)
 			}
-			closed(t, l, 0)
+			checkClosed(t, l, 0)
 		}},
-		rule{"while Run waits", func(t *testing.T, k kind) {
+		testCase{"while Run waits", func(t *testing.T, k loopKind) {
 			for range 20 {
 				l := k.loop(t)
-				a, _ := pair(t)
+				a, _ := socketPair(t)
 				must(l.Register(a, read, func(any, selectors.Event) { t.Error("called") }))
-				ended := start(t, l)
+				ended := startLoop(t, l)
 				closed := make(chan error, 2)
 				for range 2 {
 					go func() { closed <- l.Close() }()
 				}
-				if err := await(t, ended); !errors.Is(err, eventloop.ErrClosed) {
+				if err := receive(t, ended); !errors.Is(err, eventloop.ErrClosed) {
 					t.Errorf("Run returned %v", err)
 				}
 				for range 2 {
-					if err := await(t, closed); err != nil {
+					if err := receive(t, closed); err != nil {
 						t.Error(err)
 					}
 				}
@@ -619,14 +619,14 @@ func TestClose(t *testing.T) {
 				}
 			}
 		}},
-		rule{"every call after it", func(t *testing.T, k kind) {
+		testCase{"every call after it", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			timer := must(l.CallLater(time.Hour, func() {}))
-			a := readable(t)
+			a := readableSocket(t)
 			must(l.Register(a, read, func(any, selectors.Event) {}))
 			h := must(l.OnSignal(unix.SIGUSR1, func(os.Signal) {}))
 			l.Close()
-			for what, err := range errorsOf(l, a) {
+			for what, err := range callEveryMethod(l, a) {
 				if !errors.Is(err, eventloop.ErrClosed) || !errors.Is(err, os.ErrClosed) {
 					t.Errorf("%s: %v", what, err)
 				}
@@ -641,20 +641,20 @@ func TestClose(t *testing.T) {
 			l.Now()
 			l.Stats()
 		}},
-		rule{"with posts and work under way", func(t *testing.T, k kind) {
+		testCase{"with posts and work under way", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			release, worked := make(chan struct{}), make(chan struct{})
-			ok(l.Do(func() {
+			check(l.Do(func() {
 				<-release
 				close(worked)
 			}, func() { t.Error("done after Close") }))
-			ok(l.Post(func() { t.Error("called after Close") }))
+			check(l.Post(func() { t.Error("called after Close") }))
 			l.Close()
 			if l.Alive() {
 				t.Error("alive after Close")
 			}
 			close(release)
-			await(t, worked)
+			receive(t, worked)
 			time.Sleep(time.Millisecond)
 			if l.Alive() {
 				t.Error("alive after Close and the end of the work")
@@ -663,22 +663,22 @@ func TestClose(t *testing.T) {
 	)
 }
 
-// errorsOf calls everything that a closed loop must refuse.
-func errorsOf(l *eventloop.Loop, fd int) map[string]error {
+// callEveryMethod calls everything that a closed loop must refuse.
+func callEveryMethod(l *eventloop.Loop, fd int) map[string]error {
 	errs := map[string]error{}
 	fn, callback := func() {}, func(any, selectors.Event) {}
 	errs["Run"] = l.Run(context.Background())
 	_, errs["RunOnce"] = l.RunOnce(0)
 	errs["Post"] = l.Post(fn)
 	errs["Do"] = l.Do(fn, nil)
-	for name, err := range wrongOf(l, fd, fn, callback) {
+	for name, err := range callLoopMethods(l, fd, fn, callback) {
 		errs[name] = err
 	}
 	return errs
 }
 
-// wrongOf calls everything that belongs to the loop's goroutine and can fail.
-func wrongOf(l *eventloop.Loop, fd int, fn func(), callback eventloop.Callback) map[string]error {
+// callLoopMethods calls everything that belongs to the loop's goroutine and can fail.
+func callLoopMethods(l *eventloop.Loop, fd int, fn func(), callback eventloop.Callback) map[string]error {
 	errs := map[string]error{}
 	errs["CallSoon"] = l.CallSoon(fn)
 	_, errs["CallLater"] = l.CallLater(0, fn)
@@ -694,10 +694,10 @@ func wrongOf(l *eventloop.Loop, fd int, fn func(), callback eventloop.Callback) 
 
 // What makes no sense is an error that says so, and changes nothing.
 func TestBadInput(t *testing.T) {
-	hold(t,
-		rule{"nil callback", func(t *testing.T, k kind) {
+	forEachLoopKind(t,
+		testCase{"nil callback", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			a := readable(t)
+			a := readableSocket(t)
 			errs := map[string]error{"Post": l.Post(nil), "Do": l.Do(nil, func() {}), "CallSoon": l.CallSoon(nil)}
 			_, errs["CallLater"] = l.CallLater(0, nil)
 			_, errs["CallAt"] = l.CallAt(0, nil)
@@ -713,11 +713,11 @@ func TestBadInput(t *testing.T) {
 					t.Errorf("%s: %v", what, err)
 				}
 			}
-			if n := turn(t, l); n != 1 {
+			if n := runTurn(t, l); n != 1 {
 				t.Errorf("%d callbacks, want that of the file", n)
 			}
 		}},
-		rule{"file object", func(t *testing.T, k kind) {
+		testCase{"file object", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			var file *os.File
 			for _, bad := range []any{nil, -1, "stdin", 1.5, file} {
@@ -733,18 +733,18 @@ func TestBadInput(t *testing.T) {
 					t.Errorf("Unregister of %v: %v, %v", bad, key, err)
 				}
 			}
-			a, _ := pair(t)
+			a, _ := socketPair(t)
 			unix.Close(a)
 			if _, err := l.Register(a, read, func(any, selectors.Event) {}); !errors.Is(err, unix.EBADF) {
 				t.Errorf("Register of a closed number: %v", err)
 			}
 		}},
-		rule{"events", func(t *testing.T, k kind) {
+		testCase{"events", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			a := readable(t)
-			var r record
+			a := readableSocket(t)
+			var r recorder
 			must(l.Register(a, read, r.callback("file")))
-			b := readable(t)
+			b := readableSocket(t)
 			for _, bad := range []selectors.Event{0, edge, oneShot, selectors.EventHangup, selectors.EventError, 1 << 30, ^selectors.Event(0)} {
 				_, err1 := l.Register(b, bad, r.callback("bad"))
 				_, err2 := l.Modify(a, bad, r.callback("bad"))
@@ -760,13 +760,13 @@ func TestBadInput(t *testing.T) {
 					t.Errorf("edge-triggered: %v", err)
 				}
 			}
-			turn(t, l)
+			runTurn(t, l)
 			r.want(t, "file")
 		}},
-		rule{"registered twice", func(t *testing.T, k kind) {
+		testCase{"registered twice", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			a := readable(t)
-			var r record
+			a := readableSocket(t)
+			var r recorder
 			first := must(l.Register(a, read, r.callback("first")))
 			if _, err := l.Register(a, read, r.callback("second")); !errors.Is(err, selectors.ErrRegistered) {
 				t.Errorf("Register again: %v", err)
@@ -774,24 +774,24 @@ func TestBadInput(t *testing.T) {
 			if key := must(l.Selector().Key(a)); key != first {
 				t.Error("the key is another one")
 			}
-			turn(t, l)
+			runTurn(t, l)
 			r.want(t, "first")
 			second := must(l.Replace(a, read, r.callback("second")))
 			if key := must(l.Selector().Key(a)); key != second || key == first {
 				t.Error("Replace has not replaced the key")
 			}
-			turn(t, l)
+			runTurn(t, l)
 			r.want(t, "second")
 			if key := must(l.Unregister(a)); key != second {
 				t.Error("Unregister returned another key")
 			}
 			must(l.Replace(a, read, r.callback("third")))
-			turn(t, l)
+			runTurn(t, l)
 			r.want(t, "third")
 		}},
-		rule{"not registered", func(t *testing.T, k kind) {
+		testCase{"not registered", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			a := readable(t)
+			a := readableSocket(t)
 			_, err1 := l.Unregister(a)
 			_, err2 := l.Modify(a, read, func(any, selectors.Event) {})
 			for _, err := range []error{err1, err2} {
@@ -800,25 +800,25 @@ func TestBadInput(t *testing.T) {
 				}
 			}
 		}},
-		rule{"times", func(t *testing.T, k kind) {
+		testCase{"times", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			for _, d := range []time.Duration{0, -1, math.MinInt64} {
 				if _, err := l.Every(d, func() {}); !errors.Is(err, eventloop.ErrInvalidInterval) {
 					t.Errorf("Every(%v): %v", d, err)
 				}
 			}
-			var r record
-			must(l.CallLater(-time.Second, r.note("late")))
-			must(l.CallLater(math.MinInt64, r.note("first")))
-			must(l.CallLater(math.MaxInt64, r.note("never")))
-			must(l.Every(math.MaxInt64, r.note("never")))
-			turn(t, l)
+			var r recorder
+			must(l.CallLater(-time.Second, r.fn("late")))
+			must(l.CallLater(math.MinInt64, r.fn("first")))
+			must(l.CallLater(math.MaxInt64, r.fn("never")))
+			must(l.Every(math.MaxInt64, r.fn("never")))
+			runTurn(t, l)
 			r.want(t, "first late")
 		}},
-		rule{"options", func(t *testing.T, k kind) {
+		testCase{"options", func(t *testing.T, k loopKind) {
 			l := k.loop(t, nil, eventloop.WithLogger(nil), eventloop.WithClock(nil), eventloop.WithPanicHandler(nil))
-			ok(l.CallSoon(func() {}))
-			turn(t, l)
+			check(l.CallSoon(func() {}))
+			runTurn(t, l)
 		}},
 	)
 	t.Run("no backend", func(t *testing.T) {

@@ -6,45 +6,46 @@ import (
 	"sync"
 )
 
-// A SignalHandler is a signal that a loop listens to.
+// A SignalHandler is a registration made by [Loop.OnSignal].
 type SignalHandler struct {
-	loop *Loop
-	sig  os.Signal
-	ch   chan os.Signal
-	stop chan struct{}
-	once sync.Once
-	gone bool // Stop was called; for the loop's goroutine
+	loop        *Loop
+	sig         os.Signal
+	ch          chan os.Signal
+	quit        chan struct{} // closed to end the goroutine
+	releaseOnce sync.Once
+	stopped     bool // by Stop; for the loop's goroutine only
 }
 
-// OnSignal has fn called on the loop each time the process gets a signal, which
-// then does not do what it does by default. Several handlers may listen to one
-// signal, on one loop or on several; each is called. No signal is lost, but
-// those that come faster than the loop runs may count as one, as they do with
+// OnSignal makes the loop call fn each time the process receives sig. The
+// default action of the signal is disabled. A signal may have several handlers,
+// on one loop or on several; all are called. At least one call follows each
+// signal, but signals that arrive faster than the loop runs may be merged, as in
 // the kernel.
 //
-// A signal that cannot be caught, or is none, is [ErrInvalidSignal].
+// A signal that does not exist or cannot be caught is [ErrInvalidSignal].
 func (l *Loop) OnSignal(sig os.Signal, fn func(os.Signal)) (*SignalHandler, error) {
-	if err := l.check("on signal", fn == nil); err != nil {
+	if err := l.checkCall("on signal", fn == nil); err != nil {
 		return nil, err
 	}
-	if !catchable(sig) {
-		return nil, fail("on signal", ErrInvalidSignal)
+	if !isCatchable(sig) {
+		return nil, opError("on signal", ErrInvalidSignal)
 	}
-	// Package signal does not wait for room: what it gives up on must be known
-	// to come all the same, so the channel is this signal's alone.
-	h := &SignalHandler{loop: l, sig: sig, ch: make(chan os.Signal, 64), stop: make(chan struct{})}
+	// Package signal drops a signal if the channel is full. The channel is for this
+	// handler and one signal only: if it is full, the loop still has deliveries of
+	// that signal to run, so at least one call of fn follows the dropped one.
+	h := &SignalHandler{loop: l, sig: sig, ch: make(chan os.Signal, 64), quit: make(chan struct{})}
 	l.mu.Lock()
 	if l.signals == nil {
 		l.mu.Unlock()
-		return nil, fail("on signal", ErrClosed)
+		return nil, opError("on signal", ErrClosed)
 	}
 	l.signals[h] = struct{}{}
-	signal.Notify(h.ch, sig) // locked, so that Close on another goroutine ends it afterwards
+	signal.Notify(h.ch, sig) // under the lock, so that a concurrent Close stops it afterwards
 	l.mu.Unlock()
-	site := l.site()
+	site := l.callSite()
 	deliver := func() {
-		if !h.gone {
-			l.calls(fn)
+		if !h.stopped {
+			l.standsFor(fn)
 			fn(sig)
 		}
 	}
@@ -52,8 +53,8 @@ func (l *Loop) OnSignal(sig os.Signal, fn func(os.Signal)) (*SignalHandler, erro
 		for {
 			select {
 			case <-h.ch:
-				l.post(task{deliver, "signal", site})
-			case <-h.stop:
+				l.postTask(task{deliver, "signal", site})
+			case <-h.quit:
 				return
 			}
 		}
@@ -61,26 +62,27 @@ func (l *Loop) OnSignal(sig os.Signal, fn func(os.Signal)) (*SignalHandler, erro
 	return h, nil
 }
 
-// Stop ends the handler: it is not called any more, not even for a signal that
-// is under way, and when it was the last one of its signal in the process, the
-// signal does again what it did before. It reports whether there was anything
-// to stop. It is for the loop's goroutine.
+// Stop removes the handler. It is not called any more, not even for a signal
+// that was already received. If it was the last handler of its signal in the
+// process, the signal gets back its previous action. Stop reports whether the
+// handler was active. It is for the loop's goroutine.
 func (h *SignalHandler) Stop() bool {
 	l := h.loop
-	if !l.allows("stop a signal handler") || h.gone {
+	if !l.callAllowed("stop a signal handler") || h.stopped {
 		return false
 	}
-	h.gone = true
+	h.stopped = true
 	l.mu.Lock()
 	delete(l.signals, h)
 	l.mu.Unlock()
-	h.end()
+	h.release()
 	return true
 }
 
-func (h *SignalHandler) end() {
-	h.once.Do(func() {
+// release stops the delivery and ends the goroutine.
+func (h *SignalHandler) release() {
+	h.releaseOnce.Do(func() {
 		signal.Stop(h.ch)
-		close(h.stop)
+		close(h.quit)
 	})
 }

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// catchable reports whether a signal exists and a process can catch it. No
-// system numbers its signals beyond 128, and Go knows up to 64 of them.
-func catchable(sig os.Signal) bool {
+// isCatchable reports whether a signal exists and a process can catch it. No
+// system has signal numbers above 128, and Go supports numbers up to 64.
+func isCatchable(sig os.Signal) bool {
 	s, ok := sig.(syscall.Signal)
-	return ok && s > 0 && s <= 64 && s != syscall.SIGKILL && !unstoppable(s)
+	return ok && s > 0 && s <= 64 && s != syscall.SIGKILL && !isStopSignal(s)
 }

@@ -2,4 +2,4 @@ package eventloop
 
 import "os"
 
-func catchable(sig os.Signal) bool { return sig != nil && sig != os.Kill }
+func isCatchable(sig os.Signal) bool { return sig != nil && sig != os.Kill }

@@ -4,4 +4,4 @@ package eventloop
 
 import "syscall"
 
-func unstoppable(syscall.Signal) bool { return false }
+func isStopSignal(syscall.Signal) bool { return false }

@@ -4,4 +4,4 @@ package eventloop
 
 import "syscall"
 
-func unstoppable(s syscall.Signal) bool { return s == syscall.SIGSTOP }
+func isStopSignal(s syscall.Signal) bool { return s == syscall.SIGSTOP }

@@ -23,12 +23,12 @@ import (
 )
 
 // raise sends this process a signal.
-func raise(sig syscall.Signal) { ok(unix.Kill(os.Getpid(), sig)) }
+func sendSignal(sig syscall.Signal) { check(unix.Kill(os.Getpid(), sig)) }
 
 func TestOnSignal(t *testing.T) {
-	hold(t,
-		rule{"on the loop", func(t *testing.T, k kind) {
-			l := k.loop(t, eventloop.WithDebug(), quiet)
+	forEachLoopKind(t,
+		testCase{"on the loop", func(t *testing.T, k loopKind) {
+			l := k.loop(t, eventloop.WithDebug(), discardLog)
 			var got []os.Signal
 			for _, sig := range []syscall.Signal{unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH} {
 				must(l.OnSignal(sig, func(s os.Signal) {
@@ -37,33 +37,33 @@ func TestOnSignal(t *testing.T) {
 					}
 					got = append(got, s)
 					if len(got) == 3 {
-						ok(l.CallSoon(l.Stop)) // which only the loop's goroutine may
+						check(l.CallSoon(l.Stop)) // which only the loop's goroutine may
 					}
 				}))
 			}
-			ok(l.CallSoon(func() {
-				raise(unix.SIGUSR1)
-				raise(unix.SIGUSR2)
-				raise(unix.SIGWINCH)
+			check(l.CallSoon(func() {
+				sendSignal(unix.SIGUSR1)
+				sendSignal(unix.SIGUSR2)
+				sendSignal(unix.SIGWINCH)
 			}))
-			run(t, l)
+			runLoop(t, l)
 			for _, sig := range []os.Signal{unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH} {
 				if !slices.Contains(got, sig) {
 					t.Errorf("%v is not among %v", sig, got)
 				}
 			}
 		}},
-		rule{"wakes a sleeping loop", func(t *testing.T, k kind) {
+		testCase{"wakes a sleeping loop", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			a, _ := pair(t)
+			a, _ := socketPair(t)
 			must(l.Register(a, read, func(any, selectors.Event) { t.Error("called") }))
 			must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { l.Stop() }))
 			for range 5 {
-				time.AfterFunc(2*time.Millisecond, func() { raise(unix.SIGUSR1) })
-				run(t, l)
+				time.AfterFunc(2*time.Millisecond, func() { sendSignal(unix.SIGUSR1) })
+				runLoop(t, l)
 			}
 		}},
-		rule{"several handlers, several loops", func(t *testing.T, k kind) {
+		testCase{"several handlers, several loops", func(t *testing.T, k loopKind) {
 			const loops, handlers = 3, 3
 			var calls atomic.Int64
 			var ended []<-chan error
@@ -73,14 +73,14 @@ func TestOnSignal(t *testing.T) {
 				for range handlers {
 					must(l.OnSignal(unix.SIGUSR2, func(os.Signal) { calls.Add(1) }))
 				}
-				all, ended = append(all, l), append(ended, start(t, l))
+				all, ended = append(all, l), append(ended, startLoop(t, l))
 			}
-			raise(unix.SIGUSR2)
+			sendSignal(unix.SIGUSR2)
 			eventually(t, "all are called", func() bool { return calls.Load() == loops*handlers })
 			all[0].Close()
-			await(t, ended[0])
+			receive(t, ended[0])
 			calls.Store(0)
-			raise(unix.SIGUSR2)
+			sendSignal(unix.SIGUSR2)
 			eventually(t, "the others are called", func() bool { return calls.Load() >= (loops-1)*handlers })
 			time.Sleep(time.Millisecond)
 			if n := calls.Load(); n != (loops-1)*handlers {
@@ -88,41 +88,41 @@ func TestOnSignal(t *testing.T) {
 			}
 			for i := 1; i < loops; i++ {
 				all[i].Stop()
-				await(t, ended[i])
+				receive(t, ended[i])
 			}
 		}},
-		rule{"stopped", func(t *testing.T, k kind) {
+		testCase{"stopped", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			var r record
+			var r recorder
 			first := must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { r.add("first") }))
 			second := must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { r.add("second") }))
 			must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { r.add("third") }))
-			caught := func() bool { turn(t, l); return r.count("third") > 0 }
+			caught := func() bool { runTurn(t, l); return r.count("third") > 0 }
 			if !first.Stop() {
 				t.Error("there was nothing to stop")
 			}
 			if first.Stop() {
 				t.Error("stopped twice")
 			}
-			raise(unix.SIGUSR1)
+			sendSignal(unix.SIGUSR1)
 			eventually(t, "the signal comes", caught)
-			eventually(t, "it comes to the second", func() bool { turn(t, l); return r.count("second") > 0 })
+			eventually(t, "it comes to the second", func() bool { runTurn(t, l); return r.count("second") > 0 })
 			if r.count("first") != 0 {
 				t.Error("a stopped handler was called")
 			}
 			// One under way when its handler is stopped is not delivered.
-			raise(unix.SIGUSR1)
-			time.Sleep(moment)
+			sendSignal(unix.SIGUSR1)
+			time.Sleep(quietPeriod)
 			second.Stop()
 			was := r.count("second")
-			for began := time.Now(); time.Since(began) < moment; {
-				turn(t, l)
+			for started := time.Now(); time.Since(started) < quietPeriod; {
+				runTurn(t, l)
 			}
 			if r.count("second") != was || r.count("third") != 2 {
 				t.Errorf("second: %d, want %d; third: %d, want 2", r.count("second"), was, r.count("third"))
 			}
 		}},
-		rule{"stopped by another handler", func(t *testing.T, k kind) {
+		testCase{"stopped by another handler", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			var handlers [2]*eventloop.SignalHandler
 			calls := 0
@@ -132,10 +132,10 @@ func TestOnSignal(t *testing.T) {
 					handlers[1-i].Stop()
 				}))
 			}
-			raise(unix.SIGUSR1)
-			time.Sleep(moment) // both are under way
-			for began := time.Now(); calls == 0 || time.Since(began) < moment; {
-				if turn(t, l); time.Since(began) > patience {
+			sendSignal(unix.SIGUSR1)
+			time.Sleep(quietPeriod) // both are under way
+			for started := time.Now(); calls == 0 || time.Since(started) < quietPeriod; {
+				if runTurn(t, l); time.Since(started) > receiveTimeout {
 					t.Fatal("nothing came")
 				}
 			}
@@ -143,51 +143,51 @@ func TestOnSignal(t *testing.T) {
 				t.Errorf("%d calls, want 1", calls)
 			}
 		}},
-		rule{"none lost in a burst", func(t *testing.T, k kind) {
+		testCase{"none lost in a burst", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			ended := start(t, l)
+			ended := startLoop(t, l)
 			var sent, seen, calls atomic.Int64
 			added := make(chan struct{})
-			ok(l.Post(func() {
+			check(l.Post(func() {
 				must(l.OnSignal(unix.SIGUSR1, func(os.Signal) {
 					calls.Add(1)
 					seen.Store(sent.Load())
 				}))
 				close(added)
 			}))
-			await(t, added)
+			receive(t, added)
 			const many = 2000
 			for range many {
 				sent.Add(1)
-				raise(unix.SIGUSR1)
+				sendSignal(unix.SIGUSR1)
 			}
 			eventually(t, "one comes after the last", func() bool { return seen.Load() == many })
 			if n := calls.Load(); n > many {
 				t.Errorf("%d calls for %d signals", n, many)
 			}
 			l.Stop()
-			await(t, ended)
+			receive(t, ended)
 		}},
-		rule{"a handler that closes", func(t *testing.T, k kind) {
+		testCase{"a handler that closes", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { l.Close() }))
 			must(l.OnSignal(unix.SIGUSR2, func(os.Signal) { t.Error("called after Close") }))
-			raise(unix.SIGUSR1)
+			sendSignal(unix.SIGUSR1)
 			if err := l.Run(context.Background()); !errors.Is(err, eventloop.ErrClosed) {
 				t.Error(err)
 			}
 		}},
-		rule{"a handler that panics", func(t *testing.T, k kind) {
+		testCase{"a handler that panics", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { explode() }))
+			must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { panicBoom() }))
 			for range 2 {
-				raise(unix.SIGUSR1)
-				if v, stack := caught(func() { l.Run(context.Background()) }); v != "boom" || !strings.Contains(stack, "explode") {
+				sendSignal(unix.SIGUSR1)
+				if v, stack := catchPanic(func() { l.Run(context.Background()) }); v != "boom" || !strings.Contains(stack, "panicBoom") {
 					t.Fatalf("panicked with %v", v)
 				}
 			}
 		}},
-		rule{"bad signals", func(t *testing.T, k kind) {
+		testCase{"bad signals", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			for _, sig := range []os.Signal{nil, os.Kill, unix.SIGKILL, unix.SIGSTOP, syscall.Signal(0), syscall.Signal(-1), syscall.Signal(65), syscall.Signal(1 << 20), noSignal{}} {
 				h, err := l.OnSignal(sig, func(os.Signal) {})
@@ -199,7 +199,7 @@ func TestOnSignal(t *testing.T) {
 				t.Error("a handler that there is not keeps the loop alive")
 			}
 		}},
-		rule{"nothing is left behind", func(t *testing.T, k kind) {
+		testCase{"nothing is left behind", func(t *testing.T, k loopKind) {
 			for range 2 { // package signal keeps a goroutine from its first use on
 				l := k.loop(t)
 				must(l.OnSignal(unix.SIGUSR1, func(os.Signal) {}))
@@ -230,7 +230,7 @@ func (noSignal) Signal()        {}
 func TestSignalDefaultReturns(t *testing.T) {
 	for _, way := range []string{"Stop", "Close", "Close while Run waits"} {
 		t.Run(strings.ReplaceAll(way, " ", "_"), func(t *testing.T) {
-			inChild, output, err := child(t)
+			inChild, output, err := runInChild(t)
 			if !inChild {
 				var exit *exec.ExitError
 				if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != unix.SIGTERM || !strings.Contains(output, "caught\n") {
@@ -243,20 +243,20 @@ func TestSignalDefaultReturns(t *testing.T) {
 				fmt.Println("caught")
 				l.Stop()
 			}))
-			raise(unix.SIGTERM)
-			run(t, l)
+			sendSignal(unix.SIGTERM)
+			runLoop(t, l)
 			switch way {
 			case "Stop":
 				h.Stop()
 			case "Close":
 				l.Close()
 			default:
-				ended := start(t, l)
+				ended := startLoop(t, l)
 				l.Close()
 				<-ended
 			}
-			raise(unix.SIGTERM)
-			time.Sleep(patience) // it does not get there
+			sendSignal(unix.SIGTERM)
+			time.Sleep(receiveTimeout) // it does not get there
 		})
 	}
 }

@@ -27,28 +27,28 @@ var postsEvents = flag.Int("posts.events", 200_000, "how many posts TestNoPostIs
 //	go test -run TestNoPostIsLost ./eventloop -posts.events 10000000
 func TestNoPostIsLost(t *testing.T) {
 	procs := []int{1, 2, 4}
-	for _, k := range kinds() {
+	for _, k := range loopKinds() {
 		for _, p := range procs {
 			t.Run(fmt.Sprintf("%s/GOMAXPROCS=%d", k.Name, p), func(t *testing.T) {
 				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(p))
-				bound(t)
+				limitTime(t)
 				l := k.loop(t)
-				ended := start(t, l)
+				ended := startLoop(t, l)
 				n := *postsEvents / len(procs)
-				began := time.Now()
+				started := time.Now()
 				flood(t, l, n*6/10)
 				bursts(t, l, n*38/100, false)
 				bursts(t, l, n/100, true)
 				pingPong(t, l, n/100)
 				l.Stop()
-				if err := await(t, ended); err != nil {
+				if err := receive(t, ended); err != nil {
 					t.Fatal(err)
 				}
 				s := l.Stats()
 				if s.Wakes > s.Turns {
 					t.Errorf("%d wakes in %d turns", s.Wakes, s.Turns)
 				}
-				t.Logf("%d posts in %v, %d turns, %d wakes", n, time.Since(began).Round(time.Millisecond), s.Turns, s.Wakes)
+				t.Logf("%d posts in %v, %d turns, %d wakes", n, time.Since(started).Round(time.Millisecond), s.Turns, s.Wakes)
 			})
 		}
 	}
@@ -62,7 +62,7 @@ func flood(t *testing.T, l *eventloop.Loop, n int) {
 	for p := range producers {
 		go func() {
 			for i := range n / producers {
-				ok(l.Post(func() {
+				check(l.Post(func() {
 					if next[p] != i {
 						t.Errorf("producer %d: %d came when %d was next", p, i, next[p])
 					}
@@ -72,7 +72,7 @@ func flood(t *testing.T, l *eventloop.Loop, n int) {
 			}
 		}()
 	}
-	came(t, &ran, n/producers*producers)
+	waitForCount(t, &ran, n/producers*producers)
 }
 
 // bursts has four goroutines post a few and wait for them, over and over, with
@@ -83,16 +83,16 @@ func bursts(t *testing.T, l *eventloop.Loop, n int, churn bool) {
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	if churn {
-		a, b := pair(t)
+		a, b := socketPair(t)
 		interest := func(i int) selectors.Event { return []selectors.Event{read, read | oneShot}[i&1] }
 		callback := func(any, selectors.Event) { t.Error("nothing is ready") }
-		ok(l.Post(func() {
+		check(l.Post(func() {
 			must(l.Register(a, read, callback))
 			must(l.Register(b, read, callback))
 		}))
 		reached := make(chan struct{})
-		ok(l.Post(func() { close(reached) }))
-		await(t, reached)
+		check(l.Post(func() { close(reached) }))
+		receive(t, reached)
 		s := l.Selector()
 		wg.Add(1)
 		go func() { // from outside, and below from callbacks
@@ -110,7 +110,7 @@ func bursts(t *testing.T, l *eventloop.Loop, n int, churn bool) {
 		}()
 		for p := range producers {
 			go burst(t, n/producers, &ran, func(i int, done func()) {
-				ok(l.Post(func() {
+				check(l.Post(func() {
 					if p == 0 {
 						must(l.Modify(b, interest(i), callback))
 					}
@@ -120,10 +120,10 @@ func bursts(t *testing.T, l *eventloop.Loop, n int, churn bool) {
 		}
 	} else {
 		for range producers {
-			go burst(t, n/producers, &ran, func(_ int, done func()) { ok(l.Post(done)) })
+			go burst(t, n/producers, &ran, func(_ int, done func()) { check(l.Post(done)) })
 		}
 	}
-	came(t, &ran, n/producers*producers)
+	waitForCount(t, &ran, n/producers*producers)
 }
 
 func burst(t *testing.T, n int, ran *atomic.Int64, post func(i int, done func())) {
@@ -140,7 +140,7 @@ func burst(t *testing.T, n int, ran *atomic.Int64, post func(i int, done func())
 		for range size {
 			select {
 			case <-done:
-			case <-time.After(patience):
+			case <-time.After(receiveTimeout):
 				t.Error("a post is lost")
 				return
 			}
@@ -152,13 +152,13 @@ func burst(t *testing.T, n int, ran *atomic.Int64, post func(i int, done func())
 func pingPong(t *testing.T, l *eventloop.Loop, n int) {
 	done := make(chan struct{}, 1)
 	for range n {
-		ok(l.Post(func() { done <- struct{}{} }))
-		await(t, done)
+		check(l.Post(func() { done <- struct{}{} }))
+		receive(t, done)
 	}
 }
 
 // came waits for n, as long as there is progress.
-func came(t *testing.T, ran *atomic.Int64, n int) {
+func waitForCount(t *testing.T, ran *atomic.Int64, n int) {
 	t.Helper()
 	last, since := int64(-1), time.Now()
 	for {
@@ -168,7 +168,7 @@ func came(t *testing.T, ran *atomic.Int64, n int) {
 			return
 		case now != last:
 			last, since = now, time.Now()
-		case time.Since(since) > patience:
+		case time.Since(since) > receiveTimeout:
 			t.Fatalf("%d of %d posts came, and then no more", now, n)
 		}
 		time.Sleep(time.Millisecond)
@@ -178,25 +178,25 @@ func came(t *testing.T, ran *atomic.Int64, n int) {
 // What else wakes a loop is not missed either, whenever it comes.
 func TestNoWakeIsLost(t *testing.T) {
 	const rounds = 300
-	hold(t,
-		rule{"stop", func(t *testing.T, k kind) {
+	forEachLoopKind(t,
+		testCase{"stop", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			ended := make(chan error)
 			for range rounds {
-				began := make(chan struct{})
-				ok(l.Post(func() { close(began) }))
+				started := make(chan struct{})
+				check(l.Post(func() { close(started) }))
 				go func() { ended <- l.Run(context.Background()) }()
-				<-began
+				<-started
 				for range rand.IntN(50) {
 					runtime.Gosched()
 				}
 				l.Stop()
-				if err := await(t, ended); err != nil {
+				if err := receive(t, ended); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}},
-		rule{"context", func(t *testing.T, k kind) {
+		testCase{"context", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			ended := make(chan error)
 			for range rounds {
@@ -206,34 +206,34 @@ func TestNoWakeIsLost(t *testing.T) {
 					runtime.Gosched()
 				}
 				cancel()
-				if err := await(t, ended); err != context.Canceled {
+				if err := receive(t, ended); err != context.Canceled {
 					t.Fatal(err)
 				}
 			}
 		}},
-		rule{"close", func(t *testing.T, k kind) {
+		testCase{"close", func(t *testing.T, k loopKind) {
 			for range rounds / 5 {
 				l := k.loop(t)
-				ended := start(t, l)
+				ended := startLoop(t, l)
 				for range rand.IntN(50) {
 					runtime.Gosched()
 				}
-				ok(l.Close())
-				if err := await(t, ended); err == nil {
+				check(l.Close())
+				if err := receive(t, ended); err == nil {
 					t.Fatal("Run returned nil")
 				}
 			}
 		}},
-		rule{"work", func(t *testing.T, k kind) {
+		testCase{"work", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			ended := start(t, l)
+			ended := startLoop(t, l)
 			for range rounds {
 				done := make(chan struct{})
-				ok(l.Do(runtime.Gosched, func() { close(done) }))
-				await(t, done)
+				check(l.Do(runtime.Gosched, func() { close(done) }))
+				receive(t, done)
 			}
 			l.Stop()
-			await(t, ended)
+			receive(t, ended)
 		}},
 	)
 }

@@ -5,83 +5,84 @@ import (
 	"runtime/debug"
 )
 
-// CallSoon has fn called in the next turn, before anything that becomes ready
-// until then; what is called soon is called in the order of the calls. It is
-// for the loop's own goroutine; others use Post.
+// CallSoon schedules fn for the next turn. It runs before the files, timers and
+// posts of that turn. Functions run in the order of the calls. CallSoon is for
+// the loop's goroutine; other goroutines use Post.
 func (l *Loop) CallSoon(fn func()) error {
-	if err := l.check("call soon", fn == nil); err != nil {
+	if err := l.checkCall("call soon", fn == nil); err != nil {
 		return err
 	}
-	if l.posted.Load() { // before fn: one order for both
+	if l.hasPosts.Load() { // earlier posts run before fn: CallSoon and Post share one order
 		l.mu.Lock()
-		l.next = append(l.next, l.incoming...)
+		l.nextTurn = append(l.nextTurn, l.incoming...)
 		clear(l.incoming)
 		l.incoming = l.incoming[:0]
-		l.posted.Store(false)
+		l.hasPosts.Store(false)
 		l.mu.Unlock()
 	}
-	l.next = append(l.next, task{fn, "soon", l.site()})
+	l.nextTurn = append(l.nextTurn, task{fn, "soon", l.callSite()})
 	return nil
 }
 
-// Post has fn called on the loop, from any goroutine: asyncio's
-// call_soon_threadsafe. A loop that waits is woken, once, however many posts
-// come together; one that is busy takes them in the course of its turns, in the
-// order of the calls, each turn those that came before it ran them. So posting
-// from a posted function keeps nothing else from running.
+// Post schedules fn to run on the loop. Any goroutine may call it: it is
+// asyncio's call_soon_threadsafe. Posts run in the order of the calls. A
+// sleeping loop is woken once, however many posts arrive. Each turn runs the
+// posts that arrived before its callbacks began, so a posted function that posts
+// again cannot starve other callbacks.
 //
-// After Close it is [ErrClosed] and fn is not called. What was posted before
-// and has not run by then is dropped.
+// After Close, Post returns [ErrClosed] and does not call fn. Posts that have
+// not run at Close are dropped.
 func (l *Loop) Post(fn func()) error {
 	if fn == nil {
-		return fail("post", ErrNilCallback)
+		return opError("post", ErrNilCallback)
 	}
-	return l.post(task{fn, "post", l.site()})
+	return l.postTask(task{fn, "post", l.callSite()})
 }
 
-func (l *Loop) post(t task) error {
+func (l *Loop) postTask(t task) error {
 	l.mu.Lock()
 	if l.closing.Load() {
 		l.mu.Unlock()
-		return fail("post", ErrClosed)
+		return opError("post", ErrClosed)
 	}
 	l.incoming = append(l.incoming, t)
 	if len(l.incoming) == 1 {
-		l.posted.Store(true)
+		l.hasPosts.Store(true)
 	}
 	l.mu.Unlock()
-	l.interrupt()
+	l.wakeIfAsleep()
 	return nil
 }
 
-// Do runs work on a goroutine of its own and then done on the loop: asyncio's
-// run_in_executor, for what blocks or takes long. Any goroutine may call it;
-// done may be nil. If work panics, the panic goes on on the loop, in place of
-// done, as a [*WorkPanic]. If the loop has been closed by then, done is dropped.
+// Do runs work on a new goroutine and then done on the loop. It is asyncio's
+// run_in_executor, for blocking calls and long computations. Any goroutine may
+// call it; done may be nil. If work panics, the loop panics with a [*WorkPanic]
+// instead of calling done. If the loop is closed when work ends, done is
+// dropped.
 func (l *Loop) Do(work, done func()) error {
 	if work == nil {
-		return fail("do", ErrNilCallback)
+		return opError("do", ErrNilCallback)
 	}
 	if l.closing.Load() {
-		return fail("do", ErrClosed)
+		return opError("do", ErrClosed)
 	}
-	site := l.site()
-	l.working.Add(1)
+	site := l.callSite()
+	l.pendingWork.Add(1)
 	go func() {
-		end := func() {
-			l.working.Add(-1)
+		complete := func() {
+			l.pendingWork.Add(-1)
 			if done != nil {
-				l.calls(done)
+				l.standsFor(done)
 				done()
 			}
 		}
-		defer func() { l.post(task{end, "work", site}) }() // also if work calls runtime.Goexit
+		defer func() { l.postTask(task{complete, "work", site}) }() // also if work calls runtime.Goexit
 		defer func() {
 			if v := recover(); v != nil {
 				p := &WorkPanic{Value: v, Stack: debug.Stack()}
-				end = func() {
-					l.working.Add(-1)
-					l.calls(work)
+				complete = func() {
+					l.pendingWork.Add(-1)
+					l.standsFor(work)
 					panic(p)
 				}
 			}
@@ -91,15 +92,15 @@ func (l *Loop) Do(work, done func()) error {
 	return nil
 }
 
-// A WorkPanic is what the loop panics with when work given to Do has panicked.
+// A WorkPanic is the value the loop panics with when work given to Do panics.
 type WorkPanic struct {
-	Value any    // what work panicked with
-	Stack []byte // and where
+	Value any    // the value work panicked with
+	Stack []byte // the stack of work's goroutine
 }
 
 func (p *WorkPanic) Error() string { return fmt.Sprintf("%v\n\nin work at:\n%s", p.Value, p.Stack) }
 
-// Unwrap returns the value, if it is an error.
+// Unwrap returns the panic value if it is an error, and nil otherwise.
 func (p *WorkPanic) Unwrap() error {
 	err, _ := p.Value.(error)
 	return err
