@@ -192,7 +192,7 @@ func TestDialArguments(t *testing.T) {
 	})
 }
 
-// hole is an address where connecting never ends: the queue of a listener that
+// unresponsiveAddr returns an address where connecting never ends: the queue of a listener that
 // accepts nobody is full.
 func unresponsiveAddr(t testing.TB) string {
 	t.Helper()
@@ -220,8 +220,8 @@ func unresponsiveAddr(t testing.TB) string {
 	return ""
 }
 
-// TestDialGivenUp: while it waits, a dial can be ended in three ways.
-func TestDialGivenUp(t *testing.T) {
+// TestDialCanceled checks each way to end a dial in progress.
+func TestDialCanceled(t *testing.T) {
 	address := unresponsiveAddr(t)
 	eachBackend(t, func(l *testLoop) {
 		for _, test := range []struct {
@@ -453,8 +453,8 @@ func TestWrap(t *testing.T) {
 	})
 }
 
-// TestDialCycles: hundreds of dials that come to all kinds of ends leave
-// nothing behind.
+// TestDialCycles checks that hundreds of dials with different ends leak no
+// descriptors.
 func TestDialCycles(t *testing.T) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

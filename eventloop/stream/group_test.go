@@ -78,7 +78,7 @@ func dialAll(t testing.TB, addr net.Addr, n int) []net.Conn {
 	return conns
 }
 
-// TestGroup: every loop gets its share.
+// TestGroup checks that every loop gets connections.
 func TestGroup(t *testing.T) {
 	eachGroup(t, func(t *testing.T, g *stream.Group, network, address string) {
 		var mu sync.Mutex
@@ -127,8 +127,8 @@ func TestGroup(t *testing.T) {
 	})
 }
 
-// TestShutdownFlushes: who is connected gets everything that was written to it,
-// and everybody else is refused.
+// TestShutdownFlushes checks that open connections get all written data, and that
+// new ones are refused.
 func TestShutdownFlushes(t *testing.T) {
 	files, goroutines := descriptors(t), runtime.NumGoroutine()
 	eachGroup(t, func(t *testing.T, g *stream.Group, network, address string) {
@@ -171,7 +171,8 @@ func TestShutdownFlushes(t *testing.T) {
 	waitAtMost(t, "goroutines", goroutines, runtime.NumGoroutine)
 }
 
-// TestShutdownAborts: who does not read is dropped at the deadline.
+// TestShutdownAborts checks that connections whose peer does not read are aborted
+// at the deadline.
 func TestShutdownAborts(t *testing.T) {
 	files, goroutines := descriptors(t), runtime.NumGoroutine()
 	eachGroup(t, func(t *testing.T, g *stream.Group, network, address string) {
@@ -254,9 +255,9 @@ func TestGroupArguments(t *testing.T) {
 	}
 }
 
-// TestShutdownWhileTheyCome: clients that come while a group ends are served,
-// refused or reset, and nothing of them is left.
-func TestShutdownWhileTheyCome(t *testing.T) {
+// TestShutdownDuringConnects checks that clients that connect during Shutdown are
+// served, refused or reset, and leave no descriptors or goroutines.
+func TestShutdownDuringConnects(t *testing.T) {
 	files, goroutines := descriptors(t), runtime.NumGoroutine()
 	eachGroup(t, func(t *testing.T, g *stream.Group, network, address string) {
 		addr, err := g.Listen(network, address, func() stream.Handler { return echo{} })
@@ -303,9 +304,9 @@ func TestShutdownWhileTheyCome(t *testing.T) {
 	waitAtMost(t, "goroutines", goroutines, runtime.NumGoroutine)
 }
 
-// TestShutdownAcceptsWhoWaits: whoever was connected by the kernel before
-// Shutdown is not turned away, however many they are.
-func TestShutdownAcceptsWhoWaits(t *testing.T) {
+// TestShutdownAcceptsWaiting checks that Shutdown accepts all connections that
+// are in the kernel's queue.
+func TestShutdownAcceptsWaiting(t *testing.T) {
 	eachGroup(t, func(t *testing.T, g *stream.Group, network, address string) {
 		addr, err := g.Listen(network, address, func() stream.Handler {
 			p := newRecorder()

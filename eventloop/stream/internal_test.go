@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A note is a handler that keeps how its connection ended.
+// A lifeRecorder is a handler that records the start and end of its connection.
 type lifeRecorder struct {
 	BaseHandler
 	made bool
@@ -38,7 +38,7 @@ func newLoop(t *testing.T) *eventloop.Loop {
 	return loop
 }
 
-// until turns a loop until something holds.
+// runUntil runs the loop until holds returns true.
 func runUntil(t *testing.T, loop *eventloop.Loop, holds func() bool) {
 	t.Helper()
 	for start := time.Now(); !holds(); {
@@ -46,7 +46,7 @@ func runUntil(t *testing.T, loop *eventloop.Loop, holds func() bool) {
 			t.Fatal(err)
 		}
 		if time.Since(start) > 20*time.Second {
-			t.Fatal("it never comes about")
+			t.Fatal("timeout")
 		}
 	}
 }
@@ -114,7 +114,7 @@ func portOf(addr net.Addr) string {
 	return port
 }
 
-// hole is an address where connecting does not end: the queue is full.
+// unresponsiveAddr returns an address where connecting does not end: the queue is full.
 func unresponsiveAddr(t *testing.T) net.Addr {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
@@ -214,8 +214,9 @@ func TestZones(t *testing.T) {
 	}
 }
 
-// TestGroupLosesALoop: its error is told, and the others end in good order.
-func TestGroupLosesALoop(t *testing.T) {
+// TestGroupLoopFails checks that Shutdown returns the error of a failed loop and
+// ends the others.
+func TestGroupLoopFails(t *testing.T) {
 	g, err := NewGroup(2, nil)
 	if err != nil {
 		t.Fatal(err)

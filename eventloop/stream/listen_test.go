@@ -25,7 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// starved makes the test binary run one function in a process of its own,
+// exhaustEnv makes the test binary run one function in a process of its own,
 // which may use up its descriptors.
 const exhaustEnv = "STREAM_TEST_STARVED"
 
@@ -40,8 +40,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestAcceptBudget: a crowd at the door is let in over several turns.
-func TestAcceptBudget(t *testing.T) {
+// TestAcceptLimit checks the limit of accepted connections per turn.
+func TestAcceptLimit(t *testing.T) {
 	eachBackend(t, func(l *testLoop) {
 		made := make(map[time.Duration]int)
 		n := 0
@@ -91,8 +91,8 @@ func TestListenArguments(t *testing.T) {
 	})
 }
 
-// TestListenerClose: nobody gets in any more, who is in stays, and the file of
-// a Unix socket is gone.
+// TestListenerClose checks that new connections are refused, open ones stay, and
+// the file of a Unix socket is removed.
 func TestListenerClose(t *testing.T) {
 	eachNetwork(t, func(l *testLoop, network string) {
 		ln := l.listen(network, func() stream.Handler { return echo{} })
@@ -150,8 +150,8 @@ func TestCloseInside(t *testing.T) {
 	})
 }
 
-// TestCycles: thousands come, say something and go, in all ways of going, and
-// nothing of them is left.
+// TestCycles checks that thousands of connections with different ends leak no
+// descriptors or goroutines.
 func TestCycles(t *testing.T) {
 	cycles := 10_000
 	if testing.Short() {
@@ -194,8 +194,8 @@ func TestCycles(t *testing.T) {
 	}
 }
 
-// TestStarved runs out of descriptors in a process of its own.
-func TestStarved(t *testing.T) {
+// TestDescriptorsExhausted runs out of descriptors in a process of its own.
+func TestDescriptorsExhausted(t *testing.T) {
 	for _, b := range selectors.Backends() {
 		t.Run(b.Name, func(t *testing.T) {
 			exe, err := os.Executable()
@@ -213,8 +213,8 @@ func TestStarved(t *testing.T) {
 	}
 }
 
-// starve has more clients than descriptors. The server says so once, does not
-// spin, and takes the rest as soon as there is room.
+// exhaustDescriptors connects more clients than descriptors allow. The server
+// must report it once, not spin, and accept the rest when descriptors are free.
 func exhaustDescriptors(backend string) error {
 	i := slices.IndexFunc(selectors.Backends(), func(b selectors.Backend) bool { return b.Name == backend })
 	sel, err := selectors.Backends()[i].New()
@@ -297,8 +297,8 @@ func exhaustDescriptors(backend string) error {
 // assign is for fields whose type differs between systems.
 func assign[T int64 | uint64](to *T, n int) { *to = T(n) }
 
-// TestReusedNumbers: a connection goes and another gets its number in the same
-// turn; what was ready of the one is not taken for news of the other.
+// TestReusedNumbers checks that a stale event of a closed connection does not
+// reach a new connection with the same descriptor number.
 func TestReusedNumbers(t *testing.T) {
 	eachBackend(t, func(l *testLoop) {
 		var received []string
@@ -329,7 +329,7 @@ func TestReusedNumbers(t *testing.T) {
 	})
 }
 
-// TestIdleCosts: connections that do nothing, in whatever state, cost no turns.
+// TestIdleCosts checks that idle connections, in any state, cost no turns.
 func TestIdleCosts(t *testing.T) {
 	eachNetwork(t, func(l *testLoop, network string) {
 		for _, set := range []func(c *stream.Conn, peer net.Conn){
@@ -358,7 +358,7 @@ func TestIdleCosts(t *testing.T) {
 	})
 }
 
-// TestIdleMemory: 9000 connections, nobody says anything.
+// TestIdleMemory measures the heap of 9000 idle connections.
 func TestIdleMemory(t *testing.T) {
 	n := 9000
 	if testing.Short() {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestQueue: whatever is put in comes out in order, in whatever portions.
+// TestQueue checks that data leaves the queue in order, for random sizes.
 func TestQueue(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 20 {
@@ -45,8 +45,8 @@ func TestQueue(t *testing.T) {
 	}
 }
 
-// TestQueueOfCrumbs: many small pieces share a few blocks.
-func TestQueueOfCrumbs(t *testing.T) {
+// TestQueueSmallPieces checks that many small pieces share a few blocks.
+func TestQueueSmallPieces(t *testing.T) {
 	var q *queue
 	allocs := testing.AllocsPerRun(1, func() {
 		q = nil

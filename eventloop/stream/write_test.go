@@ -21,7 +21,7 @@ import (
 
 var bulk = flag.Int("stream.bulk", 64<<20, "bytes that TestBulk sends each way; 1<<30 = 1073741824 is the full measure")
 
-// slowly reads in small pieces, with pauses, as a peer behind a bad line does.
+// readSlowly reads to EOF in small pieces, and pauses after each MiB.
 func readSlowly(r io.Reader, piece int, pause time.Duration) ([]byte, error) {
 	var all []byte
 	buf := make([]byte, piece)
@@ -40,8 +40,8 @@ func readSlowly(r io.Reader, piece int, pause time.Duration) ([]byte, error) {
 	}
 }
 
-// TestWriteOrder: pieces of all sizes, by Write and Writev, more than the
-// socket holds: they arrive in order, each once.
+// TestWriteOrder checks that pieces of all sizes, by Write and Writev, more than
+// the socket holds, arrive in order and once.
 func TestWriteOrder(t *testing.T) {
 	eachNetwork(t, func(l *testLoop, network string) {
 		p := newRecorder()
@@ -99,8 +99,8 @@ func TestWriteOrder(t *testing.T) {
 	})
 }
 
-// TestWaterMarks: a producer that heeds them keeps no more than the high mark
-// and one write waiting, however slow the peer is.
+// TestWaterMarks checks that a producer that obeys PauseWriting queues at most the
+// high water mark and one write, even for a slow peer.
 func TestWaterMarks(t *testing.T) {
 	eachNetwork(t, func(l *testLoop, network string) {
 		const high, low, piece = 2_000_000, 300_000, 100_000 // several times what a socket takes at once
@@ -143,8 +143,8 @@ func TestWaterMarks(t *testing.T) {
 	})
 }
 
-// TestPeerNeverReads: what waits for it is bounded by the water mark, it costs
-// no processor time, and it can be dropped.
+// TestPeerNeverReads checks that such a connection costs no turns and can be
+// aborted.
 func TestPeerNeverReads(t *testing.T) {
 	eachNetwork(t, func(l *testLoop, network string) {
 		p := newRecorder()
@@ -172,8 +172,8 @@ func TestPeerNeverReads(t *testing.T) {
 	})
 }
 
-// TestPeerVanishes in the middle of a big write; and of a small one that was
-// all sent, but not read.
+// TestPeerVanishes checks a peer that closes during a big write, or with a small
+// one unread.
 func TestPeerVanishes(t *testing.T) {
 	eachNetwork(t, func(l *testLoop, network string) {
 		for _, size := range []int{16 << 20, 100} {
@@ -200,7 +200,7 @@ func TestPeerVanishes(t *testing.T) {
 	})
 }
 
-// TestWriteInsideHandlers: every method of a handler may write.
+// TestWriteInsideHandlers checks that every method of a handler may write.
 func TestWriteInsideHandlers(t *testing.T) {
 	eachNetwork(t, func(l *testLoop, network string) {
 		p := newRecorder()
@@ -225,7 +225,7 @@ func TestWriteInsideHandlers(t *testing.T) {
 	})
 }
 
-// A sink counts and sums what it receives, and sends as much.
+// A bulkHandler sends its source, and counts and checksums received data.
 type bulkHandler struct {
 	stream.BaseHandler
 	sum    hash.Hash64
@@ -258,7 +258,7 @@ func (s *bulkHandler) PauseWriting(*stream.Conn)              { s.paused = true 
 func (s *bulkHandler) ResumeWriting(c *stream.Conn)           { s.paused = false; s.send(c) }
 func (s *bulkHandler) ConnectionLost(_ *stream.Conn, e error) { s.lost <- e }
 
-// stuff is a long message that is made as it is read.
+// randomReader returns a reader of n reproducible bytes.
 func randomReader(n int, seed uint64) io.Reader {
 	return io.LimitReader(rand.NewChaCha8([32]byte{byte(seed)}), int64(n))
 }
