@@ -4,118 +4,122 @@ import (
 	"net"
 	"os"
 	"sync"
-	"time"
 
 	"goselectors/eventloop"
 	"goselectors/selectors"
 )
 
-// A Conn is a connection on a loop: asyncio's Transport. [Listen], [Dial] and
-// [Wrap] make them. Its methods are for the loop's goroutine.
+// A Conn is a connection on a loop, like asyncio's Transport. [Listen], [Dial]
+// and [Wrap] make them. All methods must be called on the loop's goroutine.
 type Conn struct {
 	loop     *eventloop.Loop
 	handler  Handler
 	opts     *options
-	callback eventloop.Callback // c.ready, made once
-	out      *queue             // what waits to be sent; nil if nothing does
-	idle     *idleTimer
-	dial     *dialing
-	roster   *roster // of its listener
-	err      error   // what ConnectionLost will say
-	fd       int32
-	place    int32 // in the roster
-	interest selectors.Event
+	callback eventloop.Callback // c.onReady, allocated once
+	out      *queue             // data to send; nil when empty
+	idle     *idleTimer         // nil without an idle timeout
+	dial     *dialState         // nil once connected
+	set      *connSet           // of the listener or the group; nil for Dial and Wrap
+	err      error              // for ConnectionLost
+	fd       int32              // -1 when there is none
+	index    int32              // in set.conns
+	interest selectors.Event    // registered with the loop; 0 when not registered
 	state    state
 }
 
+// state is a set of flags. The zero value is a connection before
+// ConnectionMade.
 type state uint16
 
 const (
-	made        state = 1 << iota // ConnectionMade was called
-	paused                        // PauseReading
-	eof                           // the peer has sent all
-	closing                       // Close: when all is sent, that is the end
-	halfClosing                   // CloseWrite: when all is sent, the peer is told
-	halfClosed                    // and it was
-	full                          // PauseWriting was called
-	over                          // ConnectionLost has been scheduled, or called
-	detached                      // over, and the descriptor is somebody else's
-	deaf                          // nothing is told of a connection that is neither read nor written
+	connected    state = 1 << iota // ConnectionMade was called
+	readPaused                     // by PauseReading
+	readEOF                        // the peer has closed its write side
+	closing                        // Close was called; the connection ends when the queue is empty
+	closingWrite                   // CloseWrite was called; the write side is shut down when the queue is empty
+	writeClosed                    // the write side is shut down
+	writePaused                    // PauseWriting was called, ResumeWriting not yet
+	ended                          // ConnectionLost is scheduled or was called, or the connection is detached
+	noHints                        // do not register for hints after readEOF; see watch
 )
 
-// buffers are what connections read into: with one processor a loop, in effect
-// one a loop. They are not kept by connections, not even by busy ones.
-var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+// readBuffers holds the buffers that connections read into. With one processor
+// per loop this is in effect one buffer per loop. A connection returns the
+// buffer after each read.
+var readBuffers = sync.Pool{New: func() any { return new([readBufferSize]byte) }}
 
-// bufferSize is also the most that one connection is read in a turn, so that
-// one that never runs dry does not keep others waiting.
-const bufferSize = 64 << 10
+// readBufferSize also limits the bytes that one connection reads in a turn, so
+// that a connection with a constant flow of data does not delay the others.
+const readBufferSize = 64 << 10
 
 func newConn(loop *eventloop.Loop, fd int, h Handler, o *options) *Conn {
 	c := &Conn{loop: loop, fd: int32(fd), handler: h, opts: o}
-	c.callback = c.ready
+	c.callback = c.onReady
 	return c
 }
 
-// begin makes a connected socket live.
-func (c *Conn) begin() {
-	c.state |= made
-	if c.opts.idle > 0 {
-		c.SetIdleTimeout(c.opts.idle)
+// start begins the event delivery of a connected socket.
+func (c *Conn) start() {
+	c.state |= connected
+	if c.opts.idleTimeout > 0 {
+		c.SetIdleTimeout(c.opts.idleTimeout)
 	}
 	c.handler.ConnectionMade(c)
 	c.watch()
 }
 
-// Loop is the loop that the connection is on.
+// Loop returns the loop of the connection.
 func (c *Conn) Loop() *eventloop.Loop { return c.loop }
 
-// FD is the descriptor, for options of the socket and the like; it stays the
-// connection's. It is -1 after ConnectionLost.
+// FD returns the file descriptor, for example to set socket options. The
+// connection still owns it. FD returns -1 before a connection of Dial has a
+// socket, and after ConnectionLost or Detach.
 func (c *Conn) FD() int { return int(c.fd) }
 
-// LocalAddr is the address at this end; nil if there is none, as after
-// ConnectionLost. The system is asked each time.
+// LocalAddr returns the local address, or nil if there is none, as after
+// ConnectionLost. Each call makes a system call.
 func (c *Conn) LocalAddr() net.Addr { return localAddr(int(c.fd)) }
 
-// RemoteAddr is the address of the peer; nil if there is none, as after
-// ConnectionLost, or when the peer has reset the connection. The system is
-// asked each time.
+// RemoteAddr returns the address of the peer, or nil if there is none, as after
+// ConnectionLost or when the peer has reset the connection. Each call makes a
+// system call.
 func (c *Conn) RemoteAddr() net.Addr { return remoteAddr(int(c.fd)) }
 
-// watch asks the loop for what the connection needs to know now, if that has
+// watch registers the interest that the connection's state requires, if it has
 // changed.
 func (c *Conn) watch() {
 	var want selectors.Event
-	if c.state&over == 0 {
-		if c.state&(made|paused|eof|closing) == made {
+	if c.state&ended == 0 {
+		if c.state&(connected|readPaused|readEOF|closing) == connected {
 			want = selectors.EventRead
 		}
-		if c.out != nil && c.dial == nil || c.dial != nil && c.dial.started {
+		if c.out != nil && c.dial == nil || c.dial != nil && c.dial.connecting {
 			want |= selectors.EventWrite
 		}
 	}
-	if want == 0 && c.state&(made|eof|closing|over|deaf) == made|eof {
-		// Nothing to read any more, nothing to write yet. Something has to be
-		// asked for to be told, as a hint, that the peer has gone.
+	if want == 0 && c.state&(connected|readEOF|closing|ended|noHints) == connected|readEOF {
+		// The connection has nothing to read and nothing to write. Some
+		// interest must be registered to get the hint that the peer has gone.
 		want = selectors.EventPriority
 	}
 	if want == c.interest {
 		return
 	}
-	err := c.ask(want)
+	err := c.setInterest(want)
 	if err != nil && want == selectors.EventPriority {
-		c.state |= deaf // not on every platform; then a write will tell
-		want, err = 0, c.ask(0)
+		// Not every selector supports EventPriority. The next write will then
+		// report that the peer has gone.
+		c.state |= noHints
+		want, err = 0, c.setInterest(0)
 	}
-	if err != nil && c.state&over == 0 {
-		c.end(err)
+	if err != nil && c.state&ended == 0 {
+		c.finish(err)
 		return
 	}
 	c.interest = want
 }
 
-func (c *Conn) ask(want selectors.Event) (err error) {
+func (c *Conn) setInterest(want selectors.Event) (err error) {
 	switch {
 	case want == c.interest:
 	case c.interest == 0:
@@ -128,140 +132,143 @@ func (c *Conn) ask(want selectors.Event) (err error) {
 	return err
 }
 
-// ready is the loop's callback.
-func (c *Conn) ready(_ any, events selectors.Event) {
+// onReady is the loop's callback.
+func (c *Conn) onReady(_ any, events selectors.Event) {
 	switch {
 	case events&selectors.EventInvalid != 0:
-		c.end(os.NewSyscallError("poll", errBadFD))
-		c.fd = -1 // somebody has closed it, and its number may be anybody's
+		c.finish(os.NewSyscallError("poll", errBadFD))
+		c.fd = -1 // closed by other code; the number may belong to another file now
 		return
 	case c.dial != nil:
-		c.connected()
+		c.onConnectReady()
 		return
 	}
 	if events&selectors.EventWrite != 0 && c.out != nil {
 		c.flush()
 	}
-	if events&selectors.EventRead != 0 && c.state&(paused|eof|closing|over) == 0 {
+	if events&selectors.EventRead != 0 && c.state&(readPaused|readEOF|closing|ended) == 0 {
 		c.receive()
 	}
 	if c.interest == selectors.EventPriority {
-		c.hint(events)
+		c.handleHint(events)
 	}
 }
 
-// hint is told something of a half-closed connection that waits for us to
-// write.
-func (c *Conn) hint(events selectors.Event) {
+// handleHint handles events of a connection after EOF from the peer, while
+// nothing is queued to send.
+func (c *Conn) handleHint(events selectors.Event) {
 	if events&(selectors.EventError|selectors.EventHangup) == 0 {
 		if events&selectors.EventPriority != 0 {
-			c.state |= deaf // urgent data, which would be told again and again
+			// Urgent data, which would be reported in every turn.
+			c.state |= noHints
 			c.watch()
 		}
 		return
 	}
 	err := socketError(int(c.fd))
 	if err == nil {
-		err = errBroken // it has closed its end: what a write would say
+		err = errBrokenPipe // the peer has closed its read side too; a write would return this
 	}
-	c.end(os.NewSyscallError("write", err))
+	c.finish(os.NewSyscallError("write", err))
 }
 
-// receive reads once, and so at most a buffer. If there is more, the loop says
-// so in its next turn.
+// receive reads once, and so at most readBufferSize bytes. If more data is
+// waiting, the loop reports it in its next turn.
 func (c *Conn) receive() {
-	buf := buffers.Get().(*[bufferSize]byte)
+	buf := readBuffers.Get().(*[readBufferSize]byte)
 	n, err := read(int(c.fd), buf[:])
 	switch {
 	case n > 0:
 		if c.idle != nil {
-			c.idle.touch(c)
+			c.idle.noteActivity(c)
 		}
 		c.handler.DataReceived(c, buf[:n])
 	case err == nil:
-		c.state |= eof
-		switch keep := c.handler.EOFReceived(c); {
-		case c.state&over != 0:
-		case !keep:
+		c.state |= readEOF
+		switch keepOpen := c.handler.EOFReceived(c); {
+		case c.state&ended != 0:
+		case !keepOpen:
 			c.Close()
-		case c.state&halfClosed != 0:
-			c.end(nil)
+		case c.state&writeClosed != 0:
+			c.finish(nil)
 		default:
 			c.watch()
 		}
-	case err != selectors.ErrWouldBlock: // readiness is a hint
-		c.end(os.NewSyscallError("read", err))
+	case err != selectors.ErrWouldBlock: // readiness is only a hint
+		c.finish(os.NewSyscallError("read", err))
 	}
-	buffers.Put(buf)
+	readBuffers.Put(buf)
 }
 
-// PauseReading stops DataReceived until ResumeReading. What the peer sends
-// meanwhile waits in the kernel, and then the peer does: TCP sees to that.
-// Nothing is noticed of a peer that goes away before ResumeReading, or a write.
+// PauseReading stops DataReceived until ResumeReading. Data from the peer stays
+// in the kernel's buffer. When the buffer is full, TCP stops the peer. While
+// reading is paused, a peer that goes away is noticed only by a write or after
+// ResumeReading.
 func (c *Conn) PauseReading() {
-	c.state |= paused
+	c.state |= readPaused
 	c.watch()
 }
 
 // ResumeReading ends PauseReading.
 func (c *Conn) ResumeReading() {
-	c.state &^= paused
+	c.state &^= readPaused
 	c.watch()
 }
 
-// Closed reports whether Close or Abort was called, or the connection is lost.
-// It takes no writes then.
-func (c *Conn) Closed() bool { return c.state&(closing|over) != 0 }
+// Closed reports whether Close or Abort was called, or the connection has
+// ended for another reason. Such a connection accepts no writes.
+func (c *Conn) Closed() bool { return c.state&(closing|ended) != 0 }
 
-// Close sends what waits to be sent and closes the connection then. Nothing
-// is received any more, and the next call is ConnectionLost. A peer that does
-// not read can make that take for ever: see SetIdleTimeout and Abort.
+// Close sends all queued data and then closes the connection. Nothing is
+// received any more; ConnectionLost is the last call of the handler. A peer that
+// does not read can delay it without limit: see SetIdleTimeout and Abort.
+// Close always returns nil, and a second call does nothing.
 //
-// As with any socket, if the peer has sent something that was not read, the
-// kernel resets the connection, and the peer may lose what it has not read
-// yet. Where that matters, CloseWrite and wait for EOFReceived.
+// As with any socket, if the peer has sent data that was not read, the kernel
+// resets the connection, and the peer may lose data that it has not read yet.
+// To avoid that, call CloseWrite and wait for EOFReceived.
 func (c *Conn) Close() error {
-	if c.state&(closing|over) != 0 {
+	if c.state&(closing|ended) != 0 {
 		return nil
 	}
 	c.state |= closing
 	if c.out == nil || c.dial != nil {
-		c.end(nil)
+		c.finish(nil)
 		return nil
 	}
 	c.watch()
 	return nil
 }
 
-// Abort closes the connection without sending what waits. On TCP the peer is
-// told with a reset, and the kernel forgets what it has not sent either. The
-// next call is ConnectionLost.
+// Abort closes the connection without sending queued data. On TCP the peer gets
+// a reset, and the kernel discards its unsent data too. The next call of the
+// handler is ConnectionLost.
 func (c *Conn) Abort() {
-	if c.state&over == 0 {
+	if c.state&ended == 0 {
 		if c.fd >= 0 {
 			resetOnClose(int(c.fd))
 		}
-		c.end(nil)
+		c.finish(nil)
 	}
 }
 
-// end makes the connection take no more part in anything. ConnectionLost
-// follows in the next turn, so that it never runs inside another method of the
-// handler.
-func (c *Conn) end(err error) {
-	if c.state&over != 0 {
+// finish ends the connection. It schedules ConnectionLost for the next turn, so
+// that it never runs inside another method of the handler.
+func (c *Conn) finish(err error) {
+	if c.state&ended != 0 {
 		return
 	}
 	c.err = err
-	c.retire()
-	if c.loop.CallSoon(c.lost) != nil { // the loop is closed: nothing else runs any more
-		c.lost()
+	c.removeFromLoop()
+	if c.loop.CallSoon(c.connectionLost) != nil { // the loop is closed and runs no callbacks
+		c.connectionLost()
 	}
 }
 
-// retire takes the connection from the loop.
-func (c *Conn) retire() {
-	c.state |= over
+// removeFromLoop marks the connection as ended and releases everything but the
+// descriptor.
+func (c *Conn) removeFromLoop() {
+	c.state |= ended
 	c.watch()
 	c.out = nil
 	c.SetIdleTimeout(0)
@@ -271,79 +278,40 @@ func (c *Conn) retire() {
 	}
 }
 
-func (c *Conn) lost() {
+func (c *Conn) connectionLost() {
 	defer func() { // also if the handler panics
 		closeFD(int(c.fd))
 		c.fd = -1
-		c.roster.remove(c)
+		c.set.remove(c)
 	}()
 	c.handler.ConnectionLost(c, c.err)
 }
 
-// SetIdleTimeout ends the connection, with [ErrIdle], when nothing could be
-// read or sent for d; at zero or less, never. Data that waits because the
-// peer does not read, or because of PauseReading, does not count.
-func (c *Conn) SetIdleTimeout(d time.Duration) {
-	if c.idle != nil {
-		c.idle.timer.Stop()
-		c.idle = nil
-	}
-	if d <= 0 || c.state&over != 0 {
+// A connSet holds the connections of a listener, or of one loop of a group.
+// remove may be called on a nil connSet and does nothing then.
+type connSet struct {
+	conns   []*Conn
+	onEmpty func() // called when the last connection is removed; may be nil
+}
+
+func (s *connSet) add(c *Conn) {
+	c.set, c.index = s, int32(len(s.conns))
+	s.conns = append(s.conns, c)
+}
+
+func (s *connSet) remove(c *Conn) {
+	if s == nil || c.set == nil {
 		return
 	}
-	t := &idleTimer{limit: d}
-	t.touch(c)
-	var err error
-	if t.timer, err = c.loop.CallLater(d, func() { t.expired(c) }); err == nil {
-		c.idle = t
-	}
-}
-
-// An idleTimer is not moved whenever something moves, which may be often, but
-// looks how long ago that was when its time is up.
-type idleTimer struct {
-	timer *eventloop.Timer
-	limit time.Duration
-	moved time.Duration // the loop's time
-}
-
-func (t *idleTimer) touch(c *Conn) { t.moved = c.loop.Now() }
-
-func (t *idleTimer) expired(c *Conn) {
-	if left := t.moved + t.limit - c.loop.Now(); left > 0 {
-		t.timer.Reset(left)
-		return
-	}
-	if c.state&closing != 0 {
-		resetOnClose(int(c.fd)) // it does not read what we owe it
-	}
-	c.end(ErrIdle)
-}
-
-// A roster is who is connected, on one loop. A nil one knows nobody.
-type roster struct {
-	conns []*Conn
-	empty func() // called, if not nil, when the last one has left
-}
-
-func (r *roster) add(c *Conn) {
-	c.roster, c.place = r, int32(len(r.conns))
-	r.conns = append(r.conns, c)
-}
-
-func (r *roster) remove(c *Conn) {
-	if r == nil || c.roster == nil {
-		return
-	}
-	last := len(r.conns) - 1
-	moved := r.conns[last]
-	r.conns[c.place], moved.place = moved, c.place
-	r.conns[last] = nil
-	r.conns, c.roster = r.conns[:last], nil
+	last := len(s.conns) - 1
+	lastConn := s.conns[last]
+	s.conns[c.index], lastConn.index = lastConn, c.index
+	s.conns[last] = nil
+	s.conns, c.set = s.conns[:last], nil
 	if last == 0 {
-		r.conns = nil
-		if r.empty != nil {
-			r.empty()
+		s.conns = nil
+		if s.onEmpty != nil {
+			s.onEmpty()
 		}
 	}
 }

@@ -20,45 +20,45 @@ type echo struct{ stream.BaseHandler }
 
 func (echo) DataReceived(c *stream.Conn, p []byte) { c.Write(p) }
 
-// eachNetwork runs a test on every backend and network.
-func eachNetwork(t *testing.T, test func(l *lab, network string)) {
+// eachNetwork runs a test with every backend and network.
+func eachNetwork(t *testing.T, test func(l *testLoop, network string)) {
 	for _, network := range networks {
 		t.Run(network, func(t *testing.T) {
-			eachLab(t, func(l *lab) { test(l, network) })
+			eachBackend(t, func(l *testLoop) { test(l, network) })
 		})
 	}
 }
 
 func TestEcho(t *testing.T) {
-	eachNetwork(t, func(l *lab, network string) {
+	eachNetwork(t, func(l *testLoop, network string) {
 		ln := l.listen(network, func() stream.Handler { return echo{} })
 		var conns []net.Conn
 		for range 8 {
 			conns = append(conns, l.connect(ln))
 		}
-		crowd(len(conns), func(i int) {
+		runConcurrently(len(conns), func(i int) {
 			conn := conns[i]
 			for _, size := range []int{1, 64, 1000, 64 << 10, 1 << 20} {
-				message := noise(size)
+				message := randomBytes(size)
 				go conn.Write(message)
 				got := make([]byte, size)
 				if _, err := io.ReadFull(conn, got); err != nil {
 					l.Error(err)
 				}
-				same(l, "echo", got, message)
+				checkBytes(l, "echo", got, message)
 			}
 		})
 	})
 }
 
-// A tally is a handler that counts on what its client wrote to memory before it
-// wrote to the connection, and answers in the same way.
-type tally struct {
+// A memoryOrderHandler reads a variable that its client sets before it writes to
+// the connection, and sets another one before it answers.
+type memoryOrderHandler struct {
 	stream.BaseHandler
 	asked, answered *int
 }
 
-func (h tally) DataReceived(c *stream.Conn, p []byte) {
+func (h memoryOrderHandler) DataReceived(c *stream.Conn, p []byte) {
 	*h.answered = *h.asked + 1
 	if *h.asked%2 == 0 {
 		c.Write(p)
@@ -67,13 +67,12 @@ func (h tally) DataReceived(c *stream.Conn, p []byte) {
 	}
 }
 
-// TestMemoryOrder: what one end did before it wrote happens before what the
-// other does after reading, as with connections of package net. The race
-// detector is to know it.
+// TestMemoryOrder checks that a write happens before the read of its data at the
+// other end, as with package net. The race detector must see that order.
 func TestMemoryOrder(t *testing.T) {
-	eachNetwork(t, func(l *lab, network string) {
+	eachNetwork(t, func(l *testLoop, network string) {
 		var asked, answered int
-		conn := l.connect(l.listen(network, func() stream.Handler { return tally{asked: &asked, answered: &answered} }))
+		conn := l.connect(l.listen(network, func() stream.Handler { return memoryOrderHandler{asked: &asked, answered: &answered} }))
 		message := make([]byte, 2)
 		for range 4 {
 			asked++
@@ -88,20 +87,20 @@ func TestMemoryOrder(t *testing.T) {
 	})
 }
 
-// TestLife: what a handler is told of a connection whose two ends close it in
-// one way or another, after a message each way.
+// TestLife checks the events of a connection that its two ends close in
+// different ways, after a message in each direction.
 func TestLife(t *testing.T) {
 	type conn interface {
 		net.Conn
 		CloseWrite() error
 	}
 	for _, test := range []struct {
-		name  string
-		keep  bool
-		ours  func(c *stream.Conn) // on the loop
-		peer  func(c conn)
-		want  []string
-		error []error
+		name     string
+		keepOpen bool
+		ours     func(c *stream.Conn) // on the loop
+		peer     func(c conn)
+		want     []string
+		error    []error
 	}{
 		{"the peer closes", false, nil, func(c conn) { c.Close() }, []string{"eof", "lost"}, nil},
 		{"the peer half-closes", false, nil, func(c conn) { c.CloseWrite() }, []string{"eof", "lost"}, nil},
@@ -114,9 +113,9 @@ func TestLife(t *testing.T) {
 		{"half-close twice", true, func(c *stream.Conn) { c.CloseWrite(); c.CloseWrite() }, func(c conn) { c.Close() }, []string{"eof", "lost"}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			eachNetwork(t, func(l *lab, network string) {
-				p := newProbe()
-				p.keep = test.keep
+			eachNetwork(t, func(l *testLoop, network string) {
+				p := newRecorder()
+				p.keepOpen = test.keepOpen
 				c, peer := l.pair(network, p)
 				write(l, peer, "ping")
 				p.expect(l, "data ping")
@@ -158,24 +157,24 @@ func TestLife(t *testing.T) {
 						l.Errorf("%d descriptors are registered", l.Selector().Len())
 					}
 				})
-				p.silent(l)
+				p.expectNone(l)
 			})
 		})
 	}
 }
 
-// TestHalfClose: what is sent after the other side has said all it had to say
-// arrives, both ways.
+// TestHalfClose checks that data arrives after the receiver has closed its write
+// side, in both directions.
 func TestHalfClose(t *testing.T) {
-	eachNetwork(t, func(l *lab, network string) {
-		p := newProbe()
-		p.keep = true
+	eachNetwork(t, func(l *testLoop, network string) {
+		p := newRecorder()
+		p.keepOpen = true
 		c, peer := l.pair(network, p)
 		write(l, peer, "question")
 		peer.(interface{ CloseWrite() error }).CloseWrite()
 		p.expect(l, "data question", "eof")
-		p.silent(l)
-		answer := noise(4 << 20)
+		p.expectNone(l)
+		answer := randomBytes(4 << 20)
 		l.do(func() { c.Write(answer); c.CloseWrite() })
 		l.do(func() {
 			if _, err := c.Write([]byte("x")); err != stream.ErrWriteClosed {
@@ -185,19 +184,19 @@ func TestHalfClose(t *testing.T) {
 				l.Errorf("writev after CloseWrite: %v", err)
 			}
 		})
-		same(l, "answer", readAll(l, peer), answer)
-		if p.skim(l, "lost"); p.err != nil {
+		checkBytes(l, "answer", readAll(l, peer), answer)
+		if p.countUntil(l, "lost"); p.err != nil {
 			l.Error(p.err)
 		}
 	})
-	eachNetwork(t, func(l *lab, network string) {
-		p := newProbe()
+	eachNetwork(t, func(l *testLoop, network string) {
+		p := newRecorder()
 		c, peer := l.pair(network, p)
 		l.do(func() { c.Write([]byte("all")); c.CloseWrite() })
 		if got := readAll(l, peer); string(got) != "all" {
 			l.Errorf("the peer reads %q", got)
 		}
-		p.silent(l)
+		p.expectNone(l)
 		write(l, peer, "still here")
 		p.expect(l, "data still here")
 		peer.Close()
@@ -205,12 +204,12 @@ func TestHalfClose(t *testing.T) {
 	})
 }
 
-// TestCloseFlushes: Close sends everything first, to a peer that takes its time.
+// TestCloseFlushes checks that Close sends all data first, also to a slow peer.
 func TestCloseFlushes(t *testing.T) {
-	eachNetwork(t, func(l *lab, network string) {
-		p := newProbe()
+	eachNetwork(t, func(l *testLoop, network string) {
+		p := newRecorder()
 		c, peer := l.pair(network, p)
-		message := noise(8 << 20)
+		message := randomBytes(8 << 20)
 		l.do(func() {
 			c.Write(message)
 			c.Close()
@@ -222,8 +221,8 @@ func TestCloseFlushes(t *testing.T) {
 			}
 		})
 		p.expect(l, "pause")
-		p.silent(l)
-		same(l, "message", readAll(l, peer), message)
+		p.expectNone(l)
+		checkBytes(l, "message", readAll(l, peer), message)
 		p.expect(l, "lost")
 		if p.err != nil {
 			l.Error(p.err)
@@ -231,12 +230,12 @@ func TestCloseFlushes(t *testing.T) {
 	})
 }
 
-// TestAbort drops what was not sent.
+// TestAbort checks that Abort discards unsent data.
 func TestAbort(t *testing.T) {
-	eachNetwork(t, func(l *lab, network string) {
-		p := newProbe()
+	eachNetwork(t, func(l *testLoop, network string) {
+		p := newRecorder()
 		c, peer := l.pair(network, p)
-		message := noise(16 << 20)
+		message := randomBytes(16 << 20)
 		l.do(func() { c.Write(message); c.Abort() })
 		p.expect(l, "pause", "lost")
 		got, err := io.ReadAll(peer)
@@ -249,108 +248,108 @@ func TestAbort(t *testing.T) {
 	})
 }
 
-// TestReset: the peer resets the connection, whatever it is doing.
+// TestReset checks a reset by the peer in each state of the connection.
 func TestReset(t *testing.T) {
-	big := noise(16 << 20)
+	big := randomBytes(16 << 20)
 	for _, test := range []struct {
 		name string
-		set  func(l *lab, c *stream.Conn, p *probe, peer net.Conn) // before the reset
-		poke func(c *stream.Conn)                                  // after it, where nothing can be noticed otherwise
+		set  func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) // before the reset
+		poke func(c *stream.Conn)                                          // after it, where nothing can be noticed otherwise
 		want []error
 	}{
 		{"idle", nil, nil, []error{unix.ECONNRESET}},
-		{"unread data", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+		{"unread data", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(func() { c.Write([]byte("unread")) })
 		}, nil, []error{unix.ECONNRESET}},
-		{"writing", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+		{"writing", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(func() { c.Write(big) })
 			p.expect(l, "pause")
 		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
-		{"paused", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+		{"paused", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(c.PauseReading)
 		}, (*stream.Conn).ResumeReading, []error{unix.ECONNRESET}},
-		{"paused, then writes", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+		{"paused, then writes", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(c.PauseReading)
 		}, func(c *stream.Conn) { c.Write([]byte("x")) }, []error{unix.ECONNRESET, unix.EPIPE}},
-		{"paused, then writes several", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+		{"paused, then writes several", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(c.PauseReading)
 		}, func(c *stream.Conn) { c.Writev([]byte("x"), []byte("y")) }, []error{unix.ECONNRESET, unix.EPIPE}},
-		{"paused and writing", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+		{"paused and writing", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(func() { c.PauseReading(); c.Write(big) })
 			p.expect(l, "pause")
 		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
-		{"half-closed by the peer", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+		{"half-closed by the peer", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			peer.(*net.TCPConn).CloseWrite()
 			p.expect(l, "eof")
 		}, func(c *stream.Conn) { c.Write([]byte("x")) }, []error{unix.ECONNRESET, unix.EPIPE}},
-		{"half-closed by the peer, writing", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+		{"half-closed by the peer, writing", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			peer.(*net.TCPConn).CloseWrite()
 			p.expect(l, "eof")
 			l.do(func() { c.Write(big) })
 			p.expect(l, "pause")
 		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
-		{"half-closed by us", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+		{"half-closed by us", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(func() { c.CloseWrite() })
 		}, nil, []error{unix.ECONNRESET}},
-		{"half-closing", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+		{"half-closing", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(func() { c.Write(big); c.CloseWrite() })
 			p.expect(l, "pause")
 		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
-		{"closing", func(l *lab, c *stream.Conn, p *probe, peer net.Conn) {
+		{"closing", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(func() { c.Write(big); c.Close() })
 			p.expect(l, "pause")
 		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			eachLab(t, func(l *lab) {
-				p := newProbe()
-				p.keep = true
+			eachBackend(t, func(l *testLoop) {
+				p := newRecorder()
+				p.keepOpen = true
 				c, peer := l.pair("tcp", p)
 				if test.set != nil {
 					test.set(l, c, p, peer)
 				}
 				reset(peer)
 				if test.poke != nil {
-					time.Sleep(moment) // the reset arrives
+					time.Sleep(quietPeriod) // the reset arrives
 					l.do(func() { test.poke(c) })
 				}
 				p.expect(l, "lost by error")
-				oneOf(l, p.err, test.want...)
+				checkErrorIs(l, p.err, test.want...)
 				l.eventually("let go of", func() bool { return c.FD() == -1 && c.Unsent() == 0 && l.Selector().Len() == 1 })
-				p.silent(l)
+				p.expectNone(l)
 			})
 		})
 	}
 }
 
-// TestDataBeforeEnd: what was sent before the end is delivered, once.
+// TestDataBeforeEnd checks that data sent before EOF is delivered once.
 func TestDataBeforeEnd(t *testing.T) {
-	eachNetwork(t, func(l *lab, network string) {
-		message := noise(1 << 20)
+	eachNetwork(t, func(l *testLoop, network string) {
+		message := randomBytes(1 << 20)
 		var got []byte
-		p := newProbe()
-		p.quiet = true
-		p.data = func(_ *stream.Conn, data []byte) { got = append(got, data...) }
+		p := newRecorder()
+		p.ignoreData = true
+		p.onData = func(_ *stream.Conn, data []byte) { got = append(got, data...) }
 		_, peer := l.pair(network, p)
 		if _, err := peer.Write(message); err != nil {
 			l.Error(err)
 		}
 		peer.Close()
 		p.expect(l, "eof", "lost")
-		same(l, "message", got, message)
+		checkBytes(l, "message", got, message)
 	})
 }
 
-// TestGoneAfterHalfClose: a peer that has said all, and then goes away while we
-// think about the answer, is noticed where hints are told.
+// TestGoneAfterHalfClose checks that a peer that half-closes and then goes away is
+// noticed, at once where the selector reports hints.
 func TestGoneAfterHalfClose(t *testing.T) {
-	eachNetwork(t, func(l *lab, network string) {
-		p := newProbe()
-		p.keep = true
+	eachNetwork(t, func(l *testLoop, network string) {
+		p := newRecorder()
+		p.keepOpen = true
 		c, peer := l.pair(network, p)
 		peer.(interface{ CloseWrite() error }).CloseWrite()
 		p.expect(l, "eof")
-		p.silent(l)
+		p.expectNone(l)
 		if network == "tcp" {
 			reset(peer)
 		} else {
@@ -359,20 +358,19 @@ func TestGoneAfterHalfClose(t *testing.T) {
 		features := selectors.FeaturePriority | selectors.FeatureHangup
 		l.do(func() { features &= l.Selector().Features() })
 		if features != selectors.FeaturePriority|selectors.FeatureHangup {
-			p.silent(l)
+			p.expectNone(l)
 			l.do(func() { c.Write([]byte("x")) })
 		}
 		p.expect(l, "lost by error")
-		oneOf(l, p.err, unix.ECONNRESET, unix.EPIPE)
+		checkErrorIs(l, p.err, unix.ECONNRESET, unix.EPIPE)
 	})
 }
 
-// TestUrgentAfterEnd: urgent data that nobody has read keeps the loop from
-// sleeping no more than anything else does.
+// TestUrgentAfterEnd checks that unread urgent data does not make the loop spin.
 func TestUrgentAfterEnd(t *testing.T) {
-	eachLab(t, func(l *lab) {
-		p := newProbe()
-		p.keep = true
+	eachBackend(t, func(l *testLoop) {
+		p := newRecorder()
+		p.keepOpen = true
 		c, peer := l.pair("tcp", p)
 		rc, err := peer.(*net.TCPConn).SyscallConn()
 		if err != nil {
@@ -384,9 +382,9 @@ func TestUrgentAfterEnd(t *testing.T) {
 		}
 		peer.(*net.TCPConn).CloseWrite()
 		p.expect(l, "eof")
-		time.Sleep(moment)
+		time.Sleep(quietPeriod)
 		turns := l.Stats().Turns
-		time.Sleep(blink)
+		time.Sleep(idlePeriod)
 		if n := l.Stats().Turns - turns; n > 20 {
 			l.Errorf("%d turns for nothing", n)
 		}
@@ -397,19 +395,18 @@ func TestUrgentAfterEnd(t *testing.T) {
 	})
 }
 
-// TestClosedUnderneath: somebody closes the descriptor of a connection. Where
-// the backend sees that, the connection is lost, and does not close the number
-// once more.
+// TestClosedUnderneath closes the descriptor of a connection. Where the backend
+// reports that, the connection is lost and does not close the number again.
 func TestClosedUnderneath(t *testing.T) {
-	eachLab(t, func(l *lab) {
+	eachBackend(t, func(l *testLoop) {
 		invalid := false
 		l.do(func() { invalid = l.Selector().Features()&selectors.FeatureInvalid != 0 })
 		if !invalid {
 			l.Skip("this backend is silent then")
 		}
-		p := newProbe()
+		p := newRecorder()
 		c, peer := l.pair("tcp", p)
-		high := -1 // a number that nobody else takes at once
+		high := -1 // a number that is not reused at once
 		l.do(func() {
 			fd, err := c.DetachFD()
 			if err == nil {
@@ -426,11 +423,11 @@ func TestClosedUnderneath(t *testing.T) {
 		p.expect(l, "made")
 		next := -1
 		l.do(func() {
-			p.lost = func(*stream.Conn, error) { next, _ = unix.FcntlInt(0, unix.F_DUPFD, high) }
+			p.onLost = func(*stream.Conn, error) { next, _ = unix.FcntlInt(0, unix.F_DUPFD, high) }
 			unix.Close(high)
 		})
 		p.expect(l, "lost by error")
-		oneOf(l, p.err, unix.EBADF)
+		checkErrorIs(l, p.err, unix.EBADF)
 		l.eventually("let go of", func() bool { return c.FD() == -1 && l.Selector().Len() == 1 })
 		if err := unix.Close(next); err != nil || next != high {
 			l.Errorf("the next owner of number %d has %d: %v", high, next, err)
@@ -440,8 +437,8 @@ func TestClosedUnderneath(t *testing.T) {
 }
 
 func TestPauseReading(t *testing.T) {
-	eachNetwork(t, func(l *lab, network string) {
-		p := newProbe()
+	eachNetwork(t, func(l *testLoop, network string) {
+		p := newRecorder()
 		c, peer := l.pair(network, p)
 		l.do(func() {
 			c.PauseReading()
@@ -451,7 +448,7 @@ func TestPauseReading(t *testing.T) {
 			}
 		})
 		write(l, peer, "one")
-		p.silent(l)
+		p.expectNone(l)
 		l.do(func() { c.Write([]byte("out")) })
 		out := make([]byte, 3)
 		if _, err := io.ReadFull(peer, out); err != nil {
@@ -460,32 +457,32 @@ func TestPauseReading(t *testing.T) {
 		l.do(c.ResumeReading)
 		p.expect(l, "data one")
 		// Paused from inside, with more to come.
-		l.do(func() { p.data = func(c *stream.Conn, data []byte) { c.PauseReading() } })
+		l.do(func() { p.onData = func(c *stream.Conn, data []byte) { c.PauseReading() } })
 		write(l, peer, "two")
 		p.expect(l, "data two")
 		write(l, peer, "three")
 		peer.Close()
-		p.silent(l)
+		p.expectNone(l)
 		l.do(c.ResumeReading)
 		p.expect(l, "data three")
-		p.silent(l)
+		p.expectNone(l)
 		l.do(c.ResumeReading)
 		p.expect(l, "eof", "lost")
 	})
 }
 
-// TestFairness: who has much to say is heard once a turn, a buffer at most, so
-// everybody else is heard in between.
+// TestFairness checks that a connection with much data is read once per turn, and
+// one buffer at most.
 func TestFairness(t *testing.T) {
-	eachLab(t, func(l *lab) {
+	eachBackend(t, func(l *testLoop) {
 		const each = 1 << 20
 		done := make(chan struct{})
 		left := 2 * each
 		ln := l.listen("unix", func() stream.Handler {
-			p := newProbe()
-			p.quiet = true
+			p := newRecorder()
+			p.ignoreData = true
 			last := time.Duration(-1)
-			p.data = func(_ *stream.Conn, data []byte) {
+			p.onData = func(_ *stream.Conn, data []byte) {
 				if len(data) > 64<<10 {
 					l.Errorf("%d bytes at once", len(data))
 				}
@@ -505,34 +502,34 @@ func TestFairness(t *testing.T) {
 		go b.Write(make([]byte, each))
 		select {
 		case <-done:
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			l.Fatal("they never end")
 		}
 	})
 }
 
 func TestIdleTimeout(t *testing.T) {
-	eachLab(t, func(l *lab) {
+	eachBackend(t, func(l *testLoop) {
 		const limit = 80 * time.Millisecond
-		p := newProbe()
+		p := newRecorder()
 		_, peer := l.pair("tcp", p, stream.WithIdleTimeout(limit))
 		for range 4 { // goes on while something happens
 			time.Sleep(limit / 2)
 			write(l, peer, "x")
 			p.expect(l, "data x")
 		}
-		began := time.Now()
+		start := time.Now()
 		write(l, peer, "y")
 		p.expect(l, "data y", "lost by error")
-		if took := time.Since(began); took < limit {
-			l.Errorf("idle for only %v", took)
+		if elapsed := time.Since(start); elapsed < limit {
+			l.Errorf("idle for only %v", elapsed)
 		}
 		if p.err != stream.ErrIdle || !errors.Is(p.err, os.ErrDeadlineExceeded) {
 			l.Errorf("lost by %v", p.err)
 		}
 
 		// One that does not read what is owed to it is idle as well.
-		q := newProbe()
+		q := newRecorder()
 		c, _ := l.pair("tcp", q)
 		l.do(func() {
 			c.Write(make([]byte, 16<<20))
@@ -542,16 +539,16 @@ func TestIdleTimeout(t *testing.T) {
 		q.expect(l, "pause", "lost by error")
 
 		// And no timeout is none.
-		r := newProbe()
-		c, _ = l.pair("tcp", r, stream.WithIdleTimeout(moment/2))
+		r := newRecorder()
+		c, _ = l.pair("tcp", r, stream.WithIdleTimeout(quietPeriod/2))
 		l.do(func() { c.SetIdleTimeout(0) })
-		r.silent(l)
+		r.expectNone(l)
 	})
 }
 
 func TestAddresses(t *testing.T) {
-	eachNetwork(t, func(l *lab, network string) {
-		p := newProbe()
+	eachNetwork(t, func(l *testLoop, network string) {
+		p := newRecorder()
 		c, peer := l.pair(network, p)
 		l.do(func() {
 			local, remote := c.LocalAddr(), c.RemoteAddr()
@@ -571,16 +568,15 @@ func TestAddresses(t *testing.T) {
 	})
 }
 
-// TestClosesAnother: a handler ends another connection for which there is news
-// in the same turn.
+// TestClosesAnother aborts other connections that are ready in the same turn.
 func TestClosesAnother(t *testing.T) {
-	eachLab(t, func(l *lab) {
-		var all []*probe
-		heard := 0
+	eachBackend(t, func(l *testLoop) {
+		var all []*recorder
+		received := 0
 		ln := l.listen("tcp", func() stream.Handler {
-			p := newProbe()
-			p.data = func(*stream.Conn, []byte) {
-				heard++
+			p := newRecorder()
+			p.onData = func(*stream.Conn, []byte) {
+				received++
 				for _, q := range all {
 					q.conn.Abort()
 				}
@@ -600,8 +596,8 @@ func TestClosesAnother(t *testing.T) {
 		})
 		l.eventually("all are lost", func() bool { return ln.Len() == 0 })
 		l.do(func() {
-			if heard != 1 {
-				l.Errorf("%d were heard, want the first alone", heard)
+			if received != 1 {
+				l.Errorf("%d were heard, want the first alone", received)
 			}
 		})
 	})

@@ -13,42 +13,44 @@ import (
 	"goselectors/selectors"
 )
 
-// Dial connects, without waiting for it: ConnectionMade says that it has come
-// about, ConnectionLost alone that it has not. The error of Dial itself is of
-// its arguments.
+// Dial starts to connect and does not block. ConnectionMade reports success,
+// and ConnectionLost without ConnectionMade reports failure. Both are called
+// after Dial has returned. The error of Dial itself is about its arguments, or
+// [eventloop.ErrClosed], or [errors.ErrUnsupported].
 //
-// Networks and addresses are those of Listen. A name is resolved on another
-// goroutine; if it has several addresses they are tried in turn, and share the
-// time that ctx leaves, as with net.Dialer. ctx bounds the connecting, not the
-// connection; its end is ConnectionLost with ctx.Err(). Abort and Close end the
-// attempt as well.
+// The networks and addresses are those of [Listen]. A host name is resolved on
+// another goroutine. If it has several addresses, they are tried in order, and
+// each gets an equal share of the time that is left until the deadline of ctx,
+// as in net.Dialer. ctx limits the time to connect, not the connection's life.
+// When ctx ends, ConnectionLost gets ctx.Err(). Abort and Close also end the
+// attempt. A nil ctx means context.Background().
 func Dial(ctx context.Context, loop *eventloop.Loop, network, address string, h Handler, opts ...Option) (*Conn, error) {
 	if h == nil {
 		return nil, ErrNilHandler
 	}
-	if err := supported(network, "tcp", "tcp4", "tcp6", "unix"); err != nil {
+	if err := checkNetwork(network, "tcp", "tcp4", "tcp6", "unix"); err != nil {
 		return nil, err
 	}
 	if ctx == nil {
 		ctx = context.Background()
 	}
 	c := newConn(loop, -1, h, newOptions(opts))
-	d := &dialing{network: network, address: address}
+	d := &dialState{network: network, address: address}
 	c.dial = d
-	addrs, err := literal(network, address)
+	addrs, err := parseLiteral(network, address)
 	switch {
 	case err != nil:
 		return nil, err
 	case len(addrs) > 0:
-		// In the next turn, so that nothing is called before Dial has returned.
-		err = loop.CallSoon(func() { c.try(addrs, nil) })
+		// In the next turn, so that no handler is called before Dial returns.
+		err = loop.CallSoon(func() { c.dialAddrs(addrs, nil) })
 	default:
 		ctx, cancel := context.WithCancel(ctx)
-		d.cancel = cancel
-		var failed error
+		d.cancelResolve = cancel
+		var resolveErr error
 		err = loop.Do(
-			func() { addrs, failed = resolve(ctx, network, address) },
-			func() { c.try(addrs, failed) })
+			func() { addrs, resolveErr = resolve(ctx, network, address) },
+			func() { c.dialAddrs(addrs, resolveErr) })
 	}
 	if err != nil {
 		d.stop()
@@ -58,10 +60,10 @@ func Dial(ctx context.Context, loop *eventloop.Loop, network, address string, h 
 		d.deadline = deadline
 	}
 	if ctx.Done() != nil {
-		d.unwatch = context.AfterFunc(ctx, func() {
+		d.stopContext = context.AfterFunc(ctx, func() {
 			loop.Post(func() {
 				if c.dial == d {
-					c.end(ctx.Err())
+					c.finish(ctx.Err())
 				}
 			})
 		})
@@ -69,48 +71,49 @@ func Dial(ctx context.Context, loop *eventloop.Loop, network, address string, h 
 	return c, nil
 }
 
-// A dialing is what a connection has until it is one.
-type dialing struct {
+// A dialState belongs to a connection of Dial until it is connected.
+type dialState struct {
 	network, address string
-	addrs            []net.Addr // still to be tried
-	deadline         time.Time
-	started          bool // a connect goes on; writability ends it
-	first            error
-	timer            *eventloop.Timer // for this attempt, or before the next
-	unwatch          func() bool
-	cancel           context.CancelFunc // of the resolver
+	addrs            []net.Addr // the current one and those not tried yet
+	deadline         time.Time  // of the context; zero if none
+	connecting       bool       // connect(2) is in progress; writability ends it
+	firstErr         error
+	timer            *eventloop.Timer   // limits this attempt, or delays the next
+	stopContext      func() bool        // removes the callback from the context; may be nil
+	cancelResolve    context.CancelFunc // may be nil
 }
 
-func (d *dialing) stop() {
+func (d *dialState) stop() {
 	if d.timer != nil {
 		d.timer.Stop()
 	}
-	if d.unwatch != nil {
-		d.unwatch()
+	if d.stopContext != nil {
+		d.stopContext()
 	}
-	if d.cancel != nil {
-		d.cancel()
+	if d.cancelResolve != nil {
+		d.cancelResolve()
 	}
 }
 
-// try begins with what the name was resolved to.
-func (c *Conn) try(addrs []net.Addr, err error) {
-	if c.dial == nil { // given up
+// dialAddrs starts with the first of the resolved addresses. err is the error
+// of the resolver.
+func (c *Conn) dialAddrs(addrs []net.Addr, err error) {
+	if c.dial == nil { // aborted meanwhile
 		return
 	}
 	if err == nil && len(addrs) == 0 {
-		err = errors.New("no such address")
+		err = errors.New("no suitable address")
 	}
 	if err != nil {
-		c.end(&net.OpError{Op: "dial", Net: c.dial.network, Err: err})
+		c.finish(&net.OpError{Op: "dial", Net: c.dial.network, Err: err})
 		return
 	}
 	c.dial.addrs = addrs
-	c.connect()
+	c.dialNext()
 }
 
-// connect tries the next address.
-func (c *Conn) connect() {
+// dialNext starts an attempt at the first of the remaining addresses.
+func (c *Conn) dialNext() {
 	d := c.dial
 	fd, err := socketFor(d.addrs[0])
 	if err == nil {
@@ -119,82 +122,85 @@ func (c *Conn) connect() {
 	}
 	switch err {
 	case nil:
-		c.finish(nil)
+		c.finishAttempt(nil)
 	case errInProgress:
-		d.started = true
+		d.connecting = true
 		c.watch()
-		if limit := d.share(); limit > 0 && c.dial == d {
-			d.timer, _ = c.loop.CallLater(limit, func() { c.finish(os.ErrDeadlineExceeded) })
+		if limit := d.attemptTimeout(); limit > 0 && c.dial == d {
+			d.timer, _ = c.loop.CallLater(limit, func() { c.finishAttempt(os.ErrDeadlineExceeded) })
 		}
 	case selectors.ErrWouldBlock:
-		// A Unix socket whose queue is full. There is no readiness to wait for.
-		c.release()
-		d.timer, _ = c.loop.CallLater(10*time.Millisecond, c.connect)
+		// The queue of a Unix socket is full. The kernel reports no readiness
+		// when there is room, so try again later.
+		c.closeAttempt()
+		d.timer, _ = c.loop.CallLater(10*time.Millisecond, c.dialNext)
 	default:
-		c.finish(os.NewSyscallError("connect", err))
+		c.finishAttempt(os.NewSyscallError("connect", err))
 	}
 }
 
-// share is this address's part of the time that is left: the last one's is all
-// of it, which the context watches.
-func (d *dialing) share() time.Duration {
+// attemptTimeout returns the share of the remaining time for the current
+// address. It returns 0, no limit, for the last address, because the context
+// ends that attempt.
+func (d *dialState) attemptTimeout() time.Duration {
 	if d.deadline.IsZero() || len(d.addrs) == 1 {
 		return 0
 	}
 	return max(time.Until(d.deadline)/time.Duration(len(d.addrs)), time.Millisecond)
 }
 
-// connected is called when a connect has ended.
-func (c *Conn) connected() {
+// onConnectReady is called when connect(2) has completed.
+func (c *Conn) onConnectReady() {
 	err := socketError(int(c.fd))
 	if err == nil && selfConnected(int(c.fd)) {
-		// TCP allows it, if the port that was asked for is the one that the
-		// system chose for this end; nobody wants it.
-		err = errRefused
+		// TCP lets a socket connect to itself if the system chose the requested
+		// port as the local port. Treat it as refused.
+		err = errConnRefused
 	}
-	c.finish(os.NewSyscallError("connect", err))
+	c.finishAttempt(os.NewSyscallError("connect", err))
 }
 
-// finish ends the attempt at one address.
-func (c *Conn) finish(err error) {
+// finishAttempt handles the result for the current address.
+func (c *Conn) finishAttempt(err error) {
 	d := c.dial
 	if d.timer != nil {
 		d.timer.Stop()
 		d.timer = nil
 	}
-	d.started = false
+	d.connecting = false
 	if err == nil {
 		d.stop()
 		c.dial = nil
 		if d.addrs[0].Network() == "tcp" {
 			setNoDelay(int(c.fd))
 		}
-		c.begin()
-		if c.state&halfClosing != 0 && c.out == nil && c.state&over == 0 {
-			c.drained() // CloseWrite came first, and there was nothing to send
+		c.start()
+		if c.state&closingWrite != 0 && c.out == nil && c.state&ended == 0 {
+			c.afterDrain() // CloseWrite was called before, with nothing to send
 		}
 		return
 	}
-	c.release()
-	if d.first == nil {
-		d.first = &net.OpError{Op: "dial", Net: d.network, Addr: d.addrs[0], Err: err}
+	c.closeAttempt()
+	if d.firstErr == nil {
+		d.firstErr = &net.OpError{Op: "dial", Net: d.network, Addr: d.addrs[0], Err: err}
 	}
 	if d.addrs = d.addrs[1:]; len(d.addrs) == 0 {
-		c.end(d.first)
+		c.finish(d.firstErr)
 		return
 	}
-	c.connect()
+	c.dialNext()
 }
 
-// release lets go of the socket of one attempt.
-func (c *Conn) release() {
+// closeAttempt unregisters and closes the socket of one attempt.
+func (c *Conn) closeAttempt() {
 	c.watch()
 	closeFD(int(c.fd))
 	c.fd = -1
 }
 
-// literal is the address if there is nothing to look up, else none.
-func literal(network, address string) ([]net.Addr, error) {
+// parseLiteral returns the address if no name has to be resolved, otherwise
+// nil.
+func parseLiteral(network, address string) ([]net.Addr, error) {
 	if network == "unix" {
 		a, err := net.ResolveUnixAddr(network, address)
 		return []net.Addr{a}, err
@@ -208,13 +214,13 @@ func literal(network, address string) ([]net.Addr, error) {
 		return nil, nil
 	}
 	ip, err := netip.ParseAddr(host)
-	if err != nil || !fits(network, ip) {
-		return nil, nil // not a number, or the resolver will say what is wrong with it
+	if err != nil || !matchesNetwork(network, ip) {
+		return nil, nil // a name, or the resolver returns the error
 	}
 	return []net.Addr{net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, uint16(port)))}, nil
 }
 
-// resolve blocks.
+// resolve looks up the addresses of a name. It blocks.
 func resolve(ctx context.Context, network, address string) ([]net.Addr, error) {
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
@@ -225,7 +231,7 @@ func resolve(ctx context.Context, network, address string) ([]net.Addr, error) {
 		return nil, err
 	}
 	if host == "" {
-		host = "localhost" // as package net
+		host = "localhost" // as in package net
 	}
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip"+network[len("tcp"):], host)
 	if err != nil {
@@ -233,14 +239,15 @@ func resolve(ctx context.Context, network, address string) ([]net.Addr, error) {
 	}
 	var addrs []net.Addr
 	for _, ip := range ips {
-		if ip = ip.Unmap(); fits(network, ip) {
+		if ip = ip.Unmap(); matchesNetwork(network, ip) {
 			addrs = append(addrs, net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, uint16(port))))
 		}
 	}
 	return addrs, nil
 }
 
-func fits(network string, ip netip.Addr) bool {
+// matchesNetwork reports whether "tcp", "tcp4" or "tcp6" allows the address.
+func matchesNetwork(network string, ip netip.Addr) bool {
 	switch network {
 	case "tcp4":
 		return ip.Unmap().Is4()

@@ -17,7 +17,7 @@ import (
 )
 
 // dial is Dial, on the loop.
-func (l *lab) dial(ctx context.Context, network, address string, h stream.Handler, opts ...stream.Option) *stream.Conn {
+func (l *testLoop) dial(ctx context.Context, network, address string, h stream.Handler, opts ...stream.Option) *stream.Conn {
 	l.Helper()
 	var c *stream.Conn
 	var err error
@@ -33,9 +33,9 @@ func (l *lab) dial(ctx context.Context, network, address string, h stream.Handle
 }
 
 func TestDial(t *testing.T) {
-	eachNetwork(t, func(l *lab, network string) {
+	eachNetwork(t, func(l *testLoop, network string) {
 		ln := l.listen(network, func() stream.Handler { return echo{} })
-		p := newProbe()
+		p := newRecorder()
 		c := l.dial(context.Background(), network, ln.Addr().String(), p)
 		p.expect(l, "made")
 		l.do(func() { c.Write([]byte("hello")) })
@@ -49,7 +49,7 @@ func TestDial(t *testing.T) {
 }
 
 func TestIPv6(t *testing.T) {
-	eachLab(t, func(l *lab) {
+	eachBackend(t, func(l *testLoop) {
 		var ln *stream.Listener
 		var err error
 		l.do(func() {
@@ -58,7 +58,7 @@ func TestIPv6(t *testing.T) {
 		if err != nil {
 			l.Skip("no IPv6: ", err)
 		}
-		p := newProbe()
+		p := newRecorder()
 		c := l.dial(context.Background(), "tcp", ln.Addr().String(), p)
 		l.do(func() { c.SetIdleTimeout(time.Minute); c.Write([]byte("hel")) })
 		p.expect(l, "made", "data hel")
@@ -78,25 +78,25 @@ func TestIPv6(t *testing.T) {
 // TestDialName: names and services go through the resolver, which fails for
 // some.
 func TestDialName(t *testing.T) {
-	eachLab(t, func(l *lab) {
+	eachBackend(t, func(l *testLoop) {
 		ln := l.listen("tcp", func() stream.Handler { return echo{} })
 		_, port, _ := net.SplitHostPort(ln.Addr().String())
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
 		for _, network := range []string{"tcp", "tcp4"} {
 			for _, host := range []string{"localhost", ""} {
-				p := newProbe()
+				p := newRecorder()
 				c := l.dial(ctx, network, net.JoinHostPort(host, port), p)
 				l.do(func() { c.Write([]byte("early")) })
 				p.expect(l, "made", "data early")
 			}
 		}
 		for _, address := range []string{"localhost:no-such-service", "no-such-host.invalid:80", "[::1]:80"} {
-			p := newProbe()
+			p := newRecorder()
 			l.dial(ctx, "tcp4", address, p)
 			p.expect(l, "lost by error")
-			var failure *net.OpError
-			if !errors.As(p.err, &failure) || failure.Op != "dial" {
+			var opErr *net.OpError
+			if !errors.As(p.err, &opErr) || opErr.Op != "dial" {
 				l.Errorf("%s: %v", address, p.err)
 			}
 		}
@@ -106,14 +106,14 @@ func TestDialName(t *testing.T) {
 // TestDialEarlyWrites: what is written before the connection is made follows
 // it, and so does the end.
 func TestDialEarlyWrites(t *testing.T) {
-	eachNetwork(t, func(l *lab, network string) {
+	eachNetwork(t, func(l *testLoop, network string) {
 		ln := l.listen(network, func() stream.Handler { return echo{} })
-		message := noise(1 << 20)
+		message := randomBytes(1 << 20)
 		for _, size := range []int{0, 5, len(message)} {
-			p := newProbe()
-			p.quiet = true
+			p := newRecorder()
+			p.ignoreData = true
 			var got []byte
-			p.data = func(_ *stream.Conn, data []byte) { got = append(got, data...) }
+			p.onData = func(_ *stream.Conn, data []byte) { got = append(got, data...) }
 			l.do(func() {
 				c, err := stream.Dial(context.Background(), l.Loop, network, ln.Addr().String(), p)
 				if err != nil {
@@ -127,11 +127,11 @@ func TestDialEarlyWrites(t *testing.T) {
 				}
 				c.CloseWrite()
 			})
-			counts := p.skim(l, "lost")
+			counts := p.countUntil(l, "lost")
 			if counts["made"] != 1 || counts["eof"] != 1 {
 				l.Errorf("events %v", counts)
 			}
-			same(l, "echo", got, message[:size])
+			checkBytes(l, "echo", got, message[:size])
 		}
 	})
 }
@@ -150,12 +150,12 @@ func TestDialRefused(t *testing.T) {
 		{"unix", t.TempDir() + "/none", os.ErrNotExist},
 	} {
 		t.Run(test.network, func(t *testing.T) {
-			eachLab(t, func(l *lab) {
-				p := newProbe()
+			eachBackend(t, func(l *testLoop) {
+				p := newRecorder()
 				c := l.dial(context.Background(), test.network, test.address, p)
 				p.expect(l, "lost by error")
-				var failure *net.OpError
-				if !errors.Is(p.err, test.want) || !errors.As(p.err, &failure) || failure.Addr.String() != test.address {
+				var opErr *net.OpError
+				if !errors.Is(p.err, test.want) || !errors.As(p.err, &opErr) || opErr.Addr.String() != test.address {
 					l.Errorf("lost by %v", p.err)
 				}
 				l.do(func() {
@@ -166,14 +166,14 @@ func TestDialRefused(t *testing.T) {
 						l.Error("something is registered")
 					}
 				})
-				p.silent(l)
+				p.expectNone(l)
 			})
 		})
 	}
 }
 
 func TestDialArguments(t *testing.T) {
-	eachLab(t, func(l *lab) {
+	eachBackend(t, func(l *testLoop) {
 		l.do(func() {
 			for _, test := range []struct{ network, address string }{
 				{"udp", "127.0.0.1:1"}, {"", "127.0.0.1:1"}, {"tcp", "127.0.0.1"}, {"tcp", ""},
@@ -192,9 +192,9 @@ func TestDialArguments(t *testing.T) {
 	})
 }
 
-// hole is an address where connecting never ends: the queue of a listener that
+// unresponsiveAddr returns an address where connecting never ends: the queue of a listener that
 // accepts nobody is full.
-func hole(t testing.TB) string {
+func unresponsiveAddr(t testing.TB) string {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err != nil {
@@ -220,10 +220,10 @@ func hole(t testing.TB) string {
 	return ""
 }
 
-// TestDialGivenUp: while it waits, a dial can be ended in three ways.
-func TestDialGivenUp(t *testing.T) {
-	address := hole(t)
-	eachLab(t, func(l *lab) {
+// TestDialCanceled checks each way to end a dial in progress.
+func TestDialCanceled(t *testing.T) {
+	address := unresponsiveAddr(t)
+	eachBackend(t, func(l *testLoop) {
 		for _, test := range []struct {
 			name string
 			end  func(c *stream.Conn, cancel func())
@@ -234,14 +234,14 @@ func TestDialGivenUp(t *testing.T) {
 			{"abort", func(c *stream.Conn, _ func()) { l.do(c.Abort) }, nil},
 			{"close", func(c *stream.Conn, _ func()) { l.do(func() { c.Write([]byte("x")); c.Close() }) }, nil},
 		} {
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 			if test.end == nil {
-				ctx, cancel = context.WithTimeout(context.Background(), moment)
+				ctx, cancel = context.WithTimeout(context.Background(), quietPeriod)
 			}
-			p := newProbe()
+			p := newRecorder()
 			c := l.dial(ctx, "tcp", address, p)
 			if test.end != nil {
-				p.silent(l)
+				p.expectNone(l)
 				test.end(c, cancel)
 			}
 			if test.want == nil {
@@ -254,7 +254,7 @@ func TestDialGivenUp(t *testing.T) {
 			}
 			l.eventually("nothing registered", func() bool { return l.Selector().Len() == 0 })
 			cancel()
-			p.silent(l)
+			p.expectNone(l)
 		}
 	})
 }
@@ -262,7 +262,7 @@ func TestDialGivenUp(t *testing.T) {
 // TestDialUnixQueueFull: there is no readiness for a Unix socket's queue, and
 // Dial gets through all the same when there is room.
 func TestDialUnixQueueFull(t *testing.T) {
-	eachLab(t, func(l *lab) {
+	eachBackend(t, func(l *testLoop) {
 		name := l.TempDir() + "/s"
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 		if err != nil {
@@ -272,13 +272,13 @@ func TestDialUnixQueueFull(t *testing.T) {
 		if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: name}), unix.Listen(fd, 0)); err != nil {
 			l.Fatal(err)
 		}
-		var probes []*probe
+		var probes []*recorder
 		for range 4 {
-			p := newProbe()
+			p := newRecorder()
 			l.dial(context.Background(), "unix", name, p)
 			probes = append(probes, p)
 		}
-		time.Sleep(moment)
+		time.Sleep(quietPeriod)
 		for range probes {
 			conn, _, err := unix.Accept(fd)
 			if err != nil {
@@ -308,25 +308,25 @@ func TestDialResetAtOnce(t *testing.T) {
 			reset(conn)
 		}
 	}()
-	eachLab(t, func(l *lab) {
+	eachBackend(t, func(l *testLoop) {
 		for range 20 {
-			p := newProbe()
+			p := newRecorder()
 			l.dial(context.Background(), "tcp", ln.Addr().String(), p)
 			select {
 			case first := <-p.events:
 				if first == "made" {
 					p.expect(l, "lost by error")
 				}
-			case <-time.After(patience):
+			case <-time.After(testTimeout):
 				l.Fatal("nothing comes")
 			}
-			oneOf(l, p.err, unix.ECONNRESET)
+			checkErrorIs(l, p.err, unix.ECONNRESET)
 		}
 	})
 }
 
 func TestWrap(t *testing.T) {
-	eachLab(t, func(l *lab) {
+	eachBackend(t, func(l *testLoop) {
 		wrap := func(conn any, h stream.Handler) (c *stream.Conn) {
 			l.Helper()
 			var err error
@@ -351,8 +351,8 @@ func TestWrap(t *testing.T) {
 			l.Fatal(err)
 		}
 		defer b.Close()
-		b.SetDeadline(time.Now().Add(patience))
-		p := newProbe()
+		b.SetDeadline(time.Now().Add(testTimeout))
+		p := newRecorder()
 		c := wrap(a, p)
 		if _, err := a.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
 			l.Errorf("the net.Conn is not closed: %v", err)
@@ -379,7 +379,7 @@ func TestWrap(t *testing.T) {
 		if err != nil {
 			l.Fatal(err)
 		}
-		back.SetDeadline(time.Now().Add(patience))
+		back.SetDeadline(time.Now().Add(testTimeout))
 		write(l, back, "pong")
 		pong := make([]byte, 4)
 		if _, err := io.ReadFull(b, pong); err != nil || string(pong) != "pong" {
@@ -390,14 +390,14 @@ func TestWrap(t *testing.T) {
 			l.Errorf("read %q, %v", pong, err)
 		}
 		back.Close()
-		p.silent(l)
+		p.expectNone(l)
 
 		// Two descriptors, in blocking mode.
 		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 		if err != nil {
 			l.Fatal(err)
 		}
-		q, r := newProbe(), newProbe()
+		q, r := newRecorder(), newRecorder()
 		c, d := wrap(fds[0], q), wrap(fds[1], r)
 		q.expect(l, "made")
 		r.expect(l, "made")
@@ -419,7 +419,7 @@ func TestWrap(t *testing.T) {
 			l.Fatal(err)
 		}
 		defer pw.Close()
-		s := newProbe()
+		s := newRecorder()
 		wrap(pr, s)
 		s.expect(l, "made")
 		write(l, pw, "through the pipe")
@@ -453,15 +453,15 @@ func TestWrap(t *testing.T) {
 	})
 }
 
-// TestDialCycles: hundreds of dials that come to all kinds of ends leave
-// nothing behind.
+// TestDialCycles checks that hundreds of dials with different ends leak no
+// descriptors.
 func TestDialCycles(t *testing.T) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	free.Close()
-	eachLab(t, func(l *lab) {
+	eachBackend(t, func(l *testLoop) {
 		ln := l.listen("tcp", func() stream.Handler { return echo{} })
 		_, port, _ := net.SplitHostPort(ln.Addr().String())
 		files := descriptors(l)
@@ -471,12 +471,12 @@ func TestDialCycles(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			l.do(func() {
 				for j, address := range []string{ln.Addr().String(), ln.Addr().String(), "localhost:" + port, "localhost:" + port, free.Addr().String()} {
-					p := newProbe()
-					p.lost = func(*stream.Conn, error) { lost <- struct{}{} }
+					p := newRecorder()
+					p.onLost = func(*stream.Conn, error) { lost <- struct{}{} }
 					if j%2 == 0 {
-						p.made = func(c *stream.Conn) { c.Write([]byte("x")); c.CloseWrite() }
+						p.onMade = func(c *stream.Conn) { c.Write([]byte("x")); c.CloseWrite() }
 					} else {
-						p.made = (*stream.Conn).Abort
+						p.onMade = (*stream.Conn).Abort
 					}
 					c, err := stream.Dial(ctx, l.Loop, "tcp", address, p)
 					if err != nil {
@@ -497,11 +497,11 @@ func TestDialCycles(t *testing.T) {
 		for range 5 * rounds {
 			select {
 			case <-lost:
-			case <-time.After(patience):
+			case <-time.After(testTimeout):
 				l.Fatal("some are never lost")
 			}
 		}
 		l.eventually("all are gone", func() bool { return ln.Len() == 0 && l.Selector().Len() == 1 })
-		settles(l, "descriptors", files+2, func() int { return descriptors(l) })
+		waitAtMost(l, "descriptors", files+2, func() int { return descriptors(l) })
 	})
 }

@@ -1,8 +1,9 @@
-// Package stream is TCP, Unix and UDP sockets on an event loop: what asyncio's
-// transports and protocols are to Python.
+// Package stream provides TCP, Unix and UDP sockets on an event loop. It is the
+// Go form of asyncio's transports and protocols.
 //
 // A [Conn] is the transport. It owns a non-blocking socket, reads from it when
-// the loop says so and hands what came to its [Handler], the protocol:
+// the loop reports it readable, and passes the data to its [Handler], the
+// protocol:
 //
 //	type echo struct{ stream.BaseHandler }
 //
@@ -10,40 +11,57 @@
 //
 //	l, err := stream.Listen(loop, "tcp", "127.0.0.1:7", func() stream.Handler { return echo{} })
 //
-// Python's names are found again:
+// # From asyncio
 //
+//	asyncio                           here
 //	loop.create_server                Listen
 //	loop.create_unix_server           Listen with "unix"
 //	loop.create_connection            Dial
+//	loop.create_unix_connection       Dial with "unix"
 //	loop.create_datagram_endpoint     ListenPacket
 //	loop.connect_accepted_socket      Wrap
 //	transport.write, writelines       Conn.Write, Conn.Writev
 //	transport.write_eof               Conn.CloseWrite
 //	transport.close, abort            Conn.Close, Conn.Abort
+//	transport.is_closing              Conn.Closed
 //	transport.pause_reading           Conn.PauseReading
+//	transport.resume_reading          Conn.ResumeReading
 //	transport.set_write_buffer_limits WithWaterMarks
+//	transport.get_write_buffer_size   Conn.Unsent
 //	transport.get_extra_info          Conn.LocalAddr, RemoteAddr, FD
 //	protocol.connection_made          Handler.ConnectionMade
 //	protocol.data_received            Handler.DataReceived
 //	protocol.eof_received             Handler.EOFReceived
 //	protocol.connection_lost          Handler.ConnectionLost
 //	protocol.pause_writing            Handler.PauseWriting
+//	protocol.resume_writing           Handler.ResumeWriting
+//	protocol.datagram_received        PacketHandler.DatagramReceived
+//	protocol.error_received           PacketHandler.ErrorReceived
 //
-// Everything here belongs to the loop's goroutine, as a Loop does: other
-// goroutines get there with [eventloop.Loop.Post]. Only a [Group], which runs
-// several loops, may be used from anywhere.
+// # Goroutines
 //
-// A loop must not be closed with connections on it: they would never be told.
-// Close the listeners, abort the connections and let the loop turn once more;
-// Group's Shutdown does all that.
+// All functions and methods here must be called on the loop's goroutine, as
+// those of a Loop. Other goroutines use [eventloop.Loop.Post]. The exception is
+// [Group], which runs several loops and may be used from any goroutine except
+// those of its own loops.
 //
-// An idle connection costs no buffer, no goroutine and no thread, but some 280
-// bytes of heap, the selector's share included, and whatever the handler is.
+// Do not close a loop that has connections: their handlers would not get
+// ConnectionLost. Close the listeners, abort the connections and let the loop
+// run one more turn. [Group.Shutdown] does all of that.
 //
-// TCP connections have Nagle's algorithm turned off, as in package net. Unlike
-// there, nothing probes whether an idle peer is still there: see
-// [Conn.SetIdleTimeout], or set SO_KEEPALIVE on [Conn.FD].
+// # Cost of an idle connection
 //
-// It works on every backend that a Unix has. Elsewhere the functions that make
-// something are [errors.ErrUnsupported].
+// An idle connection has no buffer, no goroutine and no thread. It takes about
+// 280 bytes of heap by itself, with the selector's share, and 524 bytes with a
+// handler and an idle timer, measured on 9000 connections. Its resident memory
+// is about 520 bytes.
+//
+// # Sockets and platforms
+//
+// Nagle's algorithm is off on TCP connections, as in package net. Unlike
+// package net, TCP keep-alive is not turned on: use [Conn.SetIdleTimeout], or
+// set SO_KEEPALIVE on [Conn.FD].
+//
+// The package works with every selector of a Unix system. On other systems
+// Listen, Dial, Wrap and ListenPacket return [errors.ErrUnsupported].
 package stream

@@ -5,25 +5,27 @@ import (
 	"os"
 )
 
-// What can be wrong beside what the system says. A call on a connection that is
-// closed, or closing, is [net.ErrClosed].
+// Errors of this package. Errors of system calls are returned as
+// *os.SyscallError. A write to a closed or closing connection returns
+// [net.ErrClosed].
 var (
-	// ErrWriteClosed: a write after CloseWrite.
-	ErrWriteClosed = errors.New("stream: the writing half is closed")
+	// ErrWriteClosed is returned by a write after CloseWrite.
+	ErrWriteClosed = errors.New("stream: write side is closed")
 
-	// ErrIdle: ConnectionLost because nothing moved for the time given to
-	// SetIdleTimeout. It matches os.ErrDeadlineExceeded too.
+	// ErrIdle is passed to ConnectionLost when the time given to
+	// SetIdleTimeout has passed. It matches os.ErrDeadlineExceeded too.
 	ErrIdle error = idleError{}
 
-	// ErrUnsent: Detach while something waits to be sent.
-	ErrUnsent = errors.New("stream: there is unsent data")
+	// ErrUnsent is returned by Detach when unsent data is queued, or when the
+	// connection of Dial is not established yet.
+	ErrUnsent = errors.New("stream: unsent data")
 
-	// ErrNilHandler: nil where a Handler, or a function that makes them, is
-	// needed.
+	// ErrNilHandler is returned when a Handler, a PacketHandler or the function
+	// that makes handlers is nil.
 	ErrNilHandler = errors.New("stream: nil handler")
 )
 
 type idleError struct{}
 
-func (idleError) Error() string        { return "stream: the connection was idle for too long" }
+func (idleError) Error() string        { return "stream: idle timeout" }
 func (idleError) Is(target error) bool { return target == os.ErrDeadlineExceeded }

@@ -15,27 +15,27 @@ import (
 )
 
 // A shouter answers in capitals.
-type shouter struct{ stream.BaseHandler }
+type upperHandler struct{ stream.BaseHandler }
 
-func (shouter) DataReceived(c *stream.Conn, p []byte) {
+func (upperHandler) DataReceived(c *stream.Conn, p []byte) {
 	c.Write([]byte(strings.ToUpper(string(p))))
 }
 
 // A caller says something and waits for the answer.
-type caller struct {
+type client struct {
 	stream.BaseHandler
 	say string
 	end func()
 }
 
-func (h *caller) ConnectionMade(c *stream.Conn) {
+func (h *client) ConnectionMade(c *stream.Conn) {
 	c.Write([]byte(h.say))
 	c.CloseWrite()
 }
 
-func (h *caller) DataReceived(_ *stream.Conn, p []byte) { fmt.Printf("%s\n", p) }
+func (h *client) DataReceived(_ *stream.Conn, p []byte) { fmt.Printf("%s\n", p) }
 
-func (h *caller) ConnectionLost(_ *stream.Conn, err error) {
+func (h *client) ConnectionLost(_ *stream.Conn, err error) {
 	fmt.Println("lost:", err)
 	h.end()
 }
@@ -46,14 +46,14 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer loop.Close()
-	l, err := stream.Listen(loop, "tcp", "127.0.0.1:0", func() stream.Handler { return shouter{} })
+	l, err := stream.Listen(loop, "tcp", "127.0.0.1:0", func() stream.Handler { return upperHandler{} })
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer l.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if _, err := stream.Dial(ctx, loop, "tcp", l.Addr().String(), &caller{say: "hello, loop", end: loop.Stop}); err != nil {
+	if _, err := stream.Dial(ctx, loop, "tcp", l.Addr().String(), &client{say: "hello, loop", end: loop.Stop}); err != nil {
 		log.Fatal(err)
 	}
 	if err := loop.Run(ctx); err != nil {
@@ -69,7 +69,7 @@ func ExampleGroup() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	addr, err := g.Listen("tcp", "127.0.0.1:0", func() stream.Handler { return shouter{} },
+	addr, err := g.Listen("tcp", "127.0.0.1:0", func() stream.Handler { return upperHandler{} },
 		stream.WithIdleTimeout(time.Minute))
 	if err != nil {
 		log.Fatal(err)
@@ -84,12 +84,12 @@ func ExampleGroup() {
 }
 
 // A mirror sends datagrams back.
-type mirror struct{}
+type echoPackets struct{}
 
-func (mirror) DatagramReceived(c *stream.PacketConn, p []byte, from netip.AddrPort) {
+func (echoPackets) DatagramReceived(c *stream.PacketConn, p []byte, from netip.AddrPort) {
 	c.WriteTo(p, from)
 }
-func (mirror) ErrorReceived(*stream.PacketConn, error) {}
+func (echoPackets) ErrorReceived(*stream.PacketConn, error) {}
 
 func ExampleListenPacket() {
 	loop, err := eventloop.New()
@@ -97,7 +97,7 @@ func ExampleListenPacket() {
 		log.Fatal(err)
 	}
 	defer loop.Close()
-	c, err := stream.ListenPacket(loop, "udp", "127.0.0.1:0", mirror{})
+	c, err := stream.ListenPacket(loop, "udp", "127.0.0.1:0", echoPackets{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -22,22 +22,22 @@ import (
 )
 
 const (
-	patience = 20 * time.Second       // how long a test waits for what must come
-	moment   = 50 * time.Millisecond  // how long it listens for what must not
-	blink    = 300 * time.Millisecond // how long a loop is watched doing nothing
+	testTimeout = 20 * time.Second       // limit for events that must occur
+	quietPeriod = 50 * time.Millisecond  // time to wait for events that must not occur
+	idlePeriod  = 300 * time.Millisecond // time to count the turns of an idle loop
 )
 
-// A lab is a loop that runs while the test goes on.
-type lab struct {
+// A testLoop is a loop that runs on its own goroutine during the test.
+type testLoop struct {
 	testing.TB
 	*eventloop.Loop
 }
 
-// eachLab runs a test with a loop on every backend.
-func eachLab(t *testing.T, test func(l *lab)) {
+// eachBackend runs a test with a loop on every backend.
+func eachBackend(t *testing.T, test func(l *testLoop)) {
 	t.Helper()
 	for _, b := range selectors.Backends() {
-		t.Run(b.Name, func(t *testing.T) { test(newLab(t, b)) })
+		t.Run(b.Name, func(t *testing.T) { test(newTestLoop(t, b)) })
 	}
 }
 
@@ -54,9 +54,9 @@ func newLoop(t testing.TB, b selectors.Backend) *eventloop.Loop {
 	return loop
 }
 
-func newLab(t testing.TB, b selectors.Backend) *lab {
+func newTestLoop(t testing.TB, b selectors.Backend) *testLoop {
 	t.Helper()
-	l := &lab{t, newLoop(t, b)}
+	l := &testLoop{t, newLoop(t, b)}
 	ended := make(chan error, 1)
 	go func() { ended <- l.Run(context.Background()) }()
 	t.Cleanup(func() {
@@ -66,7 +66,7 @@ func newLab(t testing.TB, b selectors.Backend) *lab {
 			if !errors.Is(err, eventloop.ErrClosed) {
 				t.Errorf("the loop ended with %v", err)
 			}
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			t.Error("the loop does not end")
 		}
 	})
@@ -74,7 +74,7 @@ func newLab(t testing.TB, b selectors.Backend) *lab {
 }
 
 // do runs f on the loop and waits for it.
-func (l *lab) do(f func()) {
+func (l *testLoop) do(f func()) {
 	l.Helper()
 	done := make(chan struct{})
 	if err := l.Post(func() { defer close(done); f() }); err != nil {
@@ -82,27 +82,26 @@ func (l *lab) do(f func()) {
 	}
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		l.Fatal("the loop hangs")
 	}
 }
 
-// eventually waits until something holds, on the loop.
-func (l *lab) eventually(what string, holds func() bool) {
+// eventually waits until holds returns true. It calls holds on the loop.
+func (l *testLoop) eventually(what string, holds func() bool) {
 	l.Helper()
-	for begun := time.Now(); time.Since(begun) < patience; time.Sleep(time.Millisecond) {
+	for start := time.Now(); time.Since(start) < testTimeout; time.Sleep(time.Millisecond) {
 		ok := false
 		l.do(func() { ok = holds() })
 		if ok {
 			return
 		}
 	}
-	l.Errorf("never: %s", what)
+	l.Errorf("timeout waiting for: %s", what)
 }
 
-// listen makes a listener that lives as long as the test, and so do its
-// connections.
-func (l *lab) listen(network string, newHandler func() stream.Handler, opts ...stream.Option) *stream.Listener {
+// listen makes a listener. The test's cleanup closes it and its connections.
+func (l *testLoop) listen(network string, newHandler func() stream.Handler, opts ...stream.Option) *stream.Listener {
 	l.Helper()
 	address := "127.0.0.1:0"
 	if network == "unix" {
@@ -131,20 +130,20 @@ func (l *lab) listen(network string, newHandler func() stream.Handler, opts ...s
 	return ln
 }
 
-// connect is a client of a listener, from package net.
-func (l *lab) connect(ln *stream.Listener) net.Conn {
+// connect returns a client connection of package net to a listener.
+func (l *testLoop) connect(ln *stream.Listener) net.Conn {
 	l.Helper()
-	conn, err := net.DialTimeout(ln.Addr().Network(), ln.Addr().String(), patience)
+	conn, err := net.DialTimeout(ln.Addr().Network(), ln.Addr().String(), testTimeout)
 	if err != nil {
 		l.Fatal(err)
 	}
 	l.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(2 * patience))
+	conn.SetDeadline(time.Now().Add(2 * testTimeout))
 	return conn
 }
 
-// pair is a probe's connection and the client at its other end.
-func (l *lab) pair(network string, p *probe, opts ...stream.Option) (*stream.Conn, net.Conn) {
+// pair returns the connection of a recorder and the client at its other end.
+func (l *testLoop) pair(network string, p *recorder, opts ...stream.Option) (*stream.Conn, net.Conn) {
 	l.Helper()
 	ln := l.listen(network, func() stream.Handler { return p }, opts...)
 	peer := l.connect(ln)
@@ -154,80 +153,80 @@ func (l *lab) pair(network string, p *probe, opts ...stream.Option) (*stream.Con
 	return c, peer
 }
 
-// A probe is a handler that tells what it is told.
-type probe struct {
-	conn   *stream.Conn
-	keep   bool                       // what to answer to EOFReceived
-	quiet  bool                       // tell nothing of data
-	data   func(*stream.Conn, []byte) // beside telling
-	made   func(*stream.Conn)
-	lost   func(*stream.Conn, error)
-	pause  func(*stream.Conn)
-	resume func(*stream.Conn)
-	events chan string
-	err    error
+// A recorder is a handler that records its calls as events.
+type recorder struct {
+	conn       *stream.Conn
+	keepOpen   bool                       // result of EOFReceived
+	ignoreData bool                       // do not record DataReceived
+	onData     func(*stream.Conn, []byte) // the functions are optional
+	onMade     func(*stream.Conn)
+	onLost     func(*stream.Conn, error)
+	onPause    func(*stream.Conn)
+	onResume   func(*stream.Conn)
+	events     chan string
+	err        error
 }
 
-func newProbe() *probe { return &probe{events: make(chan string, 10000)} }
+func newRecorder() *recorder { return &recorder{events: make(chan string, 10000)} }
 
-func (p *probe) tell(format string, args ...any) {
+func (p *recorder) record(format string, args ...any) {
 	select {
 	case p.events <- fmt.Sprintf(format, args...):
 	default:
-		panic("a probe has too much to tell")
+		panic("too many events")
 	}
 }
 
-func (p *probe) ConnectionMade(c *stream.Conn) {
+func (p *recorder) ConnectionMade(c *stream.Conn) {
 	p.conn = c
-	p.tell("made")
-	if p.made != nil {
-		p.made(c)
+	p.record("made")
+	if p.onMade != nil {
+		p.onMade(c)
 	}
 }
 
-func (p *probe) DataReceived(c *stream.Conn, data []byte) {
-	if !p.quiet {
-		p.tell("data %s", data)
+func (p *recorder) DataReceived(c *stream.Conn, data []byte) {
+	if !p.ignoreData {
+		p.record("data %s", data)
 	}
-	if p.data != nil {
-		p.data(c, data)
+	if p.onData != nil {
+		p.onData(c, data)
 	}
 }
 
-func (p *probe) EOFReceived(c *stream.Conn) bool {
-	p.tell("eof")
-	return p.keep
+func (p *recorder) EOFReceived(c *stream.Conn) bool {
+	p.record("eof")
+	return p.keepOpen
 }
 
-func (p *probe) ConnectionLost(c *stream.Conn, err error) {
+func (p *recorder) ConnectionLost(c *stream.Conn, err error) {
 	p.err = err
 	if err != nil {
-		p.tell("lost by error")
+		p.record("lost by error")
 	} else {
-		p.tell("lost")
+		p.record("lost")
 	}
-	if p.lost != nil {
-		p.lost(c, err)
-	}
-}
-
-func (p *probe) PauseWriting(c *stream.Conn) {
-	p.tell("pause")
-	if p.pause != nil {
-		p.pause(c)
+	if p.onLost != nil {
+		p.onLost(c, err)
 	}
 }
 
-func (p *probe) ResumeWriting(c *stream.Conn) {
-	p.tell("resume")
-	if p.resume != nil {
-		p.resume(c)
+func (p *recorder) PauseWriting(c *stream.Conn) {
+	p.record("pause")
+	if p.onPause != nil {
+		p.onPause(c)
 	}
 }
 
-// expect waits for what is told next.
-func (p *probe) expect(t testing.TB, want ...string) {
+func (p *recorder) ResumeWriting(c *stream.Conn) {
+	p.record("resume")
+	if p.onResume != nil {
+		p.onResume(c)
+	}
+}
+
+// expect checks that want are the next events.
+func (p *recorder) expect(t testing.TB, want ...string) {
 	t.Helper()
 	for i, w := range want {
 		select {
@@ -235,24 +234,24 @@ func (p *probe) expect(t testing.TB, want ...string) {
 			if got != w {
 				t.Fatalf("event %d is %q, want %q of %q; error %v", i, got, w, want, p.err)
 			}
-		case <-time.After(patience):
-			t.Fatalf("nothing comes, want %q of %q", w, want)
+		case <-time.After(testTimeout):
+			t.Fatalf("no event, want %q of %q", w, want)
 		}
 	}
 }
 
-// silent checks that nothing is told for a moment.
-func (p *probe) silent(t testing.TB) {
+// expectNone checks that no event occurs for quietPeriod.
+func (p *recorder) expectNone(t testing.TB) {
 	t.Helper()
 	select {
 	case got := <-p.events:
 		t.Errorf("%q, want nothing", got)
-	case <-time.After(moment):
+	case <-time.After(quietPeriod):
 	}
 }
 
-// skim reads what is told until it is w, and counts the rest.
-func (p *probe) skim(t testing.TB, w string) map[string]int {
+// countUntil reads events until w, and counts those before it.
+func (p *recorder) countUntil(t testing.TB, w string) map[string]int {
 	t.Helper()
 	counts := make(map[string]int)
 	for {
@@ -262,21 +261,21 @@ func (p *probe) skim(t testing.TB, w string) map[string]int {
 				return counts
 			}
 			counts[got]++
-		case <-time.After(patience):
-			t.Fatalf("%q never comes; %v", w, counts)
+		case <-time.After(testTimeout):
+			t.Fatalf("no event %q; counts %v", w, counts)
 		}
 	}
 }
 
-// noise is n bytes that are not to be mistaken for others.
-func noise(n int) []byte {
+// randomBytes returns n bytes that are always the same for n modulo 256.
+func randomBytes(n int) []byte {
 	p := make([]byte, n)
 	rand.NewChaCha8([32]byte{byte(n)}).Read(p)
 	return p
 }
 
-// same compares without printing megabytes.
-func same(t testing.TB, what string, got, want []byte) {
+// checkBytes compares without printing the data.
+func checkBytes(t testing.TB, what string, got, want []byte) {
 	t.Helper()
 	if sha256.Sum256(got) != sha256.Sum256(want) {
 		at := 0
@@ -304,13 +303,13 @@ func write(t testing.TB, w io.Writer, s string) {
 	}
 }
 
-// reset closes a TCP connection the hard way.
+// reset closes a TCP connection with a reset.
 func reset(conn net.Conn) {
 	conn.(*net.TCPConn).SetLinger(0)
 	conn.Close()
 }
 
-// descriptors is how many this process has open.
+// descriptors returns the number of open descriptors of the process.
 func descriptors(t testing.TB) int {
 	t.Helper()
 	entries, err := os.ReadDir("/dev/fd")
@@ -320,11 +319,11 @@ func descriptors(t testing.TB) int {
 	return len(entries)
 }
 
-// settles waits for a number to come down to a limit.
-func settles(t testing.TB, what string, limit int, count func() int) {
+// waitAtMost waits until count returns at most limit.
+func waitAtMost(t testing.TB, what string, limit int, count func() int) {
 	t.Helper()
 	n := 0
-	for begun := time.Now(); time.Since(begun) < patience; time.Sleep(5 * time.Millisecond) {
+	for start := time.Now(); time.Since(start) < testTimeout; time.Sleep(5 * time.Millisecond) {
 		if n = count(); n <= limit {
 			return
 		}
@@ -332,11 +331,11 @@ func settles(t testing.TB, what string, limit int, count func() int) {
 	t.Errorf("%s: %d, want %d", what, n, limit)
 }
 
-// networks that a connection can go over.
+// networks are those that the connection tests use.
 var networks = []string{"tcp", "unix"}
 
-// crowd runs f in n goroutines and waits for them.
-func crowd(n int, f func(i int)) {
+// runConcurrently runs f in n goroutines and waits for them.
+func runConcurrently(n int, f func(i int)) {
 	var all sync.WaitGroup
 	for i := range n {
 		all.Add(1)
@@ -348,7 +347,7 @@ func crowd(n int, f func(i int)) {
 	all.Wait()
 }
 
-func oneOf(t testing.TB, err error, want ...error) {
+func checkErrorIs(t testing.TB, err error, want ...error) {
 	t.Helper()
 	if !slices.ContainsFunc(want, func(w error) bool { return errors.Is(err, w) }) {
 		t.Errorf("error %v, want one of %v", err, want)

@@ -11,30 +11,33 @@ import (
 	"goselectors/eventloop"
 )
 
-// A Group is several loops, each on a goroutine of its own, that share the
-// connections of the same listeners. Its methods may be called from any
-// goroutine, but not from a callback on one of its loops: they wait for these.
+// A Group runs several loops, each on its own goroutine, and distributes the
+// connections of its listeners over them. Its methods may be called from any
+// goroutine, but not from a callback on one of its loops, because Listen,
+// Shutdown and Wait wait for the loops.
 type Group struct {
 	members []*member
-	running sync.WaitGroup
+	wg      sync.WaitGroup // of the goroutines that run the loops
 
 	mu       sync.Mutex // guards shutdown; held while Listen waits for the loops
 	shutdown bool
 
-	failing sync.Mutex // guards errs
-	errs    []error    // of loops that ended by themselves
+	errsMu sync.Mutex // guards errs
+	errs   []error    // of loops that ended before Shutdown closed them
 }
 
-// A member is one loop. What it has belongs to the loop's goroutine.
+// A member is one loop of a group. Only the loop's goroutine uses listeners and
+// set.
 type member struct {
 	loop      *eventloop.Loop
 	listeners []*Listener
-	roster    roster
-	ended     chan struct{} // closed when the loop has
+	set       connSet
+	done      chan struct{} // closed when the loop has returned from Run
 }
 
-// NewGroup makes n loops, with newLoop or, if that is nil, with eventloop.New,
-// and runs them. If n is zero or less it is GOMAXPROCS. End it with Shutdown.
+// NewGroup makes and runs n loops. With n <= 0 it makes GOMAXPROCS loops. It
+// calls newLoop for each, or eventloop.New if newLoop is nil, and returns the
+// first error of newLoop. Call Shutdown to end the group.
 func NewGroup(n int, newLoop func() (*eventloop.Loop, error)) (*Group, error) {
 	if n <= 0 {
 		n = runtime.GOMAXPROCS(0)
@@ -51,28 +54,28 @@ func NewGroup(n int, newLoop func() (*eventloop.Loop, error)) (*Group, error) {
 			}
 			return nil, err
 		}
-		g.members = append(g.members, &member{loop: loop, ended: make(chan struct{})})
+		g.members = append(g.members, &member{loop: loop, done: make(chan struct{})})
 	}
 	for _, m := range g.members {
-		g.running.Add(1)
+		g.wg.Add(1)
 		go g.run(m)
 	}
 	return g, nil
 }
 
 func (g *Group) run(m *member) {
-	defer g.running.Done()
-	defer close(m.ended)
+	defer g.wg.Done()
+	defer close(m.done)
 	err := m.loop.Run(context.Background())
 	if err == nil || errors.Is(err, eventloop.ErrClosed) {
 		return
 	}
-	g.failing.Lock()
+	g.errsMu.Lock()
 	g.errs = append(g.errs, err)
-	g.failing.Unlock()
+	g.errsMu.Unlock()
 }
 
-// Loops are the group's. It runs and closes them.
+// Loops returns the loops of the group. The group runs and closes them.
 func (g *Group) Loops() []*eventloop.Loop {
 	var loops []*eventloop.Loop
 	for _, m := range g.members {
@@ -81,30 +84,34 @@ func (g *Group) Loops() []*eventloop.Loop {
 	return loops
 }
 
-// Listen is the function Listen for all loops of the group; newHandler is called
-// on the loop that the connection is going to be on, so by several goroutines
-// at a time. It returns the address. Where the system can spread connections
-// over sockets (SO_REUSEPORT on Linux, FreeBSD and DragonFly), each loop has
-// one; elsewhere, and for Unix sockets, the first loop accepts and deals them
-// out in turn.
+// Listen is like the function [Listen], but distributes the connections over
+// all loops of the group. It returns the address that it listens on. newHandler
+// is called on the loop of the new connection, so several goroutines may call it
+// at the same time. On Linux, FreeBSD and DragonFly each loop has a listening
+// socket and the kernel distributes connections over them (SO_REUSEPORT). On
+// other systems, and for Unix sockets, the first loop accepts and assigns
+// connections to the loops in turn.
+//
+// Listen returns the errors of the function Listen, [net.ErrClosed] after
+// Shutdown, and [eventloop.ErrClosed] if a loop has ended.
 func (g *Group) Listen(network, address string, newHandler func() Handler, opts ...Option) (net.Addr, error) {
 	if newHandler == nil {
 		return nil, ErrNilHandler
 	}
 	g.mu.Lock()
-	defer g.mu.Unlock() // also for Shutdown to wait until all listen, or none
+	defer g.mu.Unlock() // Shutdown waits until all loops listen, or none
 	if g.shutdown {
 		return nil, net.ErrClosed
 	}
 	o := *newOptions(opts)
-	spread := len(g.members) > 1 && canReusePort && network != "unix"
-	o.reusePort = o.reusePort || spread
+	perLoop := len(g.members) > 1 && canReusePort && network != "unix"
+	o.reusePort = o.reusePort || perLoop
 	first, err := listen(network, address, &o)
 	if err != nil {
 		return nil, err
 	}
-	sockets := []socket{first}
-	if spread {
+	sockets := []boundSocket{first}
+	if perLoop {
 		host, _, _ := net.SplitHostPort(address)
 		address = net.JoinHostPort(host, strconv.Itoa(first.addr.(*net.TCPAddr).Port))
 		for range g.members[1:] {
@@ -119,17 +126,17 @@ func (g *Group) Listen(network, address string, newHandler func() Handler, opts 
 	var started []*Listener
 	for i, s := range sockets {
 		m := g.members[i]
-		l := &Listener{loop: m.loop, socket: s, opts: &o, roster: &m.roster}
-		l.deliver = func(fd int) { accepted(m.loop, fd, newHandler, &o, &m.roster) }
+		l := &Listener{loop: m.loop, socket: s, opts: &o, set: &m.set}
+		l.onAccept = func(fd int) { startAccepted(m.loop, fd, newHandler, &o, &m.set) }
 		if len(sockets) < len(g.members) {
-			l.deliver = g.deal(newHandler, &o)
+			l.onAccept = g.assignInTurn(newHandler, &o)
 		}
-		failed := m.call(func() {
+		callErr := m.call(func() {
 			if err = l.start(); err == nil {
 				m.listeners = append(m.listeners, l)
 			}
 		})
-		if err = errors.Join(failed, err); err != nil {
+		if err = errors.Join(callErr, err); err != nil {
 			for j, l := range started {
 				g.members[j].call(func() { l.Close() })
 			}
@@ -141,25 +148,27 @@ func (g *Group) Listen(network, address string, newHandler func() Handler, opts 
 	return first.addr, nil
 }
 
-func closeAll(sockets []socket) {
+func closeAll(sockets []boundSocket) {
 	for i := range sockets {
 		sockets[i].close()
 	}
 }
 
-// deal gives accepted descriptors to the loops in turn.
-func (g *Group) deal(newHandler func() Handler, o *options) func(fd int) {
+// assignInTurn returns a function that gives accepted descriptors to the loops in
+// turn.
+func (g *Group) assignInTurn(newHandler func() Handler, o *options) func(fd int) {
 	next := 0
 	return func(fd int) {
 		m := g.members[next%len(g.members)]
 		next++
-		if m.loop.Post(func() { accepted(m.loop, fd, newHandler, o, &m.roster) }) != nil {
+		if m.loop.Post(func() { startAccepted(m.loop, fd, newHandler, o, &m.set) }) != nil {
 			closeFD(fd)
 		}
 	}
 }
 
-// call runs f on the member's loop and waits for it.
+// call runs f on the member's loop and waits for it. It returns
+// eventloop.ErrClosed if the loop has ended.
 func (m *member) call(f func()) error {
 	done := make(chan struct{})
 	err := m.loop.Post(func() {
@@ -172,85 +181,89 @@ func (m *member) call(f func()) error {
 	select {
 	case <-done:
 		return nil
-	case <-m.ended:
+	case <-m.done:
 		return eventloop.ErrClosed
 	}
 }
 
-// Shutdown ends the group in good order: it accepts who waits and then nobody
-// any more, closes all connections, which sends what is to be sent, aborts
-// those that are still there when ctx ends, and closes the loops. It returns
-// when all that has been done: nil, or the error of ctx if something was
-// aborted, or that of a loop.
+// Shutdown ends the group gracefully, and returns when that is complete:
 //
-// Connections of Dial and Wrap, and what else is on the loops, are the
-// caller's to end.
+//  1. It accepts the connections that are waiting and closes the listeners.
+//  2. It closes all accepted connections, which sends their queued data.
+//  3. It aborts those that are still open when ctx ends.
+//  4. It closes the loops.
+//
+// Shutdown returns the error of ctx if ctx ended before all connections were
+// closed, joined with the errors that Wait returns, otherwise nil. A second call
+// only waits for the loops to end.
+//
+// The caller must end connections of Dial and Wrap, and everything else that it
+// has put on the loops.
 func (g *Group) Shutdown(ctx context.Context) error {
 	g.mu.Lock()
-	again := g.shutdown
+	repeated := g.shutdown
 	g.shutdown = true
 	g.mu.Unlock()
-	if again {
+	if repeated {
 		return g.Wait()
 	}
 	for _, m := range g.members {
 		m.call(func() {
 			for _, l := range m.listeners {
-				l.drain()
+				l.acceptWaiting()
 				l.Close()
 			}
 			m.listeners = nil
 		})
 	}
-	// Now that nobody deals out any more, all that were dealt out are there.
-	var late error
+	// All listeners are closed, so no loop gets a connection after the posts below.
+	var ctxErr error
 	empty := make([]chan struct{}, len(g.members))
 	for i, m := range g.members {
 		done := make(chan struct{})
 		empty[i] = done
-		m.loop.Post(func() { m.each((*Conn).finishUp, done) })
+		m.loop.Post(func() { m.forEachConn(func(c *Conn) { c.Close() }, done) })
 	}
 	for i, m := range g.members {
 		select {
 		case <-empty[i]:
 			continue
-		case <-m.ended:
+		case <-m.done:
 			continue
 		case <-ctx.Done():
 		}
-		late = ctx.Err()
-		m.loop.Post(func() { m.each((*Conn).Abort, nil) })
+		ctxErr = ctx.Err()
+		m.loop.Post(func() { m.forEachConn((*Conn).Abort, nil) })
 		select {
 		case <-empty[i]:
-		case <-m.ended:
+		case <-m.done:
 		}
 	}
 	for _, m := range g.members {
 		m.loop.Close()
 	}
-	return errors.Join(late, g.Wait())
+	return errors.Join(ctxErr, g.Wait())
 }
 
-func (c *Conn) finishUp() { c.Close() }
-
-// each does something to all connections, and closes gone when there are none.
-func (m *member) each(do func(*Conn), gone chan struct{}) {
-	if gone != nil {
-		m.roster.empty = func() { close(gone) }
+// forEachConn calls do for each connection of the loop. If empty is not nil, it
+// closes empty when no connection is left.
+func (m *member) forEachConn(do func(*Conn), empty chan struct{}) {
+	if empty != nil {
+		m.set.onEmpty = func() { close(empty) }
 	}
-	if len(m.roster.conns) == 0 && gone != nil {
-		m.roster.empty()
+	if len(m.set.conns) == 0 && empty != nil {
+		m.set.onEmpty()
 	}
-	for _, c := range append([]*Conn(nil), m.roster.conns...) {
+	for _, c := range append([]*Conn(nil), m.set.conns...) {
 		do(c)
 	}
 }
 
-// Wait waits until the group has ended, and returns the errors of loops that
-// ended by themselves.
+// Wait waits until all loops have ended, and returns the joined errors of those
+// that ended before Shutdown closed them.
 func (g *Group) Wait() error {
-	g.running.Wait()
-	g.failing.Lock()
-	defer g.failing.Unlock()
+	g.wg.Wait()
+	g.errsMu.Lock()
+	defer g.errsMu.Unlock()
 	return errors.Join(g.errs...)
 }

@@ -37,7 +37,7 @@ func eachGroup(t *testing.T, test func(t *testing.T, g *stream.Group, network, a
 				if err != nil {
 					t.Fatal(err)
 				}
-				t.Cleanup(func() { shutdown(t, g, patience) })
+				t.Cleanup(func() { shutdown(t, g, testTimeout) })
 				address := "127.0.0.1:0"
 				if network == "unix" {
 					address = t.TempDir() + "/s"
@@ -57,7 +57,7 @@ func shutdown(t testing.TB, g *stream.Group, limit time.Duration) error {
 	select {
 	case err := <-ended:
 		return err
-	case <-time.After(2 * patience):
+	case <-time.After(2 * testTimeout):
 		t.Fatal("Shutdown does not return")
 		return nil
 	}
@@ -67,31 +67,31 @@ func dialAll(t testing.TB, addr net.Addr, n int) []net.Conn {
 	t.Helper()
 	var conns []net.Conn
 	for range n {
-		conn, err := net.DialTimeout(addr.Network(), addr.String(), patience)
+		conn, err := net.DialTimeout(addr.Network(), addr.String(), testTimeout)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
-		conn.SetDeadline(time.Now().Add(2 * patience))
+		conn.SetDeadline(time.Now().Add(2 * testTimeout))
 		conns = append(conns, conn)
 	}
 	return conns
 }
 
-// TestGroup: every loop gets its share.
+// TestGroup checks that every loop gets connections.
 func TestGroup(t *testing.T) {
 	eachGroup(t, func(t *testing.T, g *stream.Group, network, address string) {
 		var mu sync.Mutex
 		share := make(map[*eventloop.Loop]int)
 		addr, err := g.Listen(network, address, func() stream.Handler {
-			p := newProbe()
-			p.quiet = true
-			p.made = func(c *stream.Conn) {
+			p := newRecorder()
+			p.ignoreData = true
+			p.onMade = func(c *stream.Conn) {
 				mu.Lock()
 				share[c.Loop()]++
 				mu.Unlock()
 			}
-			p.data = func(c *stream.Conn, data []byte) { c.Write(data) }
+			p.onData = func(c *stream.Conn, data []byte) { c.Write(data) }
 			return p
 		})
 		if err != nil {
@@ -101,21 +101,21 @@ func TestGroup(t *testing.T) {
 			t.Error("two listen at one address")
 		}
 		const n = 120
-		crowd(n, func(i int) {
-			conn, err := net.DialTimeout(network, addr.String(), patience)
+		runConcurrently(n, func(i int) {
+			conn, err := net.DialTimeout(network, addr.String(), testTimeout)
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(patience))
-			message := noise(1000)
+			conn.SetDeadline(time.Now().Add(testTimeout))
+			message := randomBytes(1000)
 			conn.Write(message)
 			got := make([]byte, len(message))
 			if _, err := io.ReadFull(conn, got); err != nil {
 				t.Error(err)
 			}
-			same(t, "echo", got, message)
+			checkBytes(t, "echo", got, message)
 		})
 		mu.Lock()
 		defer mu.Unlock()
@@ -127,15 +127,15 @@ func TestGroup(t *testing.T) {
 	})
 }
 
-// TestShutdownFlushes: who is connected gets everything that was written to it,
-// and everybody else is refused.
+// TestShutdownFlushes checks that open connections get all written data, and that
+// new ones are refused.
 func TestShutdownFlushes(t *testing.T) {
-	files, routines := descriptors(t), runtime.NumGoroutine()
+	files, goroutines := descriptors(t), runtime.NumGoroutine()
 	eachGroup(t, func(t *testing.T, g *stream.Group, network, address string) {
-		message := noise(1 << 20)
+		message := randomBytes(1 << 20)
 		addr, err := g.Listen(network, address, func() stream.Handler {
-			p := newProbe()
-			p.made = func(c *stream.Conn) { c.Write(message) }
+			p := newRecorder()
+			p.onMade = func(c *stream.Conn) { c.Write(message) }
 			return p
 		})
 		if err != nil {
@@ -143,14 +143,14 @@ func TestShutdownFlushes(t *testing.T) {
 		}
 		conns := dialAll(t, addr, 20)
 		ended := make(chan error, 1)
-		go func() { ended <- shutdown(t, g, patience) }()
-		crowd(len(conns), func(i int) {
-			time.Sleep(moment)
-			got, err := slowly(conns[i], 10000, time.Millisecond)
+		go func() { ended <- shutdown(t, g, testTimeout) }()
+		runConcurrently(len(conns), func(i int) {
+			time.Sleep(quietPeriod)
+			got, err := readSlowly(conns[i], 10000, time.Millisecond)
 			if err != nil {
 				t.Error(err)
 			}
-			same(t, "message", got, message)
+			checkBytes(t, "message", got, message)
 			conns[i].Close()
 		})
 		if err := <-ended; err != nil {
@@ -163,29 +163,30 @@ func TestShutdownFlushes(t *testing.T) {
 		if _, err := g.Listen(network, address, func() stream.Handler { return echo{} }); err != net.ErrClosed {
 			t.Errorf("listen afterwards: %v", err)
 		}
-		if err := shutdown(t, g, patience); err != nil {
+		if err := shutdown(t, g, testTimeout); err != nil {
 			t.Errorf("shut down again: %v", err)
 		}
 	})
-	settles(t, "descriptors", files+2, func() int { return descriptors(t) })
-	settles(t, "goroutines", routines, runtime.NumGoroutine)
+	waitAtMost(t, "descriptors", files+2, func() int { return descriptors(t) })
+	waitAtMost(t, "goroutines", goroutines, runtime.NumGoroutine)
 }
 
-// TestShutdownAborts: who does not read is dropped at the deadline.
+// TestShutdownAborts checks that connections whose peer does not read are aborted
+// at the deadline.
 func TestShutdownAborts(t *testing.T) {
-	files, routines := descriptors(t), runtime.NumGoroutine()
+	files, goroutines := descriptors(t), runtime.NumGoroutine()
 	eachGroup(t, func(t *testing.T, g *stream.Group, network, address string) {
 		var mu sync.Mutex
 		made, lost := 0, 0
 		addr, err := g.Listen(network, address, func() stream.Handler {
-			p := newProbe()
-			p.made = func(c *stream.Conn) {
+			p := newRecorder()
+			p.onMade = func(c *stream.Conn) {
 				mu.Lock()
 				made++
 				mu.Unlock()
 				c.Write(make([]byte, 16<<20))
 			}
-			p.lost = func(*stream.Conn, error) {
+			p.onLost = func(*stream.Conn, error) {
 				mu.Lock()
 				lost++
 				mu.Unlock()
@@ -196,12 +197,12 @@ func TestShutdownAborts(t *testing.T) {
 			t.Fatal(err)
 		}
 		conns := dialAll(t, addr, 9)
-		began := time.Now()
+		start := time.Now()
 		if err := shutdown(t, g, 200*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("shut down: %v", err)
 		}
-		if took := time.Since(began); took < 200*time.Millisecond {
-			t.Errorf("after only %v", took)
+		if elapsed := time.Since(start); elapsed < 200*time.Millisecond {
+			t.Errorf("after only %v", elapsed)
 		}
 		mu.Lock()
 		if made != len(conns) || lost != made {
@@ -215,8 +216,8 @@ func TestShutdownAborts(t *testing.T) {
 			conn.Close()
 		}
 	})
-	settles(t, "descriptors", files+2, func() int { return descriptors(t) })
-	settles(t, "goroutines", routines, runtime.NumGoroutine)
+	waitAtMost(t, "descriptors", files+2, func() int { return descriptors(t) })
+	waitAtMost(t, "goroutines", goroutines, runtime.NumGoroutine)
 }
 
 func TestGroupArguments(t *testing.T) {
@@ -249,15 +250,15 @@ func TestGroupArguments(t *testing.T) {
 	if len(g.Loops()) != runtime.GOMAXPROCS(0) {
 		t.Errorf("%d loops", len(g.Loops()))
 	}
-	if err := shutdown(t, g, patience); err != nil {
+	if err := shutdown(t, g, testTimeout); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestShutdownWhileTheyCome: clients that come while a group ends are served,
-// refused or reset, and nothing of them is left.
-func TestShutdownWhileTheyCome(t *testing.T) {
-	files, routines := descriptors(t), runtime.NumGoroutine()
+// TestShutdownDuringConnects checks that clients that connect during Shutdown are
+// served, refused or reset, and leave no descriptors or goroutines.
+func TestShutdownDuringConnects(t *testing.T) {
+	files, goroutines := descriptors(t), runtime.NumGoroutine()
 	eachGroup(t, func(t *testing.T, g *stream.Group, network, address string) {
 		addr, err := g.Listen(network, address, func() stream.Handler { return echo{} })
 		if err != nil {
@@ -276,12 +277,12 @@ func TestShutdownWhileTheyCome(t *testing.T) {
 						return
 					default:
 					}
-					conn, err := net.DialTimeout(network, addr.String(), patience)
+					conn, err := net.DialTimeout(network, addr.String(), testTimeout)
 					if err != nil {
 						time.Sleep(time.Millisecond)
 						continue
 					}
-					conn.SetDeadline(time.Now().Add(patience))
+					conn.SetDeadline(time.Now().Add(testTimeout))
 					io.WriteString(conn, "hello")
 					if n, err := io.ReadFull(conn, buf); err == nil && !bytes.Equal(buf[:n], []byte("hello")) {
 						t.Errorf("read %q", buf[:n])
@@ -292,24 +293,24 @@ func TestShutdownWhileTheyCome(t *testing.T) {
 				}
 			}()
 		}
-		time.Sleep(moment)
-		if err := shutdown(t, g, patience); err != nil {
+		time.Sleep(quietPeriod)
+		if err := shutdown(t, g, testTimeout); err != nil {
 			t.Error(err)
 		}
 		close(stop)
 		all.Wait()
 	})
-	settles(t, "descriptors", files+2, func() int { return descriptors(t) })
-	settles(t, "goroutines", routines, runtime.NumGoroutine)
+	waitAtMost(t, "descriptors", files+2, func() int { return descriptors(t) })
+	waitAtMost(t, "goroutines", goroutines, runtime.NumGoroutine)
 }
 
-// TestShutdownAcceptsWhoWaits: whoever was connected by the kernel before
-// Shutdown is not turned away, however many they are.
-func TestShutdownAcceptsWhoWaits(t *testing.T) {
+// TestShutdownAcceptsWaiting checks that Shutdown accepts all connections that
+// are in the kernel's queue.
+func TestShutdownAcceptsWaiting(t *testing.T) {
 	eachGroup(t, func(t *testing.T, g *stream.Group, network, address string) {
 		addr, err := g.Listen(network, address, func() stream.Handler {
-			p := newProbe()
-			p.made = func(c *stream.Conn) { c.Write([]byte("welcome")) }
+			p := newRecorder()
+			p.onMade = func(c *stream.Conn) { c.Write([]byte("welcome")) }
 			return p
 		})
 		if err != nil {
@@ -321,8 +322,8 @@ func TestShutdownAcceptsWhoWaits(t *testing.T) {
 		}
 		conns := dialAll(t, addr, 500) // more than all loops take in a turn
 		ended := make(chan error, 1)
-		go func() { ended <- shutdown(t, g, patience) }()
-		time.Sleep(moment)
+		go func() { ended <- shutdown(t, g, testTimeout) }()
+		time.Sleep(quietPeriod)
 		close(busy)
 		for _, conn := range conns {
 			if got := readAll(t, conn); string(got) != "welcome" {

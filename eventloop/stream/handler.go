@@ -1,49 +1,52 @@
 package stream
 
-// A Handler is told what happens to a connection: asyncio's Protocol. All of
-// it runs on the loop, and nothing else does meanwhile. Embed [BaseHandler] to
-// write only the methods that matter.
+// A Handler receives the events of a connection, like asyncio's Protocol. The
+// loop's goroutine calls all methods, one at a time. Embed [BaseHandler] to
+// write only some of them.
 //
-// Each connection usually has a Handler of its own. One for all is fine, too:
-// every method gets the Conn.
+// A connection usually has a Handler of its own. One Handler may also serve
+// many connections, because every method gets the Conn.
 type Handler interface {
-	// ConnectionMade comes first, and once.
+	// ConnectionMade is called first, and at most once.
 	ConnectionMade(c *Conn)
 
-	// DataReceived gets what the peer has sent, as it comes: the borders of
-	// writes mean nothing. All connections are read into the same buffer, so p
-	// is valid only until DataReceived returns; writing it to a Conn is fine.
+	// DataReceived gets data from the peer, in order. One call can contain
+	// part of a write of the peer, or several writes; len(p) is at most
+	// 64 KiB. All connections share the buffer, so p is valid only until
+	// DataReceived returns. Writing p to a Conn is safe.
 	DataReceived(c *Conn, p []byte)
 
-	// EOFReceived: the peer has sent all it wanted to. If it returns true, the
-	// connection stays open for writing until Close or CloseWrite; if it
-	// returns false, the connection is closed when all that was written has
-	// been sent. A peer that then goes away altogether is noticed on epoll and
-	// poll, on other backends by the next write.
+	// EOFReceived is called when the peer has closed its write side, at most
+	// once. If it returns true, the connection stays open for writing until
+	// Close or CloseWrite. If it returns false, the connection is closed after
+	// all queued data has been sent. If the peer later goes away completely,
+	// epoll and poll report it; with other selectors the next write fails.
 	EOFReceived(c *Conn) (keepOpen bool)
 
-	// ConnectionLost comes last, and once, never from inside a method of the
-	// Conn. err is nil after Close, Abort and the end of the peer's data;
-	// otherwise it is what went wrong, [ErrIdle] after SetIdleTimeout. What was
-	// not sent yet is gone.
+	// ConnectionLost is called last, and exactly once, except after Detach. It
+	// is called in the loop's next turn, and so never inside another method of
+	// the Conn. If the loop is closed, it is called at once. err is nil after
+	// Close, Abort and EOF from the peer. Otherwise it is the cause, which is
+	// [ErrIdle] after SetIdleTimeout. Unsent data is discarded.
 	//
-	// A Conn of Dial that could not be connected gets this and no
-	// ConnectionMade, with a *net.OpError, or with the error of the context;
-	// so does one that was closed before ConnectionMade, with nil.
+	// If Dial fails to connect, ConnectionLost is called without
+	// ConnectionMade. err is then a *net.OpError, or the context's error. If
+	// the Conn was closed before ConnectionMade, err is nil.
 	ConnectionLost(c *Conn, err error)
 
-	// PauseWriting: more than the high water mark waits to be sent, so the
-	// peer, or the way to it, is slower than we are. Write does not refuse
-	// more, so whoever goes on writing pays with memory. It is called by
-	// Write itself.
+	// PauseWriting is called when more bytes are queued than the high water
+	// mark, because the peer or the network is slower than the writer. Write
+	// still accepts data, which then takes memory. Write, Writev or the loop
+	// calls it, so it may be called inside Write.
 	PauseWriting(c *Conn)
 
-	// ResumeWriting: no more than the low water mark waits any longer.
+	// ResumeWriting is called after PauseWriting, when no more bytes are queued
+	// than the low water mark. It is not called after Close.
 	ResumeWriting(c *Conn)
 }
 
-// BaseHandler does nothing, and closes the connection when the peer has sent
-// all. It is there to be embedded.
+// BaseHandler implements Handler and does nothing. It closes the connection at
+// EOF from the peer. It is meant to be embedded.
 type BaseHandler struct{}
 
 func (BaseHandler) ConnectionMade(*Conn)        {} // implements [Handler]

@@ -17,16 +17,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A note is a handler that keeps how its connection ended.
-type note struct {
+// A lifeRecorder is a handler that records the start and end of its connection.
+type lifeRecorder struct {
 	BaseHandler
 	made bool
 	lost bool
 	err  error
 }
 
-func (n *note) ConnectionMade(*Conn)            { n.made = true }
-func (n *note) ConnectionLost(_ *Conn, e error) { n.lost, n.err = true, e }
+func (n *lifeRecorder) ConnectionMade(*Conn)            { n.made = true }
+func (n *lifeRecorder) ConnectionLost(_ *Conn, e error) { n.lost, n.err = true, e }
 
 func newLoop(t *testing.T) *eventloop.Loop {
 	t.Helper()
@@ -38,15 +38,15 @@ func newLoop(t *testing.T) *eventloop.Loop {
 	return loop
 }
 
-// until turns a loop until something holds.
-func until(t *testing.T, loop *eventloop.Loop, holds func() bool) {
+// runUntil runs the loop until holds returns true.
+func runUntil(t *testing.T, loop *eventloop.Loop, holds func() bool) {
 	t.Helper()
-	for begun := time.Now(); !holds(); {
+	for start := time.Now(); !holds(); {
 		if _, err := loop.RunOnce(time.Second); err != nil {
 			t.Fatal(err)
 		}
-		if time.Since(begun) > 20*time.Second {
-			t.Fatal("it never comes about")
+		if time.Since(start) > 20*time.Second {
+			t.Fatal("timeout")
 		}
 	}
 }
@@ -58,7 +58,7 @@ func tcp(address string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustPar
 // all fail, is the first.
 func TestDialSeveral(t *testing.T) {
 	loop := newLoop(t)
-	good, err := Listen(loop, "tcp", "127.0.0.1:0", func() Handler { return &note{} })
+	good, err := Listen(loop, "tcp", "127.0.0.1:0", func() Handler { return &lifeRecorder{} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,43 +70,43 @@ func TestDialSeveral(t *testing.T) {
 	gone.Close()
 	refuses := gone.Addr()
 
-	dial := func(limit time.Duration, addrs ...net.Addr) (*Conn, *note) {
-		h := &note{}
-		c := newConn(loop, -1, h, &defaults)
-		c.dial = &dialing{network: "tcp", deadline: time.Now().Add(limit)}
-		loop.CallSoon(func() { c.try(addrs, nil) })
+	dial := func(limit time.Duration, addrs ...net.Addr) (*Conn, *lifeRecorder) {
+		h := &lifeRecorder{}
+		c := newConn(loop, -1, h, &defaultOptions)
+		c.dial = &dialState{network: "tcp", deadline: time.Now().Add(limit)}
+		loop.CallSoon(func() { c.dialAddrs(addrs, nil) })
 		return c, h
 	}
 	c, h := dial(10*time.Second, refuses, refuses, good.Addr())
-	until(t, loop, func() bool { return h.made })
+	runUntil(t, loop, func() bool { return h.made })
 	c.Abort()
-	until(t, loop, func() bool { return h.lost })
+	runUntil(t, loop, func() bool { return h.lost })
 
 	other := tcp("127.0.0.2:" + portOf(refuses))
 	_, h = dial(10*time.Second, refuses, other)
-	until(t, loop, func() bool { return h.lost })
-	var failure *net.OpError
-	if h.made || !errors.Is(h.err, unix.ECONNREFUSED) || !errors.As(h.err, &failure) || failure.Addr.String() != refuses.String() {
+	runUntil(t, loop, func() bool { return h.lost })
+	var opErr *net.OpError
+	if h.made || !errors.Is(h.err, unix.ECONNREFUSED) || !errors.As(h.err, &opErr) || opErr.Addr.String() != refuses.String() {
 		t.Errorf("lost by %v, want that %v refuses", h.err, refuses)
 	}
 
 	_, h = dial(10 * time.Second)
-	until(t, loop, func() bool { return h.lost })
+	runUntil(t, loop, func() bool { return h.lost })
 	if h.err == nil {
 		t.Error("connected to nobody")
 	}
 
-	if silent := hole(t); silent != nil {
-		began := time.Now()
+	if silent := unresponsiveAddr(t); silent != nil {
+		start := time.Now()
 		c, h = dial(200*time.Millisecond, silent, good.Addr())
-		until(t, loop, func() bool { return h.made })
-		if took := time.Since(began); took < 100*time.Millisecond {
-			t.Errorf("the first address had only %v", took)
+		runUntil(t, loop, func() bool { return h.made })
+		if elapsed := time.Since(start); elapsed < 100*time.Millisecond {
+			t.Errorf("the first address had only %v", elapsed)
 		}
 		c.Abort()
-		until(t, loop, func() bool { return h.lost })
+		runUntil(t, loop, func() bool { return h.lost })
 	}
-	until(t, loop, func() bool { return good.Len() == 0 })
+	runUntil(t, loop, func() bool { return good.Len() == 0 })
 }
 
 func portOf(addr net.Addr) string {
@@ -114,8 +114,8 @@ func portOf(addr net.Addr) string {
 	return port
 }
 
-// hole is an address where connecting does not end: the queue is full.
-func hole(t *testing.T) net.Addr {
+// unresponsiveAddr returns an address where connecting does not end: the queue is full.
+func unresponsiveAddr(t *testing.T) net.Addr {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err != nil {
@@ -140,7 +140,7 @@ func hole(t *testing.T) net.Addr {
 // told at once when it is closed.
 func TestClosedLoop(t *testing.T) {
 	loop := newLoop(t)
-	l, err := Listen(loop, "tcp", "127.0.0.1:0", func() Handler { return &note{} })
+	l, err := Listen(loop, "tcp", "127.0.0.1:0", func() Handler { return &lifeRecorder{} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,12 +149,12 @@ func TestClosedLoop(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(ends[1])
-	h := &note{}
+	h := &lifeRecorder{}
 	c, err := Wrap(loop, ends[0], h)
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, loop, func() bool { return h.made })
+	runUntil(t, loop, func() bool { return h.made })
 	loop.Close()
 	if h.lost {
 		t.Error("lost too early")
@@ -177,7 +177,7 @@ func TestClosedLoop(t *testing.T) {
 		"dial":      func() error { _, err := Dial(context.Background(), loop, "tcp", "127.0.0.1:1", h); return err },
 		"dial name": func() error { _, err := Dial(context.Background(), loop, "tcp", "localhost:1", h); return err },
 		"wrap":      func() error { _, err := Wrap(loop, r, h); return err },
-		"packets":   func() error { _, err := ListenPacket(loop, "udp", "127.0.0.1:0", nobody{}); return err },
+		"packets":   func() error { _, err := ListenPacket(loop, "udp", "127.0.0.1:0", discardPackets{}); return err },
 	} {
 		if err := make(); !errors.Is(err, eventloop.ErrClosed) {
 			t.Errorf("%s: %v, want that the loop is closed", name, err)
@@ -188,10 +188,10 @@ func TestClosedLoop(t *testing.T) {
 	}
 }
 
-type nobody struct{}
+type discardPackets struct{}
 
-func (nobody) DatagramReceived(*PacketConn, []byte, netip.AddrPort) {}
-func (nobody) ErrorReceived(*PacketConn, error)                     {}
+func (discardPackets) DatagramReceived(*PacketConn, []byte, netip.AddrPort) {}
+func (discardPackets) ErrorReceived(*PacketConn, error)                     {}
 
 func TestZones(t *testing.T) {
 	all, err := net.Interfaces()
@@ -214,8 +214,9 @@ func TestZones(t *testing.T) {
 	}
 }
 
-// TestGroupLosesALoop: its error is told, and the others end in good order.
-func TestGroupLosesALoop(t *testing.T) {
+// TestGroupLoopFails checks that Shutdown returns the error of a failed loop and
+// ends the others.
+func TestGroupLoopFails(t *testing.T) {
 	g, err := NewGroup(2, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -223,7 +224,7 @@ func TestGroupLosesALoop(t *testing.T) {
 	lost := g.members[1]
 	called := lost.call(func() { lost.loop.Selector().Close() })
 	select {
-	case <-lost.ended:
+	case <-lost.done:
 	case <-time.After(20 * time.Second):
 		t.Fatal("the loop goes on without a selector")
 	}
@@ -231,7 +232,7 @@ func TestGroupLosesALoop(t *testing.T) {
 		t.Error(called)
 	}
 	lost.loop.Close()
-	if _, err := g.Listen("tcp", "127.0.0.1:0", func() Handler { return &note{} }); !errors.Is(err, eventloop.ErrClosed) {
+	if _, err := g.Listen("tcp", "127.0.0.1:0", func() Handler { return &lifeRecorder{} }); !errors.Is(err, eventloop.ErrClosed) {
 		t.Errorf("listen: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)

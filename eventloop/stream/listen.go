@@ -1,44 +1,43 @@
 package stream
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
 	"net"
-	"os"
 	"slices"
-	"strings"
-	"syscall"
 	"time"
 
 	"goselectors/eventloop"
 	"goselectors/selectors"
 )
 
-// A Listener accepts connections on a loop: asyncio's Server. Its methods are
-// for the loop's goroutine.
+// A Listener accepts connections on a loop, like asyncio's Server. All methods
+// must be called on the loop's goroutine.
 type Listener struct {
-	loop    *eventloop.Loop
-	socket  socket
-	opts    *options
-	deliver func(fd int) // what to do with an accepted descriptor
-	roster  *roster
+	loop     *eventloop.Loop
+	socket   boundSocket
+	opts     *options
+	onAccept func(fd int) // takes ownership of an accepted descriptor
+	set      *connSet
 
-	starved bool          // and reported; until nobody is left to accept
-	delay   time.Duration // before the next attempt to accept
-	retry   *eventloop.Timer
+	acceptFailed bool             // reported; until no connection is waiting
+	retryDelay   time.Duration    // 0 after a successful accept
+	retryTimer   *eventloop.Timer // not nil while accepting is suspended
 }
 
-// Listen makes a listener, and for each connection that it accepts a handler.
-// Networks are "tcp", "tcp4", "tcp6" and "unix", addresses as package net has
-// them: "localhost:80", ":0", "/run/socket". Resolving a name blocks.
+// Listen makes a listener. It calls newHandler on the loop for each accepted
+// connection; if newHandler returns nil, the connection is closed at once. The
+// network is "tcp", "tcp4", "tcp6" or "unix", and the address has the form of
+// package net: "localhost:80", ":0", "/run/socket". Resolving a host name
+// blocks. Listen returns [ErrNilHandler], [errors.ErrUnsupported], or the error of
+// package net or of the loop.
 //
-// A listener takes at most 64 connections a turn, so that what is connected
-// already is not kept waiting by those who come. When the process is out of
-// descriptors it stops listening for a moment, longer each time up to a second,
-// instead of being told the same in every turn: see [WithAcceptError].
+// A listener accepts at most 64 connections per turn, so that new connections
+// do not delay existing ones. If accepting fails, for example because the
+// process has no descriptors left, the listener is suspended for 100 ms, twice
+// as long each time up to a second. Otherwise it would be ready and fail in
+// every turn. See [WithAcceptError].
 func Listen(loop *eventloop.Loop, network, address string, newHandler func() Handler, opts ...Option) (*Listener, error) {
 	if newHandler == nil {
 		return nil, ErrNilHandler
@@ -48,8 +47,8 @@ func Listen(loop *eventloop.Loop, network, address string, newHandler func() Han
 	if err != nil {
 		return nil, err
 	}
-	l := &Listener{loop: loop, socket: s, opts: o, roster: &roster{}}
-	l.deliver = func(fd int) { accepted(loop, fd, newHandler, o, l.roster) }
+	l := &Listener{loop: loop, socket: s, opts: o, set: &connSet{}}
+	l.onAccept = func(fd int) { startAccepted(loop, fd, newHandler, o, l.set) }
 	if err := l.start(); err != nil {
 		s.close()
 		return nil, err
@@ -57,22 +56,22 @@ func Listen(loop *eventloop.Loop, network, address string, newHandler func() Han
 	return l, nil
 }
 
-// accepted makes a connection of an accepted descriptor.
-func accepted(loop *eventloop.Loop, fd int, newHandler func() Handler, o *options, r *roster) {
+// startAccepted makes and starts a connection for an accepted descriptor.
+func startAccepted(loop *eventloop.Loop, fd int, newHandler func() Handler, o *options, set *connSet) {
 	h := newHandler()
-	if h == nil { // it wants no more
+	if h == nil {
 		closeFD(fd)
 		return
 	}
 	c := newConn(loop, fd, h, o)
-	r.add(c)
-	c.begin()
+	set.add(c)
+	c.start()
 }
 
 const (
-	acceptBudget = 64
-	minDelay     = 100 * time.Millisecond
-	maxDelay     = time.Second
+	maxAcceptsPerTurn = 64
+	minRetryDelay     = 100 * time.Millisecond
+	maxRetryDelay     = time.Second
 )
 
 func (l *Listener) start() error {
@@ -80,19 +79,20 @@ func (l *Listener) start() error {
 	return err
 }
 
+// accept is the loop's callback.
 func (l *Listener) accept(any, selectors.Event) {
-	for range acceptBudget {
+	for range maxAcceptsPerTurn {
 		if l.socket.fd < 0 { // closed by a handler
 			return
 		}
 		fd, err := selectors.TryAcceptFD(l.socket.fd)
 		if err == nil {
-			l.delay = 0
-			l.deliver(fd)
+			l.retryDelay = 0
+			l.onAccept(fd)
 			continue
 		}
 		if err == selectors.ErrWouldBlock {
-			l.starved = false
+			l.acceptFailed = false
 		} else {
 			l.backOff(err)
 		}
@@ -100,50 +100,50 @@ func (l *Listener) accept(any, selectors.Event) {
 	}
 }
 
-// backOff leaves the listener alone for a while. As long as there is nobody to
-// give a descriptor to, it would be ready, and fail, in every turn.
+// backOff suspends the listener, sets the timer to retry and reports the error.
 func (l *Listener) backOff(err error) {
 	l.loop.Unregister(l.socket.fd)
-	again := func() {
-		l.retry = nil
+	retry := func() {
+		l.retryTimer = nil
 		if err := l.start(); err != nil {
 			l.backOff(err)
 		} else {
 			l.accept(nil, 0)
 		}
 	}
-	l.delay = min(max(2*l.delay, minDelay), maxDelay)
-	l.retry, _ = l.loop.CallLater(l.delay, again)
-	if l.starved {
+	l.retryDelay = min(max(2*l.retryDelay, minRetryDelay), maxRetryDelay)
+	l.retryTimer, _ = l.loop.CallLater(l.retryDelay, retry)
+	if l.acceptFailed {
 		return
 	}
-	l.starved = true
-	err = fmt.Errorf("stream: accept at %v: %w", l.Addr(), err)
+	l.acceptFailed = true
+	err = fmt.Errorf("stream: accept on %v: %w", l.Addr(), err)
 	if l.opts.acceptError != nil {
 		l.opts.acceptError(err)
 	} else {
-		slog.Error("not accepting for a while", "error", err)
+		slog.Error("accepting suspended", "error", err)
 	}
 }
 
-// Addr is where it listens; after Close, where it did.
+// Addr returns the address that it listens on, also after Close.
 func (l *Listener) Addr() net.Addr { return l.socket.addr }
 
-// Conns yields the connections that it has accepted and that are not lost, as
-// they are at the call.
-func (l *Listener) Conns() iter.Seq[*Conn] { return slices.Values(slices.Clone(l.roster.conns)) }
+// Conns returns an iterator over the accepted connections that are not closed.
+// It yields those that exist at the time of the call.
+func (l *Listener) Conns() iter.Seq[*Conn] { return slices.Values(slices.Clone(l.set.conns)) }
 
-// Len is how many these are.
-func (l *Listener) Len() int { return len(l.roster.conns) }
+// Len returns the number of accepted connections that are not closed.
+func (l *Listener) Len() int { return len(l.set.conns) }
 
-// Close stops listening. Connections that were accepted go on; those that wait
-// to be accepted are reset by the kernel.
+// Close stops listening and removes the file of a Unix socket. Accepted
+// connections stay open. The kernel resets those that wait to be accepted.
+// Close always returns nil, and a second call does nothing.
 func (l *Listener) Close() error {
 	if l.socket.fd < 0 {
 		return nil
 	}
-	if l.retry != nil {
-		l.retry.Stop()
+	if l.retryTimer != nil {
+		l.retryTimer.Stop()
 	} else {
 		l.loop.Unregister(l.socket.fd)
 	}
@@ -151,9 +151,9 @@ func (l *Listener) Close() error {
 	return nil
 }
 
-// drain accepts those that wait.
-func (l *Listener) drain() {
-	for range 1 << 16 { // whatever the queue can hold
+// acceptWaiting accepts the connections that are waiting now.
+func (l *Listener) acceptWaiting() {
+	for range 1 << 16 { // more than the kernel's queue can hold
 		if l.socket.fd < 0 {
 			return
 		}
@@ -161,78 +161,6 @@ func (l *Listener) drain() {
 		if err != nil {
 			return
 		}
-		l.deliver(fd)
+		l.onAccept(fd)
 	}
-}
-
-// A socket is one that package net has made and prepared. We keep a duplicate,
-// because net's own is watched by Go's runtime, which would wake up for all
-// that is ours.
-type socket struct {
-	fd   int
-	addr net.Addr
-	path string // of a Unix socket, to be removed
-}
-
-func listen(network, address string, o *options) (socket, error) {
-	none := socket{fd: -1}
-	if err := supported(network, "tcp", "tcp4", "tcp6", "unix"); err != nil {
-		return none, err
-	}
-	config, err := listenConfig(network, o)
-	if err != nil {
-		return none, err
-	}
-	l, err := config.Listen(context.Background(), network, address)
-	if err != nil {
-		return none, err
-	}
-	defer l.Close()
-	fd, err := duplicate(l.(syscall.Conn))
-	if err != nil {
-		return none, err
-	}
-	s := socket{fd: fd, addr: l.Addr()}
-	if l, ok := l.(interface{ SetUnlinkOnClose(bool) }); ok {
-		l.SetUnlinkOnClose(false)
-		if s.path = s.addr.String(); strings.HasPrefix(s.path, "@") {
-			s.path = "" // in the abstract name space of Linux
-		}
-	} else {
-		setNoDelay(fd)
-	}
-	return s, nil
-}
-
-func listenConfig(network string, o *options) (config net.ListenConfig, err error) {
-	config.SetMultipathTCP(false) // the default of package net, but slower, and of no use unless the network is made for it
-	if o.reusePort {
-		if !canReusePort || network == "unix" {
-			return config, fmt.Errorf("stream: spreading connections over sockets at one %s address: %w", network, errors.ErrUnsupported)
-		}
-		config.Control = func(_, _ string, rc syscall.RawConn) (err error) {
-			failed := rc.Control(func(fd uintptr) { err = reusePort(int(fd)) })
-			return errors.Join(failed, err)
-		}
-	}
-	return config, nil
-}
-
-func (s *socket) close() {
-	if s.path != "" {
-		os.Remove(s.path)
-	}
-	closeFD(s.fd)
-	s.fd = -1
-}
-
-// supported checks a network, and whether there is anything for it here.
-func supported(network string, known ...string) error {
-	if !slices.Contains(known, network) {
-		return net.UnknownNetworkError(network)
-	}
-	if !available {
-		return fmt.Errorf("stream: %w on this platform", errors.ErrUnsupported)
-	}
-	return nil
 }

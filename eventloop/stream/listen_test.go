@@ -25,13 +25,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// starved makes the test binary run one function in a process of its own,
+// exhaustEnv makes the test binary run one function in a process of its own,
 // which may use up its descriptors.
-const starved = "STREAM_TEST_STARVED"
+const exhaustEnv = "STREAM_TEST_STARVED"
 
 func TestMain(m *testing.M) {
-	if backend := os.Getenv(starved); backend != "" {
-		if err := starve(backend); err != nil {
+	if backend := os.Getenv(exhaustEnv); backend != "" {
+		if err := exhaustDescriptors(backend); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}
@@ -40,9 +40,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestAcceptBudget: a crowd at the door is let in over several turns.
-func TestAcceptBudget(t *testing.T) {
-	eachLab(t, func(l *lab) {
+// TestAcceptLimit checks the limit of accepted connections per turn.
+func TestAcceptLimit(t *testing.T) {
+	eachBackend(t, func(l *testLoop) {
 		made := make(map[time.Duration]int)
 		n := 0
 		ln := l.listen("tcp", func() stream.Handler {
@@ -71,7 +71,7 @@ func TestAcceptBudget(t *testing.T) {
 }
 
 func TestListenArguments(t *testing.T) {
-	eachLab(t, func(l *lab) {
+	eachBackend(t, func(l *testLoop) {
 		ln := l.listen("tcp", func() stream.Handler { return echo{} })
 		l.do(func() {
 			for _, test := range []struct{ network, address string }{
@@ -91,10 +91,10 @@ func TestListenArguments(t *testing.T) {
 	})
 }
 
-// TestListenerClose: nobody gets in any more, who is in stays, and the file of
-// a Unix socket is gone.
+// TestListenerClose checks that new connections are refused, open ones stay, and
+// the file of a Unix socket is removed.
 func TestListenerClose(t *testing.T) {
-	eachNetwork(t, func(l *lab, network string) {
+	eachNetwork(t, func(l *testLoop, network string) {
 		ln := l.listen(network, func() stream.Handler { return echo{} })
 		conn := l.connect(ln)
 		l.eventually("accepted", func() bool { return ln.Len() == 1 })
@@ -118,7 +118,7 @@ func TestListenerClose(t *testing.T) {
 
 // TestCloseInside: a handler closes the listener while it accepts.
 func TestCloseInside(t *testing.T) {
-	eachLab(t, func(l *lab) {
+	eachBackend(t, func(l *testLoop) {
 		var ln *stream.Listener
 		n := 0
 		ln = l.listen("tcp", func() stream.Handler {
@@ -136,7 +136,7 @@ func TestCloseInside(t *testing.T) {
 		})
 		l.eventually("one", func() bool { return n == 1 && ln.Len() == 1 })
 	})
-	eachLab(t, func(l *lab) { // who gets no handler is turned away
+	eachBackend(t, func(l *testLoop) { // who gets no handler is turned away
 		ln := l.listen("tcp", func() stream.Handler { return nil })
 		conn := l.connect(ln)
 		if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil {
@@ -150,8 +150,8 @@ func TestCloseInside(t *testing.T) {
 	})
 }
 
-// TestCycles: thousands come, say something and go, in all ways of going, and
-// nothing of them is left.
+// TestCycles checks that thousands of connections with different ends leak no
+// descriptors or goroutines.
 func TestCycles(t *testing.T) {
 	cycles := 10_000
 	if testing.Short() {
@@ -159,11 +159,11 @@ func TestCycles(t *testing.T) {
 	}
 	for _, network := range networks {
 		t.Run(network, func(t *testing.T) {
-			eachLab(t, func(l *lab) {
+			eachBackend(t, func(l *testLoop) {
 				ln := l.listen(network, func() stream.Handler { return echo{} })
-				files, routines := descriptors(l), runtime.NumGoroutine()
+				files, goroutines := descriptors(l), runtime.NumGoroutine()
 				var failed atomic.Int32
-				crowd(8, func(worker int) {
+				runConcurrently(8, func(worker int) {
 					for i := range cycles / 8 {
 						conn, err := net.Dial(network, ln.Addr().String())
 						if err != nil {
@@ -171,7 +171,7 @@ func TestCycles(t *testing.T) {
 							continue
 						}
 						if i%3 > 0 {
-							conn.SetDeadline(time.Now().Add(patience))
+							conn.SetDeadline(time.Now().Add(testTimeout))
 							io.WriteString(conn, "hello")
 							if i%3 > 1 {
 								io.ReadFull(conn, make([]byte, 5))
@@ -187,25 +187,25 @@ func TestCycles(t *testing.T) {
 					l.Errorf("%d could not connect", n)
 				}
 				l.eventually("all are gone", func() bool { return ln.Len() == 0 && l.Selector().Len() == 1 })
-				settles(l, "descriptors", files+2, func() int { return descriptors(l) })
-				settles(l, "goroutines", routines+2, runtime.NumGoroutine)
+				waitAtMost(l, "descriptors", files+2, func() int { return descriptors(l) })
+				waitAtMost(l, "goroutines", goroutines+2, runtime.NumGoroutine)
 			})
 		})
 	}
 }
 
-// TestStarved runs out of descriptors in a process of its own.
-func TestStarved(t *testing.T) {
+// TestDescriptorsExhausted runs out of descriptors in a process of its own.
+func TestDescriptorsExhausted(t *testing.T) {
 	for _, b := range selectors.Backends() {
 		t.Run(b.Name, func(t *testing.T) {
 			exe, err := os.Executable()
 			if err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+			ctx, cancel := context.WithTimeout(context.Background(), 2*testTimeout)
 			defer cancel()
 			cmd := exec.CommandContext(ctx, exe)
-			cmd.Env = append(os.Environ(), starved+"="+b.Name)
+			cmd.Env = append(os.Environ(), exhaustEnv+"="+b.Name)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("%v: %s", err, out)
 			}
@@ -213,9 +213,9 @@ func TestStarved(t *testing.T) {
 	}
 }
 
-// starve has more clients than descriptors. The server says so once, does not
-// spin, and takes the rest as soon as there is room.
-func starve(backend string) error {
+// exhaustDescriptors connects more clients than descriptors allow. The server
+// must report it once, not spin, and accept the rest when descriptors are free.
+func exhaustDescriptors(backend string) error {
 	i := slices.IndexFunc(selectors.Backends(), func(b selectors.Backend) bool { return b.Name == backend })
 	sel, err := selectors.Backends()[i].New()
 	if err != nil {
@@ -249,7 +249,7 @@ func starve(backend string) error {
 		if err != nil {
 			return err
 		}
-		tv := unix.NsecToTimeval(int64(patience))
+		tv := unix.NsecToTimeval(int64(testTimeout))
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
 		fds = append(fds, fd)
 	}
@@ -263,8 +263,8 @@ func starve(backend string) error {
 			return err
 		}
 	}
-	for begun := time.Now(); reports.Load() == 0; time.Sleep(time.Millisecond) {
-		if time.Since(begun) > patience {
+	for start := time.Now(); reports.Load() == 0; time.Sleep(time.Millisecond) {
+		if time.Since(start) > testTimeout {
 			return errors.New("no report")
 		}
 	}
@@ -272,7 +272,7 @@ func starve(backend string) error {
 		return fmt.Errorf("the report is %w", err)
 	}
 	turns := loop.Stats().Turns
-	time.Sleep(blink)
+	time.Sleep(idlePeriod)
 	if n := loop.Stats().Turns - turns; n > 20 {
 		return fmt.Errorf("%d turns for nothing", n)
 	}
@@ -297,16 +297,16 @@ func starve(backend string) error {
 // assign is for fields whose type differs between systems.
 func assign[T int64 | uint64](to *T, n int) { *to = T(n) }
 
-// TestReusedNumbers: a connection goes and another gets its number in the same
-// turn; what was ready of the one is not taken for news of the other.
+// TestReusedNumbers checks that a stale event of a closed connection does not
+// reach a new connection with the same descriptor number.
 func TestReusedNumbers(t *testing.T) {
-	eachLab(t, func(l *lab) {
-		var heard []string
+	eachBackend(t, func(l *testLoop) {
+		var received []string
 		ln := l.listen("tcp", func() stream.Handler {
-			p := newProbe()
-			p.quiet = true
-			p.data = func(c *stream.Conn, data []byte) {
-				heard = append(heard, string(data))
+			p := newRecorder()
+			p.ignoreData = true
+			p.onData = func(c *stream.Conn, data []byte) {
+				received = append(received, string(data))
 				c.Abort()
 			}
 			return p
@@ -319,19 +319,19 @@ func TestReusedNumbers(t *testing.T) {
 				conn.Close()
 			}
 		}
-		l.eventually("all are heard, once each", func() bool { return len(heard) == rounds && ln.Len() == 0 })
+		l.eventually("all are heard, once each", func() bool { return len(received) == rounds && ln.Len() == 0 })
 		l.do(func() {
-			slices.Sort(heard)
-			if n := len(slices.Compact(heard)); n != rounds {
+			slices.Sort(received)
+			if n := len(slices.Compact(received)); n != rounds {
 				l.Errorf("%d were heard", n)
 			}
 		})
 	})
 }
 
-// TestIdleCosts: connections that do nothing, in whatever state, cost no turns.
+// TestIdleCosts checks that idle connections, in any state, cost no turns.
 func TestIdleCosts(t *testing.T) {
-	eachNetwork(t, func(l *lab, network string) {
+	eachNetwork(t, func(l *testLoop, network string) {
 		for _, set := range []func(c *stream.Conn, peer net.Conn){
 			func(*stream.Conn, net.Conn) {},
 			func(c *stream.Conn, peer net.Conn) { l.do(c.PauseReading); write(l, peer, "unread") },
@@ -344,21 +344,21 @@ func TestIdleCosts(t *testing.T) {
 				peer.(interface{ CloseWrite() error }).CloseWrite()
 			},
 		} {
-			p := newProbe()
-			p.keep = true
+			p := newRecorder()
+			p.keepOpen = true
 			c, peer := l.pair(network, p)
 			set(c, peer)
 		}
-		time.Sleep(moment)
+		time.Sleep(quietPeriod)
 		turns := l.Stats().Turns
-		time.Sleep(blink)
+		time.Sleep(idlePeriod)
 		if n := l.Stats().Turns - turns; n > 20 {
 			l.Errorf("%d turns for nothing", n)
 		}
 	})
 }
 
-// TestIdleMemory: 9000 connections, nobody says anything.
+// TestIdleMemory measures the heap of 9000 idle connections.
 func TestIdleMemory(t *testing.T) {
 	n := 9000
 	if testing.Short() {
@@ -371,7 +371,7 @@ func TestIdleMemory(t *testing.T) {
 	if int(limit.Cur) < 2*n+200 {
 		t.Skipf("%d descriptors needed, %d allowed (ulimit -n)", 2*n+200, limit.Cur)
 	}
-	eachLab(t, func(l *lab) {
+	eachBackend(t, func(l *testLoop) {
 		heap := func() int {
 			runtime.GC()
 			runtime.GC()
@@ -414,14 +414,14 @@ func TestIdleMemory(t *testing.T) {
 	})
 }
 
-type answerer struct{ errs chan error }
+type replyHandler struct{ errs chan error }
 
-func (a answerer) DatagramReceived(c *stream.PacketConn, p []byte, from netip.AddrPort) {
+func (a replyHandler) DatagramReceived(c *stream.PacketConn, p []byte, from netip.AddrPort) {
 	if _, err := c.WriteTo(append([]byte("re: "), p...), from); err != nil {
 		a.errs <- err
 	}
 }
-func (a answerer) ErrorReceived(_ *stream.PacketConn, err error) { a.errs <- err }
+func (a replyHandler) ErrorReceived(_ *stream.PacketConn, err error) { a.errs <- err }
 
 func TestPackets(t *testing.T) {
 	for _, test := range []struct{ network, address, client string }{
@@ -431,8 +431,8 @@ func TestPackets(t *testing.T) {
 		{"udp", ":0", "udp4"},
 	} {
 		t.Run(test.network+" "+test.address, func(t *testing.T) {
-			eachLab(t, func(l *lab) {
-				a := answerer{make(chan error, 100)}
+			eachBackend(t, func(l *testLoop) {
+				a := replyHandler{make(chan error, 100)}
 				var c *stream.PacketConn
 				var err error
 				l.do(func() { c, err = stream.ListenPacket(l.Loop, test.network, test.address, a) })
@@ -451,10 +451,10 @@ func TestPackets(t *testing.T) {
 					l.Fatal(err)
 				}
 				defer conn.Close()
-				conn.SetDeadline(time.Now().Add(patience))
+				conn.SetDeadline(time.Now().Add(testTimeout))
 				buf := make([]byte, 64<<10)
 				for _, size := range []int{0, 1, 1000, 60000} {
-					message := noise(size)
+					message := randomBytes(size)
 					if _, err := conn.Write(message); err != nil {
 						l.Fatal(err)
 					}
@@ -462,7 +462,7 @@ func TestPackets(t *testing.T) {
 					if err != nil {
 						l.Fatal(err)
 					}
-					same(l, "answer", buf[:n], append([]byte("re: "), message...))
+					checkBytes(l, "answer", buf[:n], append([]byte("re: "), message...))
 				}
 				for range 200 { // more than one turn takes
 					write(l, conn, "x")
@@ -496,10 +496,10 @@ func TestPackets(t *testing.T) {
 			})
 		})
 	}
-	eachLab(t, func(l *lab) {
+	eachBackend(t, func(l *testLoop) {
 		l.do(func() {
 			for _, test := range []struct{ network, address string }{{"tcp", ":0"}, {"", ""}, {"udp", "nowhere"}} {
-				if c, err := stream.ListenPacket(l.Loop, test.network, test.address, answerer{}); c != nil || err == nil {
+				if c, err := stream.ListenPacket(l.Loop, test.network, test.address, replyHandler{}); c != nil || err == nil {
 					l.Errorf("%q %q: %v, %v", test.network, test.address, c, err)
 				}
 			}

@@ -2,29 +2,31 @@ package stream
 
 import "time"
 
-// An Option adjusts connections, or the listener that makes them.
+// An Option configures a connection, or a listener and all connections that it
+// accepts. A nil Option is ignored.
 type Option func(*options)
 
-// options are shared by all connections of a listener.
+// options is shared by all connections of a listener and never changes after
+// newOptions.
 type options struct {
-	high, low   int
-	idle        time.Duration
-	reusePort   bool
-	acceptError func(error)
+	highWater, lowWater int // bytes in the write queue
+	idleTimeout         time.Duration
+	reusePort           bool
+	acceptError         func(error)
 }
 
 const (
-	defaultHigh = 64 << 10 // asyncio's
-	defaultLow  = defaultHigh / 4
+	defaultHighWater = 64 << 10 // as in asyncio
+	defaultLowWater  = defaultHighWater / 4
 )
 
-var defaults = options{high: defaultHigh, low: defaultLow}
+var defaultOptions = options{highWater: defaultHighWater, lowWater: defaultLowWater}
 
 func newOptions(opts []Option) *options {
 	if len(opts) == 0 {
-		return &defaults
+		return &defaultOptions
 	}
-	o := defaults
+	o := defaultOptions
 	for _, set := range opts {
 		if set != nil {
 			set(&o)
@@ -33,26 +35,31 @@ func newOptions(opts []Option) *options {
 	return &o
 }
 
-// WithWaterMarks says when Handler.PauseWriting and ResumeWriting are called:
-// when more than high bytes wait to be sent, and when it is no more than low
-// again. Without it these are 64 and 16 KiB. At 0, 0 writing pauses whenever
-// the socket is full.
+// WithWaterMarks sets the limits of the write queue, in bytes. PauseWriting is
+// called when more than high bytes are queued, and ResumeWriting when no more
+// than low bytes are left. The defaults are 64 KiB and 16 KiB. Negative values
+// count as 0, and low is at most high. With 0, 0 writing pauses whenever the
+// socket does not take all data at once.
 func WithWaterMarks(high, low int) Option {
 	return func(o *options) {
-		o.high = max(high, 0)
-		o.low = min(max(low, 0), o.high)
+		o.highWater = max(high, 0)
+		o.lowWater = min(max(low, 0), o.highWater)
 	}
 }
 
-// WithIdleTimeout is SetIdleTimeout for every connection, from the beginning.
-func WithIdleTimeout(d time.Duration) Option { return func(o *options) { o.idle = d } }
+// WithIdleTimeout calls [Conn.SetIdleTimeout] for every connection, just before
+// ConnectionMade.
+func WithIdleTimeout(d time.Duration) Option { return func(o *options) { o.idleTimeout = d } }
 
-// WithReusePort lets several sockets listen at one address, in one process or
-// several; the kernel spreads connections over them (SO_REUSEPORT). Where it
-// does not spread them, Listen is errors.ErrUnsupported.
+// WithReusePort sets SO_REUSEPORT (SO_REUSEPORT_LB on FreeBSD), so that several
+// sockets, of one process or several, can listen on one address and the kernel
+// distributes connections over them. On systems that do not distribute them,
+// and for Unix sockets, Listen returns [errors.ErrUnsupported].
 func WithReusePort() Option { return func(o *options) { o.reusePort = true } }
 
-// WithAcceptError has report called when a listener has to stop accepting for a
-// while, because the process is out of descriptors or the system of memory,
-// once until it has accepted all who wait. Without it that is logged with package slog.
+// WithAcceptError sets a function to report accept errors. A listener that
+// cannot accept, because the process has no descriptors left or the system has
+// no memory, stops accepting and tries again later. It calls report on the
+// loop once, and again only after it has accepted all waiting connections.
+// Without this option the error is logged with package log/slog.
 func WithAcceptError(report func(error)) Option { return func(o *options) { o.acceptError = report } }

@@ -16,8 +16,7 @@ type nothing struct{ stream.BaseHandler }
 func (nothing) DatagramReceived(*stream.PacketConn, []byte, netip.AddrPort) {}
 func (nothing) ErrorReceived(*stream.PacketConn, error)                     {}
 
-// TestUnsupported: there is no backend, so there is no loop either; what is
-// asked for a connection says so.
+// TestUnsupported checks the errors where no connection can be made.
 func TestUnsupported(t *testing.T) {
 	_, listening := stream.Listen(nil, "tcp", "127.0.0.1:0", func() stream.Handler { return nothing{} })
 	_, dialing := stream.Dial(context.Background(), nil, "tcp", "127.0.0.1:1", nothing{})

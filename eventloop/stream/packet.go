@@ -11,34 +11,38 @@ import (
 	"goselectors/selectors"
 )
 
-// A PacketHandler is told what a PacketConn receives: asyncio's
-// DatagramProtocol.
+// A PacketHandler receives the events of a PacketConn, like asyncio's
+// DatagramProtocol. The loop's goroutine calls all methods.
 type PacketHandler interface {
-	// DatagramReceived gets one datagram, which may be empty. All are read
-	// into the same buffer, so p is valid only until it returns.
+	// DatagramReceived gets one datagram, which may be empty. All sockets share
+	// the buffer, so p is valid only until DatagramReceived returns.
 	DatagramReceived(c *PacketConn, p []byte, from netip.AddrPort)
 
-	// ErrorReceived: receiving has failed, mostly because something sent
-	// before was refused at its destination. The socket goes on.
+	// ErrorReceived is called with an *os.SyscallError when receiving fails,
+	// usually because an earlier datagram was refused by its destination. The
+	// socket stays open.
 	ErrorReceived(c *PacketConn, err error)
 }
 
-// A PacketConn is a UDP socket on a loop. Its methods are for the loop's
-// goroutine.
+// A PacketConn is a UDP socket on a loop. All methods must be called on the
+// loop's goroutine.
 type PacketConn struct {
 	loop    *eventloop.Loop
 	handler PacketHandler
-	socket  socket
-	v6      bool
+	socket  boundSocket
+	isIPv6  bool
 }
 
-// ListenPacket makes a UDP socket: networks "udp", "udp4" and "udp6", addresses
-// as package net has them.
+// ListenPacket makes a UDP socket. The network is "udp", "udp4" or "udp6", and
+// the address has the form of package net. Resolving a host name blocks. Of the
+// options, only WithReusePort has an effect. ListenPacket returns
+// [ErrNilHandler], [errors.ErrUnsupported], or the error of package net or of the
+// loop.
 func ListenPacket(loop *eventloop.Loop, network, address string, h PacketHandler, opts ...Option) (*PacketConn, error) {
 	if h == nil {
 		return nil, ErrNilHandler
 	}
-	if err := supported(network, "udp", "udp4", "udp6"); err != nil {
+	if err := checkNetwork(network, "udp", "udp4", "udp6"); err != nil {
 		return nil, err
 	}
 	config, err := listenConfig(network, newOptions(opts))
@@ -54,20 +58,20 @@ func ListenPacket(loop *eventloop.Loop, network, address string, h PacketHandler
 	if err != nil {
 		return nil, err
 	}
-	c := &PacketConn{loop: loop, handler: h, socket: socket{fd: fd, addr: conn.LocalAddr()}, v6: isIPv6(fd)}
-	if _, err := loop.Register(fd, selectors.EventRead, c.ready); err != nil {
+	c := &PacketConn{loop: loop, handler: h, socket: boundSocket{fd: fd, addr: conn.LocalAddr()}, isIPv6: isIPv6(fd)}
+	if _, err := loop.Register(fd, selectors.EventRead, c.onReady); err != nil {
 		c.socket.close()
 		return nil, err
 	}
 	return c, nil
 }
 
-// packetBudget is how many datagrams are taken in a turn.
-const packetBudget = 64
+// maxPacketsPerTurn limits the datagrams that one socket receives in a turn.
+const maxPacketsPerTurn = 64
 
-func (c *PacketConn) ready(any, selectors.Event) {
-	buf := buffers.Get().(*[bufferSize]byte)
-	for range packetBudget {
+func (c *PacketConn) onReady(any, selectors.Event) {
+	buf := readBuffers.Get().(*[readBufferSize]byte)
+	for range maxPacketsPerTurn {
 		if c.socket.fd < 0 { // closed by the handler
 			break
 		}
@@ -77,20 +81,21 @@ func (c *PacketConn) ready(any, selectors.Event) {
 		}
 		if err != nil {
 			c.handler.ErrorReceived(c, os.NewSyscallError("recvfrom", err))
-			break // if it stays, once a turn is enough
+			break // report a persistent error once per turn
 		}
 		c.handler.DatagramReceived(c, buf[:n], from)
 	}
-	buffers.Put(buf)
+	readBuffers.Put(buf)
 }
 
-// WriteTo sends a datagram, or fails: with [selectors.ErrWouldBlock] if the
-// kernel has no room for it now. Datagrams are not queued.
+// WriteTo sends a datagram. It does not queue: if the kernel's buffer is full it
+// returns [selectors.ErrWouldBlock]. After Close it returns [net.ErrClosed],
+// otherwise an error is an *os.SyscallError.
 func (c *PacketConn) WriteTo(p []byte, to netip.AddrPort) (int, error) {
 	if c.socket.fd < 0 {
 		return 0, net.ErrClosed
 	}
-	err := sendTo(c.socket.fd, p, to, c.v6)
+	err := sendTo(c.socket.fd, p, to, c.isIPv6)
 	if err == selectors.ErrWouldBlock {
 		return 0, err
 	}
@@ -100,16 +105,18 @@ func (c *PacketConn) WriteTo(p []byte, to netip.AddrPort) (int, error) {
 	return len(p), nil
 }
 
-// LocalAddr is where it receives; after Close, where it did.
+// LocalAddr returns the local address, also after Close.
 func (c *PacketConn) LocalAddr() net.Addr { return c.socket.addr }
 
-// FD is the descriptor, for options of the socket; -1 after Close.
+// FD returns the file descriptor, for example to set socket options. The
+// PacketConn still owns it. FD returns -1 after Close.
 func (c *PacketConn) FD() int { return c.socket.fd }
 
-// Loop is the loop that the socket is on.
+// Loop returns the loop of the socket.
 func (c *PacketConn) Loop() *eventloop.Loop { return c.loop }
 
-// Close closes the socket. The handler is called no more.
+// Close closes the socket. The handler is not called any more. Close always
+// returns nil, and a second call does nothing.
 func (c *PacketConn) Close() error {
 	if c.socket.fd < 0 {
 		return nil

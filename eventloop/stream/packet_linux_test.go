@@ -20,9 +20,9 @@ func TestPacketRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone.Close()
-	nobody := gone.LocalAddr().(*net.UDPAddr).AddrPort()
-	eachLab(t, func(l *lab) {
-		a := answerer{make(chan error, 100)}
+	discardPackets := gone.LocalAddr().(*net.UDPAddr).AddrPort()
+	eachBackend(t, func(l *testLoop) {
+		a := replyHandler{make(chan error, 100)}
 		var c *stream.PacketConn
 		var err error
 		l.do(func() {
@@ -30,7 +30,7 @@ func TestPacketRefused(t *testing.T) {
 				err = unix.SetsockoptInt(c.FD(), unix.IPPROTO_IP, unix.IP_RECVERR, 1)
 			}
 			if err == nil {
-				_, err = c.WriteTo([]byte("anybody there?"), nobody)
+				_, err = c.WriteTo([]byte("anybody there?"), discardPackets)
 			}
 		})
 		if err != nil {
@@ -41,7 +41,7 @@ func TestPacketRefused(t *testing.T) {
 			if !errors.Is(err, unix.ECONNREFUSED) {
 				l.Error(err)
 			}
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			l.Fatal("not told")
 		}
 		conn, err := net.Dial("udp4", c.LocalAddr().String())
@@ -49,7 +49,7 @@ func TestPacketRefused(t *testing.T) {
 			l.Fatal(err)
 		}
 		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(patience))
+		conn.SetDeadline(time.Now().Add(testTimeout))
 		write(l, conn, "still there?")
 		if n, err := conn.Read(make([]byte, 100)); n != len("re: still there?") || err != nil {
 			l.Error(n, err)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestQueue: whatever is put in comes out in order, in whatever portions.
+// TestQueue checks that data leaves the queue in order, for random sizes.
 func TestQueue(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 20 {
@@ -25,7 +25,7 @@ func TestQueue(t *testing.T) {
 			if q == nil {
 				continue
 			}
-			all := bytes.Join(q.pieces, nil)
+			all := bytes.Join(q.blocks, nil)
 			if q.size != len(all) || q.size != len(in)-len(out) {
 				t.Fatalf("size %d, with %d in it and %d expected", q.size, len(all), len(in)-len(out))
 			}
@@ -34,10 +34,10 @@ func TestQueue(t *testing.T) {
 				n = q.size
 			}
 			out = append(out, all[:n]...)
-			q.drop(n)
+			q.discard(n)
 		}
 		if q != nil {
-			out = append(out, bytes.Join(q.pieces, nil)...)
+			out = append(out, bytes.Join(q.blocks, nil)...)
 		}
 		if !bytes.Equal(in, out) {
 			t.Fatal("what comes out is not what was put in")
@@ -45,8 +45,8 @@ func TestQueue(t *testing.T) {
 	}
 }
 
-// TestQueueOfCrumbs: many small pieces share a few blocks.
-func TestQueueOfCrumbs(t *testing.T) {
+// TestQueueSmallPieces checks that many small pieces share a few blocks.
+func TestQueueSmallPieces(t *testing.T) {
 	var q *queue
 	allocs := testing.AllocsPerRun(1, func() {
 		q = nil
@@ -54,7 +54,7 @@ func TestQueueOfCrumbs(t *testing.T) {
 			q = q.append([]byte("crumb"))
 		}
 	})
-	if q.size != 500_000 || len(q.pieces) > 20 || allocs > 60 {
-		t.Errorf("%d bytes in %d blocks, %v allocations", q.size, len(q.pieces), allocs)
+	if q.size != 500_000 || len(q.blocks) > 20 || allocs > 60 {
+		t.Errorf("%d bytes in %d blocks, %v allocations", q.size, len(q.blocks), allocs)
 	}
 }

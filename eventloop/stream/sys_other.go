@@ -9,15 +9,16 @@ import (
 	"syscall"
 )
 
-// Nothing that would come to any of these is ever made here.
+// The constructors return errors.ErrUnsupported on these systems, so none of the
+// functions below is ever called.
 
-const available = false
+const platformSupported = false
 
 var (
-	errBadFD      = errors.ErrUnsupported
-	errBroken     = errors.ErrUnsupported
-	errRefused    = errors.ErrUnsupported
-	errInProgress = errors.New("in progress")
+	errBadFD       = errors.ErrUnsupported
+	errBrokenPipe  = errors.ErrUnsupported
+	errConnRefused = errors.ErrUnsupported
+	errInProgress  = errors.New("in progress")
 )
 
 func read(int, []byte) (int, error)       { return 0, errors.ErrUnsupported }

@@ -13,16 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const available = true
+const platformSupported = true
 
 var (
-	errBadFD      error = unix.EBADF
-	errBroken     error = unix.EPIPE
-	errRefused    error = unix.ECONNREFUSED
-	errInProgress error = unix.EINPROGRESS
+	errBadFD       error = unix.EBADF
+	errBrokenPipe  error = unix.EPIPE
+	errConnRefused error = unix.ECONNREFUSED
+	errInProgress  error = unix.EINPROGRESS
 )
 
-func outcome(err error) error {
+// mapWouldBlock returns selectors.ErrWouldBlock for EAGAIN, and other errors
+// unchanged.
+func mapWouldBlock(err error) error {
 	if err == unix.EAGAIN {
 		return selectors.ErrWouldBlock
 	}
@@ -37,37 +39,37 @@ func closeFD(fd int) {
 
 func shutdownWrite(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }
 
-// resetOnClose makes closing a TCP connection drop it.
+// resetOnClose makes close(2) reset a TCP connection and discard unsent data.
 func resetOnClose(fd int) {
 	unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 }
 
-// setNoDelay turns off Nagle's algorithm, as package net does; what a
-// listening socket has, the connections that it accepts have as well.
+// setNoDelay turns off Nagle's algorithm, as package net does. Accepted
+// connections inherit the option from the listening socket.
 func setNoDelay(fd int) { unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
 
 func setNonblock(fd int) error { return unix.SetNonblock(fd, true) }
 
-// duplicate makes a descriptor of our own for the file of another owner.
+// duplicate returns a close-on-exec duplicate of the descriptor of conn.
 func duplicate(conn syscall.Conn) (fd int, err error) {
 	rc, err := conn.SyscallConn()
 	if err != nil {
 		return -1, err
 	}
 	syscall.ForkLock.RLock()
-	failed := rc.Control(func(n uintptr) {
+	controlErr := rc.Control(func(n uintptr) {
 		if fd, err = unix.Dup(int(n)); err == nil {
 			unix.CloseOnExec(fd)
 		}
 	})
 	syscall.ForkLock.RUnlock()
-	if failed != nil {
-		return -1, failed
+	if controlErr != nil {
+		return -1, controlErr
 	}
 	return fd, err
 }
 
-// socketFor makes a socket to connect to an address with.
+// socketFor makes a non-blocking socket of the address's family.
 func socketFor(addr net.Addr) (int, error) {
 	family := unix.AF_INET
 	switch addr := addr.(type) {
@@ -95,6 +97,8 @@ func socketFor(addr net.Addr) (int, error) {
 	return fd, nil
 }
 
+// connect starts to connect. It returns errInProgress if the result comes later,
+// and selectors.ErrWouldBlock if the queue of a Unix socket is full.
 func connect(fd int, addr net.Addr) error {
 	var sa unix.Sockaddr
 	switch addr := addr.(type) {
@@ -104,13 +108,14 @@ func connect(fd int, addr net.Addr) error {
 		sa = sockaddr(addr.AddrPort(), addr.IP.To4() == nil)
 	}
 	err := unix.Connect(fd, sa)
-	if err == unix.EINTR { // it goes on all the same
+	if err == unix.EINTR { // connecting continues
 		err = unix.EINPROGRESS
 	}
-	return outcome(err)
+	return mapWouldBlock(err)
 }
 
-// socketError is how a connect ended.
+// socketError returns and clears the pending error of a socket, for example the
+// result of a connect.
 func socketError(fd int) error {
 	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err == nil && n != 0 {
@@ -119,6 +124,7 @@ func socketError(fd int) error {
 	return err
 }
 
+// selfConnected reports whether a TCP socket is connected to itself.
 func selfConnected(fd int) bool {
 	local, ok := localAddr(fd).(*net.TCPAddr)
 	if !ok {
@@ -158,7 +164,7 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// sockaddr is the opposite, for a socket of IPv6 or of IPv4.
+// sockaddr is the opposite of addrPort, for an IPv6 or an IPv4 socket.
 func sockaddr(addr netip.AddrPort, v6 bool) unix.Sockaddr {
 	ip := addr.Addr()
 	if !v6 {
@@ -185,7 +191,7 @@ func zoneIndex(name string) uint32 {
 	return uint32(n)
 }
 
-// isIPv6 reports whether a socket takes addresses of IPv6.
+// isIPv6 reports whether a socket takes IPv6 addresses.
 func isIPv6(fd int) bool {
 	sa, _ := unix.Getsockname(fd)
 	_, v6 := sa.(*unix.SockaddrInet6)
@@ -199,7 +205,7 @@ func receiveFrom(fd int, p []byte) (int, netip.AddrPort, error) {
 			return n, addrPort(from), nil
 		}
 		if err != unix.EINTR {
-			return 0, netip.AddrPort{}, outcome(err)
+			return 0, netip.AddrPort{}, mapWouldBlock(err)
 		}
 	}
 }
@@ -211,7 +217,7 @@ func sendTo(fd int, p []byte, to netip.AddrPort, v6 bool) error {
 	sa := sockaddr(to, v6)
 	for {
 		if err := unix.Sendto(fd, p, 0, sa); err != unix.EINTR {
-			return outcome(err)
+			return mapWouldBlock(err)
 		}
 	}
 }

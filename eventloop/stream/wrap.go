@@ -11,39 +11,40 @@ import (
 	"goselectors/eventloop"
 )
 
-// Wrap takes over what is connected already: a descriptor, as an int, or a
-// *net.TCPConn, *net.UnixConn, *os.File or whatever else is a syscall.Conn and
-// an io.Closer. Anything that is read and written like a stream will do: pipes
-// and terminals too.
+// Wrap makes a Conn from an open connection: a file descriptor as an int, a
+// *net.TCPConn, *net.UnixConn or *os.File, or any other value that is a
+// syscall.Conn and an io.Closer. Any file that is read and written as a stream
+// works, pipes and terminals included.
 //
-// A descriptor is the Conn's from then on. Of an object, the Conn has a
-// duplicate, and the object is closed; net.Conn.Close does not end a connection
-// of which there is a duplicate. Both go into non-blocking mode. On error
-// nothing is taken.
+// The Conn takes ownership of a descriptor. For another value it duplicates the
+// descriptor and closes the value; net.Conn.Close does not end a connection
+// while a duplicate exists. Both are put into non-blocking mode. On error
+// Wrap takes no ownership and closes nothing.
 //
-// ConnectionMade follows in the next turn.
+// ConnectionMade is called in the next turn. Wrap returns [ErrNilHandler],
+// [errors.ErrUnsupported], [eventloop.ErrClosed], or the error of the system.
 func Wrap(loop *eventloop.Loop, conn any, h Handler, opts ...Option) (*Conn, error) {
 	if h == nil {
 		return nil, ErrNilHandler
 	}
-	if !available {
+	if !platformSupported {
 		return nil, fmt.Errorf("stream: %w on this platform", errors.ErrUnsupported)
 	}
-	fd, number := conn.(int)
-	object, isObject := conn.(interface {
+	fd, isFD := conn.(int)
+	file, isFile := conn.(interface {
 		syscall.Conn
 		io.Closer
 	})
 	var err error
 	switch {
-	case number:
-	case isObject:
-		fd, err = duplicate(object)
+	case isFD:
+	case isFile:
+		fd, err = duplicate(file)
 	default:
-		err = fmt.Errorf("%T has no descriptor to take over", conn)
+		err = fmt.Errorf("%T has no file descriptor", conn)
 	}
 	if err == nil {
-		if err = setNonblock(fd); err != nil && isObject {
+		if err = setNonblock(fd); err != nil && isFile {
 			closeFD(fd)
 		}
 	}
@@ -51,32 +52,33 @@ func Wrap(loop *eventloop.Loop, conn any, h Handler, opts ...Option) (*Conn, err
 		return nil, fmt.Errorf("stream: wrap: %w", err)
 	}
 	c := newConn(loop, fd, h, newOptions(opts))
-	c.state |= paused // nothing is to come before ConnectionMade
+	c.state |= readPaused // no data before ConnectionMade
 	err = loop.CallSoon(func() {
-		c.state &^= paused
-		if c.state&over == 0 {
-			c.begin()
+		c.state &^= readPaused
+		if c.state&ended == 0 {
+			c.start()
 		}
 	})
 	if err != nil {
-		if isObject {
+		if isFile {
 			closeFD(fd)
 		}
 		return nil, err
 	}
-	if isObject {
-		object.Close()
+	if isFile {
+		file.Close()
 	}
 	return c, nil
 }
 
-// Detach is the opposite of Wrap: it takes the connection from the loop and
-// returns it as one of package net, for goroutines to read and write. The Conn
-// is over, and its handler is called no more, not for ConnectionLost either.
+// Detach is the opposite of Wrap. It removes the connection from the loop and
+// returns it as a net.Conn, for use by goroutines. The handler is not called
+// any more, not even ConnectionLost.
 //
-// What DataReceived was given is not given again, so a handler should detach
-// when it knows what comes next, and not leave the rest of p behind. While
-// something waits to be sent, Detach is ErrUnsent.
+// Data that was passed to DataReceived is not in the net.Conn. A handler that
+// detaches must use the rest of p itself. Detach returns [ErrUnsent] while
+// unsent data is queued, and [net.ErrClosed] if the connection is closed or
+// closing.
 func (c *Conn) Detach() (net.Conn, error) {
 	fd, err := c.DetachFD()
 	if err != nil {
@@ -87,19 +89,18 @@ func (c *Conn) Detach() (net.Conn, error) {
 	return net.FileConn(f)
 }
 
-// DetachFD is Detach for those who want the descriptor, which is theirs to
-// close then. It is in non-blocking mode.
+// DetachFD is like Detach, but returns the file descriptor, in non-blocking
+// mode. The caller owns it and must close it.
 func (c *Conn) DetachFD() (int, error) {
 	switch {
-	case c.state&(closing|over) != 0:
+	case c.state&(closing|ended) != 0:
 		return -1, net.ErrClosed
 	case c.out != nil || c.dial != nil:
 		return -1, ErrUnsent
 	}
-	c.retire()
-	c.state |= detached
+	c.removeFromLoop()
 	fd := int(c.fd)
 	c.fd = -1
-	c.roster.remove(c)
+	c.set.remove(c)
 	return fd, nil
 }

@@ -7,15 +7,19 @@ import (
 	"goselectors/selectors"
 )
 
-// Write sends p, and never waits: what the socket does not take at once is
-// copied and sent when it does. So n is len(p) unless there is an error; on an
-// error of the system the connection is over, and ConnectionLost follows. It
-// makes Conn an io.Writer.
+// Write sends p and never blocks. It copies and queues the bytes that the
+// socket does not take at once, so n is len(p) unless err is not nil. It
+// implements io.Writer.
 //
-// Before Dial's ConnectionMade everything is copied.
+// Write returns [net.ErrClosed] after Close, Abort or the end of the
+// connection, and [ErrWriteClosed] after CloseWrite. An error of the system
+// (*os.SyscallError) ends the connection, and ConnectionLost follows with the
+// same error.
+//
+// Before ConnectionMade of a connection of Dial, all data is queued.
 func (c *Conn) Write(p []byte) (n int, err error) {
-	if c.state&(closing|halfClosing|over) != 0 {
-		return 0, c.refusal()
+	if c.state&(closing|closingWrite|ended) != 0 {
+		return 0, c.closedError()
 	}
 	if c.out == nil && c.dial == nil {
 		if len(p) == 0 {
@@ -23,24 +27,25 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 		}
 		n, err = write(int(c.fd), p)
 		if n > 0 && c.idle != nil {
-			c.idle.touch(c)
+			c.idle.noteActivity(c)
 		}
 		if n == len(p) {
 			return n, nil
 		}
 		if err != nil && err != selectors.ErrWouldBlock {
-			return 0, c.broken(err)
+			return 0, c.failWrite(err)
 		}
 	}
-	c.keep(p[n:])
+	c.enqueue(p[n:])
 	return len(p), nil
 }
 
-// Writev is Write for several pieces that belong together, a header and a body
-// for example, in one call of the system. Up to 64 go without an allocation.
+// Writev writes several pieces in order, for example a header and a body, with
+// one system call where the system has writev. It behaves like Write of the
+// joined pieces. Up to 64 pieces are sent without an allocation.
 func (c *Conn) Writev(pieces ...[]byte) (n int, err error) {
-	if c.state&(closing|halfClosing|over) != 0 {
-		return 0, c.refusal()
+	if c.state&(closing|closingWrite|ended) != 0 {
+		return 0, c.closedError()
 	}
 	total, sent := 0, 0
 	for _, p := range pieces {
@@ -52,10 +57,10 @@ func (c *Conn) Writev(pieces ...[]byte) (n int, err error) {
 	if c.out == nil && c.dial == nil {
 		sent, err = writev(int(c.fd), pieces)
 		if sent > 0 && c.idle != nil {
-			c.idle.touch(c)
+			c.idle.noteActivity(c)
 		}
 		if err != nil && err != selectors.ErrWouldBlock {
-			return 0, c.broken(err)
+			return 0, c.failWrite(err)
 		}
 		sent = max(sent, 0)
 	}
@@ -65,144 +70,105 @@ func (c *Conn) Writev(pieces ...[]byte) (n int, err error) {
 			sent -= skip
 			c.out = c.out.append(p[skip:])
 		}
-		c.kept()
+		c.afterEnqueue()
 	}
 	return total, nil
 }
 
-func (c *Conn) refusal() error {
-	if c.state&(closing|over) == 0 {
+// closedError returns the error of a write to a connection that accepts none.
+func (c *Conn) closedError() error {
+	if c.state&(closing|ended) == 0 {
 		return ErrWriteClosed
 	}
 	return net.ErrClosed
 }
 
-// broken ends a connection that could not be written to.
-func (c *Conn) broken(err error) error {
+// failWrite ends the connection after a write error, and returns the error.
+func (c *Conn) failWrite(err error) error {
 	err = os.NewSyscallError("write", err)
-	c.end(err)
+	c.finish(err)
 	return err
 }
 
-// keep queues what could not be sent.
-func (c *Conn) keep(p []byte) {
+// enqueue queues the bytes that the socket did not take.
+func (c *Conn) enqueue(p []byte) {
 	if len(p) == 0 {
 		return
 	}
 	c.out = c.out.append(p)
-	c.kept()
+	c.afterEnqueue()
 }
 
-func (c *Conn) kept() {
+// afterEnqueue registers for writability, and pauses writing above the high
+// water mark.
+func (c *Conn) afterEnqueue() {
 	c.watch()
-	if c.out != nil && c.out.size > c.opts.high && c.state&full == 0 {
-		c.state |= full
+	if c.out != nil && c.out.size > c.opts.highWater && c.state&writePaused == 0 {
+		c.state |= writePaused
 		c.handler.PauseWriting(c)
 	}
 }
 
-// flush sends what it can of the queue, in one call.
+// flush sends as much of the queue as the socket takes.
 func (c *Conn) flush() {
-	n, err := writev(int(c.fd), c.out.pieces)
+	n, err := writev(int(c.fd), c.out.blocks)
 	if err != nil {
 		if err != selectors.ErrWouldBlock {
-			c.end(os.NewSyscallError("write", err))
+			c.finish(os.NewSyscallError("write", err))
 		}
 		return
 	}
 	if c.idle != nil {
-		c.idle.touch(c)
+		c.idle.noteActivity(c)
 	}
-	if c.out.drop(n); c.out.size == 0 {
+	if c.out.discard(n); c.out.size == 0 {
 		c.out = nil
 	}
-	if c.state&(full|closing) == full && c.Unsent() <= c.opts.low {
-		c.state &^= full
+	if c.state&(writePaused|closing) == writePaused && c.Unsent() <= c.opts.lowWater {
+		c.state &^= writePaused
 		c.handler.ResumeWriting(c)
 	}
-	if c.out == nil && c.state&over == 0 {
-		c.drained()
+	if c.out == nil && c.state&ended == 0 {
+		c.afterDrain()
 	}
 	c.watch()
 }
 
-// drained does what was to be done when all is sent.
-func (c *Conn) drained() {
+// afterDrain completes Close or CloseWrite when the queue is empty.
+func (c *Conn) afterDrain() {
 	switch {
 	case c.state&closing != 0:
-		c.end(nil)
-	case c.state&(halfClosing|halfClosed) == halfClosing:
-		c.state |= halfClosed
+		c.finish(nil)
+	case c.state&(closingWrite|writeClosed) == closingWrite:
+		c.state |= writeClosed
 		if err := shutdownWrite(int(c.fd)); err != nil {
-			c.end(os.NewSyscallError("shutdown", err))
-		} else if c.state&eof != 0 {
-			c.end(nil)
+			c.finish(os.NewSyscallError("shutdown", err))
+		} else if c.state&readEOF != 0 {
+			c.finish(nil)
 		}
 	}
 }
 
-// CloseWrite tells the peer, when all that was written has been sent, that this
-// was all: it sees the end of the data, and what it sends is still received. If
-// it has said the same already, the connection is closed.
+// CloseWrite shuts down the write side after all queued data has been sent. The
+// peer then reads EOF. Data from the peer is still received. If the peer has
+// already closed its write side, the connection is closed. CloseWrite returns
+// [net.ErrClosed] if the connection is closed or closing, otherwise nil.
 func (c *Conn) CloseWrite() error {
-	if c.state&(closing|over) != 0 {
+	if c.state&(closing|ended) != 0 {
 		return net.ErrClosed
 	}
-	c.state |= halfClosing
+	c.state |= closingWrite
 	if c.out == nil && c.dial == nil {
-		c.drained()
+		c.afterDrain()
 	}
 	return nil
 }
 
-// Unsent is how many bytes wait to be sent, those in the kernel not counted.
+// Unsent returns the number of queued bytes, without those in the kernel's
+// buffer.
 func (c *Conn) Unsent() int {
 	if c.out == nil {
 		return 0
 	}
 	return c.out.size
-}
-
-// A queue is what waits to be sent. Small pieces share a block; none is moved
-// again, and a block goes when it is sent.
-type queue struct {
-	pieces [][]byte
-	size   int
-}
-
-const (
-	minBlock = 4 << 10
-	maxBlock = 64 << 10
-)
-
-func (q *queue) append(p []byte) *queue {
-	if q == nil {
-		q = &queue{}
-	}
-	q.size += len(p)
-	if last := len(q.pieces) - 1; last >= 0 {
-		tail := q.pieces[last]
-		n := min(len(p), cap(tail)-len(tail))
-		q.pieces[last], p = append(tail, p[:n]...), p[n:]
-	}
-	if len(p) > 0 {
-		block := make([]byte, 0, max(len(p), min(max(q.size, minBlock), maxBlock)))
-		q.pieces = append(q.pieces, append(block, p...))
-	}
-	return q
-}
-
-// drop takes off what was sent.
-func (q *queue) drop(n int) {
-	q.size -= n
-	whole := 0
-	for whole < len(q.pieces) && n >= len(q.pieces[whole]) {
-		n -= len(q.pieces[whole])
-		q.pieces[whole] = nil
-		whole++
-	}
-	q.pieces = q.pieces[whole:]
-	if n > 0 {
-		q.pieces[0] = q.pieces[0][n:]
-	}
 }

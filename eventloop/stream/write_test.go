@@ -21,8 +21,8 @@ import (
 
 var bulk = flag.Int("stream.bulk", 64<<20, "bytes that TestBulk sends each way; 1<<30 = 1073741824 is the full measure")
 
-// slowly reads in small pieces, with pauses, as a peer behind a bad line does.
-func slowly(r io.Reader, piece int, pause time.Duration) ([]byte, error) {
+// readSlowly reads to EOF in small pieces, and pauses after each MiB.
+func readSlowly(r io.Reader, piece int, pause time.Duration) ([]byte, error) {
 	var all []byte
 	buf := make([]byte, piece)
 	for {
@@ -40,13 +40,13 @@ func slowly(r io.Reader, piece int, pause time.Duration) ([]byte, error) {
 	}
 }
 
-// TestWriteOrder: pieces of all sizes, by Write and Writev, more than the
-// socket holds: they arrive in order, each once.
+// TestWriteOrder checks that pieces of all sizes, by Write and Writev, more than
+// the socket holds, arrive in order and once.
 func TestWriteOrder(t *testing.T) {
-	eachNetwork(t, func(l *lab, network string) {
-		p := newProbe()
+	eachNetwork(t, func(l *testLoop, network string) {
+		p := newRecorder()
 		c, peer := l.pair(network, p)
-		message := noise(8 << 20)
+		message := randomBytes(8 << 20)
 		go func() {
 			rest, rnd := message, rand.New(rand.NewPCG(1, 2))
 			take := func() []byte {
@@ -86,26 +86,26 @@ func TestWriteOrder(t *testing.T) {
 			l.Post(func() { c.CloseWrite() })
 		}()
 		p.expect(l, "pause") // before the peer has read anything
-		got, err := slowly(peer, 10000, time.Millisecond)
+		got, err := readSlowly(peer, 10000, time.Millisecond)
 		if err != nil {
 			l.Error(err)
 		}
-		same(l, "message", got, message)
+		checkBytes(l, "message", got, message)
 		peer.Close()
-		counts := p.skim(l, "lost")
+		counts := p.countUntil(l, "lost")
 		if counts["pause"]+1 != counts["resume"] {
 			l.Errorf("writing paused %d times and resumed %d times", counts["pause"], counts["resume"])
 		}
 	})
 }
 
-// TestWaterMarks: a producer that heeds them keeps no more than the high mark
-// and one write waiting, however slow the peer is.
+// TestWaterMarks checks that a producer that obeys PauseWriting queues at most the
+// high water mark and one write, even for a slow peer.
 func TestWaterMarks(t *testing.T) {
-	eachNetwork(t, func(l *lab, network string) {
+	eachNetwork(t, func(l *testLoop, network string) {
 		const high, low, piece = 2_000_000, 300_000, 100_000 // several times what a socket takes at once
-		p := newProbe()
-		message := noise(16 << 20)
+		p := newRecorder()
+		message := randomBytes(16 << 20)
 		rest := message
 		paused := false
 		produce := func(c *stream.Conn) {
@@ -118,14 +118,14 @@ func TestWaterMarks(t *testing.T) {
 				c.CloseWrite()
 			}
 		}
-		p.made = produce
-		p.pause = func(c *stream.Conn) {
+		p.onMade = produce
+		p.onPause = func(c *stream.Conn) {
 			paused = true
 			if n := c.Unsent(); n <= high || n > high+piece {
 				l.Errorf("paused with %d unsent", n)
 			}
 		}
-		p.resume = func(c *stream.Conn) {
+		p.onResume = func(c *stream.Conn) {
 			paused = false
 			if n := c.Unsent(); n > low {
 				l.Errorf("resumed with %d unsent", n)
@@ -133,21 +133,21 @@ func TestWaterMarks(t *testing.T) {
 			produce(c)
 		}
 		_, peer := l.pair(network, p, stream.WithWaterMarks(high, low))
-		got, err := slowly(peer, 50000, time.Millisecond)
+		got, err := readSlowly(peer, 50000, time.Millisecond)
 		if err != nil {
 			l.Error(err)
 		}
-		same(l, "message", got, message)
+		checkBytes(l, "message", got, message)
 		peer.Close()
-		p.skim(l, "lost")
+		p.countUntil(l, "lost")
 	})
 }
 
-// TestPeerNeverReads: what waits for it is bounded by the water mark, it costs
-// no processor time, and it can be dropped.
+// TestPeerNeverReads checks that such a connection costs no turns and can be
+// aborted.
 func TestPeerNeverReads(t *testing.T) {
-	eachNetwork(t, func(l *lab, network string) {
-		p := newProbe()
+	eachNetwork(t, func(l *testLoop, network string) {
+		p := newRecorder()
 		c, _ := l.pair(network, p)
 		for pause := false; !pause; {
 			l.do(func() { c.Write(make([]byte, 10_000)) })
@@ -158,7 +158,7 @@ func TestPeerNeverReads(t *testing.T) {
 			}
 		}
 		turns := l.Stats().Turns
-		time.Sleep(blink)
+		time.Sleep(idlePeriod)
 		if now := l.Stats().Turns; now > turns+10 {
 			l.Errorf("%d turns for nothing", now-turns)
 		}
@@ -172,12 +172,12 @@ func TestPeerNeverReads(t *testing.T) {
 	})
 }
 
-// TestPeerVanishes in the middle of a big write; and of a small one that was
-// all sent, but not read.
+// TestPeerVanishes checks a peer that closes during a big write, or with a small
+// one unread.
 func TestPeerVanishes(t *testing.T) {
-	eachNetwork(t, func(l *lab, network string) {
+	eachNetwork(t, func(l *testLoop, network string) {
 		for _, size := range []int{16 << 20, 100} {
-			p := newProbe()
+			p := newRecorder()
 			c, peer := l.pair(network, p)
 			l.do(func() { c.Write(make([]byte, size)) })
 			if size > 100 {
@@ -189,25 +189,25 @@ func TestPeerVanishes(t *testing.T) {
 				select {
 				case event := <-p.events:
 					end = event == "lost by error" || size == 100 && event == "lost"
-				case <-time.After(patience):
+				case <-time.After(testTimeout):
 					l.Fatal("not lost")
 				}
 			}
 			if p.err != nil {
-				oneOf(l, p.err, unix.ECONNRESET, unix.EPIPE)
+				checkErrorIs(l, p.err, unix.ECONNRESET, unix.EPIPE)
 			}
 		}
 	})
 }
 
-// TestWriteInsideHandlers: every method of a handler may write.
+// TestWriteInsideHandlers checks that every method of a handler may write.
 func TestWriteInsideHandlers(t *testing.T) {
-	eachNetwork(t, func(l *lab, network string) {
-		p := newProbe()
-		p.keep = true
-		p.made = func(c *stream.Conn) { c.Write([]byte("hello ")) }
-		p.data = func(c *stream.Conn, data []byte) { c.Write(data) }
-		p.lost = func(c *stream.Conn, err error) {
+	eachNetwork(t, func(l *testLoop, network string) {
+		p := newRecorder()
+		p.keepOpen = true
+		p.onMade = func(c *stream.Conn) { c.Write([]byte("hello ")) }
+		p.onData = func(c *stream.Conn, data []byte) { c.Write(data) }
+		p.onLost = func(c *stream.Conn, err error) {
 			if _, err := c.Write([]byte("too late")); err != net.ErrClosed {
 				l.Errorf("write when lost: %v", err)
 			}
@@ -225,8 +225,8 @@ func TestWriteInsideHandlers(t *testing.T) {
 	})
 }
 
-// A sink counts and sums what it receives, and sends as much.
-type sink struct {
+// A bulkHandler sends its source, and counts and checksums received data.
+type bulkHandler struct {
 	stream.BaseHandler
 	sum    hash.Hash64
 	got    int
@@ -235,9 +235,9 @@ type sink struct {
 	lost   chan error
 }
 
-func (s *sink) ConnectionMade(c *stream.Conn) { s.send(c) }
+func (s *bulkHandler) ConnectionMade(c *stream.Conn) { s.send(c) }
 
-func (s *sink) send(c *stream.Conn) {
+func (s *bulkHandler) send(c *stream.Conn) {
 	buf := make([]byte, 128<<10)
 	for !s.paused {
 		n, err := s.source.Read(buf)
@@ -249,21 +249,21 @@ func (s *sink) send(c *stream.Conn) {
 	}
 }
 
-func (s *sink) DataReceived(_ *stream.Conn, p []byte) {
+func (s *bulkHandler) DataReceived(_ *stream.Conn, p []byte) {
 	s.sum.Write(p)
 	s.got += len(p)
 }
-func (s *sink) EOFReceived(*stream.Conn) bool          { return true }
-func (s *sink) PauseWriting(*stream.Conn)              { s.paused = true }
-func (s *sink) ResumeWriting(c *stream.Conn)           { s.paused = false; s.send(c) }
-func (s *sink) ConnectionLost(_ *stream.Conn, e error) { s.lost <- e }
+func (s *bulkHandler) EOFReceived(*stream.Conn) bool          { return true }
+func (s *bulkHandler) PauseWriting(*stream.Conn)              { s.paused = true }
+func (s *bulkHandler) ResumeWriting(c *stream.Conn)           { s.paused = false; s.send(c) }
+func (s *bulkHandler) ConnectionLost(_ *stream.Conn, e error) { s.lost <- e }
 
-// stuff is a long message that is made as it is read.
-func stuff(n int, seed uint64) io.Reader {
+// randomReader returns a reader of n reproducible bytes.
+func randomReader(n int, seed uint64) io.Reader {
 	return io.LimitReader(rand.NewChaCha8([32]byte{byte(seed)}), int64(n))
 }
 
-var table = crc64.MakeTable(crc64.ECMA)
+var crcTable = crc64.MakeTable(crc64.ECMA)
 
 // TestBulk sends much both ways at once, and compares checksums.
 func TestBulk(t *testing.T) {
@@ -271,15 +271,15 @@ func TestBulk(t *testing.T) {
 	if testing.Short() {
 		size = min(size, 4<<20)
 	}
-	eachNetwork(t, func(l *lab, network string) {
-		s := &sink{sum: crc64.New(table), source: stuff(size, 1), lost: make(chan error, 1)}
+	eachNetwork(t, func(l *testLoop, network string) {
+		s := &bulkHandler{sum: crc64.New(crcTable), source: randomReader(size, 1), lost: make(chan error, 1)}
 		ln := l.listen(network, func() stream.Handler { return s })
 		peer := l.connect(ln)
 		peer.SetDeadline(time.Now().Add(10 * time.Minute))
-		sent, got := crc64.New(table), crc64.New(table)
+		sent, got := crc64.New(crcTable), crc64.New(crcTable)
 		done := make(chan error, 1)
 		go func() {
-			_, err := io.Copy(io.MultiWriter(peer, sent), stuff(size, 2))
+			_, err := io.Copy(io.MultiWriter(peer, sent), randomReader(size, 2))
 			err = errors.Join(err, peer.(interface{ CloseWrite() error }).CloseWrite())
 			done <- err
 		}()
@@ -292,11 +292,11 @@ func TestBulk(t *testing.T) {
 			if err != nil {
 				l.Error(err)
 			}
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			l.Fatal("not lost")
 		}
-		want := crc64.New(table)
-		io.Copy(want, stuff(size, 1))
+		want := crc64.New(crcTable)
+		io.Copy(want, randomReader(size, 1))
 		if got.Sum64() != want.Sum64() {
 			l.Error("what the peer has read is not what was sent")
 		}

@@ -1,0 +1,47 @@
+package stream
+
+// A queue holds data to send. Small pieces share a block. Data is not moved
+// once it is in a block, and a block is released when all of it is sent.
+type queue struct {
+	blocks [][]byte
+	size   int // bytes in all blocks
+}
+
+const (
+	minBlock = 4 << 10
+	maxBlock = 64 << 10 // for pieces that are not larger themselves
+)
+
+// append copies p to the end of the queue. The receiver may be nil. It returns
+// the queue.
+func (q *queue) append(p []byte) *queue {
+	if q == nil {
+		q = &queue{}
+	}
+	q.size += len(p)
+	if last := len(q.blocks) - 1; last >= 0 {
+		tail := q.blocks[last]
+		n := min(len(p), cap(tail)-len(tail))
+		q.blocks[last], p = append(tail, p[:n]...), p[n:]
+	}
+	if len(p) > 0 {
+		block := make([]byte, 0, max(len(p), min(max(q.size, minBlock), maxBlock)))
+		q.blocks = append(q.blocks, append(block, p...))
+	}
+	return q
+}
+
+// discard removes the first n bytes.
+func (q *queue) discard(n int) {
+	q.size -= n
+	whole := 0
+	for whole < len(q.blocks) && n >= len(q.blocks[whole]) {
+		n -= len(q.blocks[whole])
+		q.blocks[whole] = nil
+		whole++
+	}
+	q.blocks = q.blocks[whole:]
+	if n > 0 {
+		q.blocks[0] = q.blocks[0][n:]
+	}
+}
