@@ -1,33 +1,27 @@
-// Chat passes every line that somebody writes on to everybody else. What makes
-// that hard is those who do not read: here a line that would have to wait
-// behind too much is left out for them, and told, so nobody holds up the
-// others, and memory has a bound.
+// Chat sends every line that one client writes to all other clients. A client
+// that does not read must not delay the others or fill the memory of the server.
+// So while too much data waits for a client, the server drops lines for it, and
+// later tells it how many.
 //
 //	go run ./examples/chat -addr 127.0.0.1:8081
 //	nc 127.0.0.1 8081
+//
+// nc (netcat) connects the terminal to a TCP port; "telnet 127.0.0.1 8081" does
+// the same.
 package main
 
 import (
 	"bytes"
-	"context"
-	"errors"
-	"flag"
 	"fmt"
-	"os"
-	"syscall"
 
 	"goselectors/eventloop"
 	"goselectors/eventloop/stream"
+	"goselectors/examples/internal/server"
 )
 
 func main() {
-	addr := flag.String("addr", "127.0.0.1:8081", "address to listen at")
-	flag.Parse()
-	if err := run(*addr); err != nil {
-		fmt.Fprintln(os.Stderr, "chat:", err)
-		os.Exit(1)
-	}
-	fmt.Println("chat: bye")
+	addr := server.AddrFlag("127.0.0.1:8081")
+	server.Main("chat", func() error { return run(*addr) })
 }
 
 func run(addr string) error {
@@ -42,27 +36,22 @@ func run(addr string) error {
 		return err
 	}
 	defer l.Close()
-	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-		if _, err := loop.OnSignal(sig, func(os.Signal) { loop.Stop() }); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-			return err
-		}
-	}
-	fmt.Println("chat: listening on", l.Addr())
-	return loop.Run(context.Background())
+	return server.RunLoop(loop, l.Addr())
 }
 
-// A room is everybody who is there. It is on one loop, so it needs no lock.
+// A room holds the connected clients. One loop uses it, so it needs no lock.
 type room struct {
 	guests map[*guest]bool
-	count  int
-	line   []byte // the one that is being passed on
+	joined int    // number of clients since the start; for their names
+	line   []byte // buffer for the line to send
 }
 
-func (r *room) say(from *guest, text []byte) {
+// broadcast sends a line to all guests but from.
+func (r *room) broadcast(from *guest, text []byte) {
 	r.line = fmt.Appendf(r.line[:0], "%s: %s\n", from.name, text)
 	for g := range r.guests {
 		if g != from {
-			g.tell(r.line)
+			g.send(r.line)
 		}
 	}
 }
@@ -73,20 +62,20 @@ type guest struct {
 	room   *room
 	conn   *stream.Conn
 	name   string
-	rest   []byte // a line that has not ended yet
-	slow   bool   // too much waits to be read by it
-	missed int    // lines that were left out
+	rest   []byte // beginning of an incomplete line
+	slow   bool   // too much data waits to be written
+	missed int    // lines dropped since the guest became slow
 }
 
-const maxLine = 1000
+const maxLine = 1000 // bytes
 
 func (g *guest) ConnectionMade(c *stream.Conn) {
 	g.conn = c
-	g.room.count++
-	g.name = fmt.Sprint("guest", g.room.count)
+	g.room.joined++
+	g.name = fmt.Sprint("guest", g.room.joined)
 	fmt.Fprintf(c, "You are %s, and there are %d others.\n", g.name, len(g.room.guests))
 	g.room.guests[g] = true
-	g.room.say(g, []byte("(came)"))
+	g.room.broadcast(g, []byte("(came)"))
 }
 
 func (g *guest) DataReceived(c *stream.Conn, p []byte) {
@@ -97,12 +86,12 @@ func (g *guest) DataReceived(c *stream.Conn, p []byte) {
 			break
 		}
 		if !ok || len(line) > maxLine {
-			fmt.Fprintln(c, "That line is too long for anybody to read.")
+			fmt.Fprintln(c, "The line is longer than 1000 bytes.")
 			c.Close()
 			return
 		}
 		if line = bytes.TrimRight(line, "\r"); len(line) > 0 {
-			g.room.say(g, line)
+			g.room.broadcast(g, line)
 		}
 		p = rest
 	}
@@ -111,7 +100,7 @@ func (g *guest) DataReceived(c *stream.Conn, p []byte) {
 
 func (g *guest) ConnectionLost(*stream.Conn, error) {
 	delete(g.room.guests, g)
-	g.room.say(g, []byte("(left)"))
+	g.room.broadcast(g, []byte("(left)"))
 }
 
 func (g *guest) PauseWriting(*stream.Conn) { g.slow = true }
@@ -125,10 +114,11 @@ func (g *guest) ResumeWriting(c *stream.Conn) {
 	}
 }
 
-func (g *guest) tell(line []byte) {
+// send writes a line, or drops it while the guest is slow.
+func (g *guest) send(line []byte) {
 	if g.slow {
 		g.missed++
 	} else {
-		g.conn.Write(line) // once closed, it refuses; that is fine
+		g.conn.Write(line) // returns an error after Close, which does not matter here
 	}
 }

@@ -87,16 +87,16 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	flags := flag.NewFlagSet("compare", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: compare [flags]")
+		fmt.Fprintln(stderr, "usage: go run ./examples/compare [flags]")
 		flags.PrintDefaults()
 	}
 	conns := flags.String("n", "10,30,100,300,1000,3000", "`numbers` of connections; both ends of each are watched")
-	active := flags.String("active", "1,50%", "how `many` of them are busy: numbers or percentages")
+	active := flags.String("active", "1,50%", "`numbers` or percentages of connections that are busy")
 	backends := flags.String("backend", strings.Join(names, ","), "`names` of the backends to compare")
-	flags.IntVar(&c.rounds, "rounds", 5, "measure everything so many `times`; the medians are reported")
-	flags.DurationVar(&c.window, "time", 60*time.Millisecond, "how `long` to measure each time")
+	flags.IntVar(&c.rounds, "rounds", 5, "`number` of measurements of each setting; the medians are reported")
+	flags.DurationVar(&c.window, "time", 60*time.Millisecond, "`duration` of each measurement")
 	flags.BoolVar(&c.json, "json", false, "print JSON instead of table and chart")
-	flags.StringVar(&c.svg, "svg", "", "draw the chart into this `file` too")
+	flags.StringVar(&c.svg, "svg", "", "also write the chart to this SVG `file`")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}

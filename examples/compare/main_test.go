@@ -204,7 +204,7 @@ func TestSVG(t *testing.T) {
 
 func TestBadUse(t *testing.T) {
 	needBackends(t)
-	const usage = "usage: compare "
+	const usage = "usage: go run ./examples/compare "
 	for _, c := range []struct {
 		args string
 		exit int

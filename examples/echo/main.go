@@ -1,5 +1,5 @@
-// Echo is an echo server: what the documentation of Python's selectors shows,
-// in Go. One goroutine serves all connections; the data of every key is the
+// Echo is an echo server, like the example in the documentation of Python's
+// selectors. One goroutine serves all connections. The data of every key is the
 // callback to run when its file is ready.
 //
 //	go run ./examples/echo -addr 127.0.0.1:8080 -backend poll
@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -16,55 +17,65 @@ import (
 	"syscall"
 	"time"
 
+	"goselectors/examples/internal/server"
 	"goselectors/selectors"
 )
 
 type callback func(selectors.Event)
 
-type server struct {
+type echoServer struct {
 	sel      selectors.Selector
 	listener net.Listener
-	buf      [64 << 10]byte // one for all: callbacks run one at a time
+	buf      [64 << 10]byte // shared: callbacks run one at a time
 }
 
-// accept is the listener's callback. It takes one client; if more are waiting,
+// accept is the listener's callback. It accepts one client. If more are waiting,
 // the listener is ready again in the next turn.
-func (s *server) accept(selectors.Event) {
+func (s *echoServer) accept(selectors.Event) {
 	conn, err := selectors.TryAccept(s.listener)
-	if err == selectors.ErrWouldBlock { // readiness is a hint: it has gone by now
+	if err == selectors.ErrWouldBlock { // readiness is a hint; here it was out of date
 		return
 	}
 	if err == nil {
-		c := &client{server: s, Conn: conn, interest: selectors.EventRead}
+		c := &client{echoServer: s, Conn: conn, interest: selectors.EventRead}
 		if _, err = s.sel.Register(conn, c.interest, callback(c.ready)); err == nil {
 			return
 		}
 		conn.Close()
 	}
-	// Too many open files, most likely. The listener stays ready, and the loop
-	// would try and fail all the time; so leave it alone for a while. A timer
-	// may put it back: selectors take registrations from any goroutine.
-	fmt.Fprintln(os.Stderr, "echo: accepts nobody for a second:", err)
+	// The likely error is that too many files are open. The listener stays ready,
+	// so the loop would spin. Unregister it, and register it again in a second.
+	fmt.Fprintln(os.Stderr, "echo: accepting is paused for a second:", err)
 	s.sel.Unregister(s.listener)
-	time.AfterFunc(time.Second, func() {
-		s.sel.Register(s.listener, selectors.EventRead, callback(s.accept))
-	})
+	time.AfterFunc(time.Second, s.resumeAccept)
 }
 
-// maxQueued is how much may wait for one client to read it. Beyond that the
-// server stops reading from it: TCP then slows the sender down.
+// resumeAccept registers the listener again. A timer may do that, because
+// Register may be called from any goroutine. If Register fails, resumeAccept
+// tries again in a second.
+func (s *echoServer) resumeAccept() {
+	_, err := s.sel.Register(s.listener, selectors.EventRead, callback(s.accept))
+	if err != nil && !errors.Is(err, selectors.ErrClosed) {
+		fmt.Fprintln(os.Stderr, "echo: accepting is paused for another second:", err)
+		time.AfterFunc(time.Second, s.resumeAccept)
+	}
+}
+
+// maxQueued is the number of bytes that may wait to be written to one client.
+// Above it the server stops reading from the client, and TCP slows the sender
+// down.
 const maxQueued = 256 << 10
 
 type client struct {
-	*server
+	*echoServer
 	net.Conn
-	queued   []byte          // read, and not yet written back
-	eof      bool            // the client has said all; what is queued is still owed to it
-	interest selectors.Event // as registered
+	queued   []byte          // read, not yet written back
+	eof      bool            // the client has closed its side; the queued data is still to be written
+	interest selectors.Event // registered interest
 }
 
-// ready is a client's callback. TryRead and TryWrite never block, as the
-// methods of net.Conn would: one slow client must not hold up the others.
+// ready is a client's callback. TryRead and TryWrite never block; the methods of
+// net.Conn do. A slow client must not delay the others.
 func (c *client) ready(events selectors.Event) {
 	if events&selectors.EventRead != 0 {
 		n, err := selectors.TryRead(c.Conn, c.buf[:])
@@ -75,24 +86,24 @@ func (c *client) ready(events selectors.Event) {
 			return
 		}
 	}
-	if len(c.queued) > 0 { // write at once: mostly there is room
+	if len(c.queued) > 0 { // write at once: the socket usually has room
 		n, err := selectors.TryWrite(c.Conn, c.queued)
 		if err != nil && err != selectors.ErrWouldBlock {
 			c.close()
 			return
 		}
 		if c.queued = c.queued[n:]; len(c.queued) == 0 {
-			c.queued = nil // who is idle holds no buffer
+			c.queued = nil // an idle client has no buffer
 		}
 	}
 	var interest selectors.Event
 	if !c.eof && len(c.queued) < maxQueued {
 		interest |= selectors.EventRead
 	}
-	if len(c.queued) > 0 { // only then: a socket is writable nearly always
+	if len(c.queued) > 0 { // only then: a socket is nearly always writable
 		interest |= selectors.EventWrite
 	}
-	if interest == 0 { // all is said and answered
+	if interest == 0 { // end of input, and all of it is written back
 		c.close()
 	} else if interest != c.interest {
 		c.interest = interest
@@ -103,15 +114,15 @@ func (c *client) ready(events selectors.Event) {
 }
 
 // close unregisters first: once closed, the descriptor's number may belong to
-// somebody else.
+// another file.
 func (c *client) close() {
 	c.sel.Unregister(c.Conn)
 	c.Conn.Close()
 }
 
 // serve is the whole event loop.
-func (s *server) serve(ctx context.Context) error {
-	context.AfterFunc(ctx, func() { s.sel.Wake() }) // or it would sleep on
+func (s *echoServer) serve(ctx context.Context) error {
+	context.AfterFunc(ctx, func() { s.sel.Wake() }) // ends a Select in progress
 	var batch []selectors.Ready
 	for ctx.Err() == nil {
 		var err error
@@ -126,44 +137,35 @@ func (s *server) serve(ctx context.Context) error {
 }
 
 func main() {
-	addr := flag.String("addr", "127.0.0.1:8080", "listen on `host:port`; port 0 is any free one")
-	backend := flag.String("backend", "", "use the `backend` of this name instead of the best")
-	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: echo [-addr host:port] [-backend name]")
-		flag.PrintDefaults()
-	}
-	flag.Parse()
-	if *backend != "" {
-		os.Setenv(selectors.BackendEnv, *backend) // NewDefaultSelector looks at it
-	}
-	sel, err := selectors.NewDefaultSelector()
-	if flag.NArg() > 0 {
-		err = fmt.Errorf("unexpected argument %q", flag.Arg(0))
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "echo:", err)
-		flag.Usage()
-		os.Exit(2)
-	}
-	listener, err := net.Listen("tcp", *addr)
-	check(err)
-	s := &server{sel: sel, listener: listener}
-	_, err = sel.Register(listener, selectors.EventRead, callback(s.accept))
-	check(err)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	fmt.Println("echo: listening on", listener.Addr())
-	check(s.serve(ctx))
-	for key := range sel.Keys() { // a selector closes nobody's files
-		key.FileObj.(io.Closer).Close()
-	}
-	check(sel.Close())
-	fmt.Println("echo: bye")
+	addr := server.AddrFlag("127.0.0.1:8080")
+	backend := flag.String("backend", "", "use the backend with this `name` instead of the best one")
+	server.Main("echo", func() error { return run(*addr, *backend) })
 }
 
-func check(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "echo:", err)
-		os.Exit(1)
+func run(addr, backend string) error {
+	if backend != "" {
+		os.Setenv(selectors.BackendEnv, backend) // read by NewDefaultSelector
 	}
+	sel, err := selectors.NewDefaultSelector()
+	if err != nil {
+		return server.UsageError{Err: err}
+	}
+	defer sel.Close()
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer listener.Close() // it is not registered while accepting is paused
+	s := &echoServer{sel: sel, listener: listener}
+	if _, err := sel.Register(listener, selectors.EventRead, callback(s.accept)); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	server.Listening(listener.Addr())
+	err = s.serve(ctx)
+	for key := range sel.Keys() { // Close of a selector does not close files
+		key.FileObj.(io.Closer).Close()
+	}
+	return err
 }

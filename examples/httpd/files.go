@@ -15,43 +15,44 @@ import (
 	"goselectors/eventloop"
 )
 
-// A server is what the clients on one loop share.
-type server struct {
+// A site is the state that the clients on one loop share.
+type site struct {
 	loop  *eventloop.Loop
 	root  *os.Root
-	files map[string]*file // small ones, by what was asked for
-	out   []byte           // the answers that are being made
+	files map[string]*file // cache of small files, by request target
+	out   []byte           // responses not yet written
 
-	day     string // the Date header
-	dayTime time.Duration
+	dateHeader string        // value of the Date header
+	dateMade   time.Duration // loop time of dateHeader
 }
 
-// date is made once a second.
-func (s *server) date() string {
-	if now := s.loop.Now(); s.day == "" || now-s.dayTime > time.Second/2 {
-		s.day, s.dayTime = time.Now().UTC().Format(http.TimeFormat), now
+// date returns the value of the Date header, which is at most half a second old.
+func (s *site) date() string {
+	if now := s.loop.Now(); s.dateHeader == "" || now-s.dateMade > time.Second/2 {
+		s.dateHeader, s.dateMade = time.Now().UTC().Format(http.TimeFormat), now
 	}
-	return s.day
+	return s.dateHeader
 }
 
-// A file is one that was read, or began to be.
+// A file is a small file that was read, a directory, or an open large file.
 type file struct {
-	kind, modified string
-	size           int64
-	body           []byte   // of a small one
-	names          []string // of a directory
-	open           *os.File // of a big one
-	read           time.Duration
+	contentType string
+	modified    string // complete Last-Modified header line
+	size        int64
+	body        []byte        // of a small file
+	names       []string      // of a directory
+	open        *os.File      // a large file
+	loaded      time.Duration // loop time
 }
 
 const (
-	small    = 64 << 10
-	maxFiles = 1000
-	fresh    = time.Second // for so long a small file is not looked at again
+	maxCachedSize  = 64 << 10 // bytes; also the read size for large files
+	maxCachedFiles = 1000
+	cacheTime      = time.Second // a cached file is not read again for this time
 )
 
-// file answers with the contents of a file. Disks are slow, and there is no
-// readiness to wait for; so everything that may touch one is done off the loop.
+// file answers with the contents of a file. A disk is slow and has no readiness
+// to wait for. So all calls that may access it run on another goroutine.
 func (h *client) file(target string, minor byte, head bool) {
 	name, err := url.PathUnescape(target)
 	if err != nil || !strings.HasPrefix(name, "/") || strings.ContainsRune(name, 0) {
@@ -63,7 +64,7 @@ func (h *client) file(target string, minor byte, head bool) {
 		name = "."
 	}
 	h.busy = true
-	h.flush() // what is before it
+	h.flush() // earlier responses
 	var f *file
 	h.loop.Do(
 		func() { f, err = load(h.root, name) },
@@ -80,8 +81,8 @@ func (h *client) file(target string, minor byte, head bool) {
 			case err != nil:
 				h.status(http.StatusForbidden, head)
 			default:
-				if f.read = h.loop.Now(); f.body != nil {
-					if len(h.files) >= maxFiles {
+				if f.loaded = h.loop.Now(); f.body != nil {
+					if len(h.files) >= maxCachedFiles {
 						clear(h.files)
 					}
 					h.files[target] = f
@@ -89,20 +90,21 @@ func (h *client) file(target string, minor byte, head bool) {
 				h.send(f, minor, head)
 			}
 			if h.sending == nil {
-				h.next()
+				h.finishResponse()
 			}
 		})
 }
 
-// load may block.
+// load opens a file or directory and reads it unless it is a large file. It may
+// block.
 func load(root *os.Root, name string) (*file, error) {
 	f, err := root.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	keep := false
+	keepOpen := false
 	defer func() {
-		if !keep {
+		if !keepOpen {
 			f.Close()
 		}
 	}()
@@ -121,17 +123,17 @@ func load(root *os.Root, name string) (*file, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fs.ErrPermission
 	}
-	kind := mime.TypeByExtension(path.Ext(name))
-	if kind == "" {
-		kind = "application/octet-stream"
+	contentType := mime.TypeByExtension(path.Ext(name))
+	if contentType == "" {
+		contentType = "application/octet-stream"
 	}
-	result := &file{kind: kind, size: info.Size(), modified: "Last-Modified: " + info.ModTime().UTC().Format(http.TimeFormat) + "\r\n"}
-	if result.size > small {
-		keep = true
+	result := &file{contentType: contentType, size: info.Size(), modified: "Last-Modified: " + info.ModTime().UTC().Format(http.TimeFormat) + "\r\n"}
+	if result.size > maxCachedSize {
+		keepOpen = true
 		result.open = f
 		return result, nil
 	}
-	result.body, err = io.ReadAll(io.LimitReader(f, small))
+	result.body, err = io.ReadAll(io.LimitReader(f, maxCachedSize))
 	result.size = int64(len(result.body))
 	return result, err
 }
@@ -150,7 +152,7 @@ func (h *client) send(f *file, minor byte, head bool) {
 		}
 		return
 	}
-	h.header(http.StatusOK, f.kind, f.size, f.modified)
+	h.header(http.StatusOK, f.contentType, f.size, f.modified)
 	switch {
 	case f.open == nil && !head:
 		h.out = append(h.out, f.body...)
@@ -158,23 +160,24 @@ func (h *client) send(f *file, minor byte, head bool) {
 		f.open.Close()
 	case f.open != nil:
 		h.flush()
-		h.sending = &sending{file: f.open, left: f.size, buf: make([]byte, small)}
-		h.sending.more(h)
+		h.sending = &sending{file: f.open, left: f.size, buf: make([]byte, maxCachedSize)}
+		h.sending.readNext(h)
 	}
 }
 
-// A sending is a big file on its way: a piece is read off the loop and written,
-// and then the next, as fast as the client takes them.
+// A sending is a large file in progress. One piece at a time is read on another
+// goroutine and written on the loop, as fast as the client reads.
 type sending struct {
 	file    *os.File
 	left    int64
 	buf     []byte
-	reading bool // off the loop
-	gone    bool
+	reading bool // on another goroutine
+	lost    bool // the connection is lost
 }
 
-func (s *sending) more(h *client) {
-	if s.reading || h.full {
+// readNext reads the next piece, unless a read is in progress or writing is paused.
+func (s *sending) readNext(h *client) {
+	if s.reading || h.writePaused {
 		return
 	}
 	s.reading = true
@@ -185,27 +188,27 @@ func (s *sending) more(h *client) {
 		func() {
 			s.reading = false
 			switch {
-			case s.gone:
+			case s.lost:
 				s.file.Close()
 				return
-			case err != nil: // it was shortened: the promised length cannot be kept
+			case err != nil: // the file was truncated: Content-Length is wrong
 				h.conn.Abort()
 				return
 			}
 			h.conn.Write(s.buf[:n])
 			if s.left -= int64(n); s.left > 0 {
-				s.more(h)
+				s.readNext(h)
 				return
 			}
 			s.file.Close()
 			h.sending = nil
-			h.next()
+			h.finishResponse()
 		})
 }
 
-// lost: there is nobody to send it to any more.
-func (s *sending) lost() {
-	s.gone = true
+// connectionLost closes the file, after the read in progress if there is one.
+func (s *sending) connectionLost() {
+	s.lost = true
 	if !s.reading {
 		s.file.Close()
 	}

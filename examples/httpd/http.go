@@ -12,21 +12,22 @@ import (
 
 // A client is one connection.
 type client struct {
-	servers map[any]*server
-	*server
-	conn    *stream.Conn
-	rest    []byte // received, and not looked at yet
-	skip    int64  // so much of a request's body is still to come, which nobody wants
-	busy    bool   // an answer takes longer; the next request waits for its end
-	full    bool   // the client does not read what it is sent
-	last    bool   // the last answer was begun: what comes now does not matter
-	eof     bool   // the client has asked all that it wants to
-	sending *sending
+	sites map[any]*site // by loop; nil once the client is on its loop
+	*site
+	conn         *stream.Conn
+	rest         []byte // received, not yet parsed
+	skip         int64  // bytes of a request body still to be discarded
+	busy         bool   // a response is in progress; the next request waits
+	writePaused  bool   // too much data waits to be written
+	lastResponse bool   // the last response has started: later input is discarded
+	eof          bool   // the client has closed its side
+	sending      *sending
 }
 
 const maxHeader = 16 << 10
 
-// A request is what matters of one here. All of it points into what was read.
+// A request holds the parts of a request that the server uses. The slices point
+// into the read buffer.
 type request struct {
 	method, target []byte
 	minor          byte // of HTTP/1.x
@@ -35,12 +36,12 @@ type request struct {
 }
 
 func (h *client) ConnectionMade(c *stream.Conn) {
-	h.conn, h.server = c, h.servers[c.Loop()]
-	h.servers = nil
+	h.conn, h.site = c, h.sites[c.Loop()]
+	h.sites = nil
 }
 
 func (h *client) DataReceived(c *stream.Conn, p []byte) {
-	if h.last {
+	if h.lastResponse {
 		return
 	}
 	if len(h.rest) > 0 {
@@ -50,10 +51,10 @@ func (h *client) DataReceived(c *stream.Conn, p []byte) {
 	h.serve(p)
 }
 
-// serve answers the requests in p: all of them at once, in one buffer and one
-// Write, but for those that take longer.
+// serve answers the requests in p. Responses that are available at once are
+// collected in one buffer and written with one Write.
 func (h *client) serve(p []byte) {
-	for !h.busy && !h.full && !h.last {
+	for !h.busy && !h.writePaused && !h.lastResponse {
 		n := min(h.skip, int64(len(p)))
 		h.skip -= n
 		p = bytes.TrimLeft(p[n:], "\r\n") // allowed before a request
@@ -66,7 +67,7 @@ func (h *client) serve(p []byte) {
 			break
 		}
 		if end < 0 {
-			break // there is more to come
+			break // incomplete
 		}
 		r, status := parse(p[:end])
 		p = p[end+4:]
@@ -75,32 +76,32 @@ func (h *client) serve(p []byte) {
 			break
 		}
 		h.skip = r.length
-		h.last = !r.keepAlive
+		h.lastResponse = !r.keepAlive
 		h.answer(r)
 		if len(h.out) > 64<<10 {
 			h.flush()
 		}
 	}
 	h.flush()
-	if h.last || len(p) == 0 {
-		h.rest = nil // an idle connection costs no buffer
+	if h.lastResponse || len(p) == 0 {
+		h.rest = nil // an idle connection has no buffer
 	} else {
 		h.rest = append(h.rest[:0], p...)
 	}
-	h.listen()
+	h.updateReading()
 	switch {
 	case h.busy:
-	case h.last:
-		h.hangUp()
-	case h.eof && !h.full:
+	case h.lastResponse:
+		h.closeAfterResponse()
+	case h.eof && !h.writePaused:
 		h.conn.Close()
 	}
 }
 
-// listen asks for more requests only if they can be answered: a client that
-// sends many and reads nothing is held back, instead of filling our memory.
-func (h *client) listen() {
-	if (h.busy || h.full) && !h.last {
+// updateReading pauses reading while requests cannot be answered. So a client
+// that sends many requests and reads no responses does not fill the memory.
+func (h *client) updateReading() {
+	if (h.busy || h.writePaused) && !h.lastResponse {
 		h.conn.PauseReading()
 	} else {
 		h.conn.ResumeReading()
@@ -114,49 +115,49 @@ func (h *client) flush() {
 	}
 }
 
-// next goes on behind an answer that took longer.
-func (h *client) next() {
+// finishResponse ends a response in progress and serves the next request.
+func (h *client) finishResponse() {
 	h.busy = false
 	h.serve(h.rest)
 }
 
-// hangUp ends the connection so that the client gets the last answer even if it
-// goes on sending: closing at once would reset the connection, and throw the
-// answer away.
-func (h *client) hangUp() {
+// closeAfterResponse ends the connection so that the client gets the last
+// response even if it continues to send. Closing at once would reset the
+// connection and lose the response.
+func (h *client) closeAfterResponse() {
 	h.conn.CloseWrite()
 	h.conn.SetIdleTimeout(2 * time.Second)
 }
 
 func (h *client) PauseWriting(*stream.Conn) {
-	h.full = true
-	h.listen()
+	h.writePaused = true
+	h.updateReading()
 }
 
 func (h *client) ResumeWriting(*stream.Conn) {
-	h.full = false
+	h.writePaused = false
 	switch {
 	case h.sending != nil:
-		h.sending.more(h)
+		h.sending.readNext(h)
 	case !h.busy:
 		h.serve(h.rest)
 	}
 }
 
-// EOFReceived: whoever has asked may still want the answers.
+// EOFReceived keeps the connection for the responses that are still due.
 func (h *client) EOFReceived(*stream.Conn) bool {
 	h.eof = true
-	return h.busy || h.full
+	return h.busy || h.writePaused
 }
 
 func (h *client) ConnectionLost(*stream.Conn, error) {
 	if h.sending != nil {
-		h.sending.lost()
+		h.sending.connectionLost()
 	}
 }
 
-// parse reads a request line and the header; a status that is not 0 is why it
-// cannot be answered.
+// parse reads a request line and the header fields. A status other than 0 means
+// that the request is refused with that status.
 func parse(p []byte) (r request, status int) {
 	line, header, _ := bytes.Cut(p, []byte("\r\n"))
 	var version []byte
@@ -181,24 +182,24 @@ func parse(p []byte) (r request, status int) {
 		}
 		value = bytes.TrimSpace(value)
 		switch {
-		case is(name, "host"):
+		case equalFold(name, "host"):
 			host++
-		case is(name, "connection"):
+		case equalFold(name, "connection"):
 			for token := range bytes.SplitSeq(value, []byte(",")) {
 				switch token = bytes.TrimSpace(token); {
-				case is(token, "close"):
+				case equalFold(token, "close"):
 					r.keepAlive = false
-				case is(token, "keep-alive"):
+				case equalFold(token, "keep-alive"):
 					r.keepAlive = true
 				}
 			}
-		case is(name, "content-length"):
+		case equalFold(name, "content-length"):
 			n, err := strconv.ParseUint(string(value), 10, 62)
 			if err != nil || r.length != 0 {
 				return r, http.StatusBadRequest
 			}
 			r.length = int64(n)
-		case is(name, "transfer-encoding"):
+		case equalFold(name, "transfer-encoding"):
 			return r, http.StatusNotImplemented
 		}
 	}
@@ -208,12 +209,13 @@ func parse(p []byte) (r request, status int) {
 	return r, 0
 }
 
-// is compares without regard to case, and without allocating.
-func is(p []byte, lower string) bool {
+// equalFold compares without regard to case and without allocating.
+func equalFold(p []byte, lower string) bool {
 	return len(p) == len(lower) && bytes.EqualFold(p, []byte(lower))
 }
 
-// answer begins the answer to a request, and ends it if that is all at hand.
+// answer starts the response to a request, and completes it if all of it is
+// available.
 func (h *client) answer(r request) {
 	head := string(r.method) == http.MethodHead
 	if !head && string(r.method) != http.MethodGet {
@@ -222,20 +224,21 @@ func (h *client) answer(r request) {
 		return
 	}
 	target, _, _ := bytes.Cut(r.target, []byte("?"))
-	if f := h.files[string(target)]; f != nil && h.loop.Now()-f.read < fresh {
+	if f := h.files[string(target)]; f != nil && h.loop.Now()-f.loaded < cacheTime {
 		h.send(f, r.minor, head)
 		return
 	}
 	if n, ok := strings.CutPrefix(string(target), "/ticks/"); ok {
 		if count, err := strconv.Atoi(n); err == nil && count >= 0 {
-			h.tick(count, r.minor, head)
+			h.ticks(count, r.minor, head)
 			return
 		}
 	}
 	h.file(string(target), r.minor, head)
 }
 
-// header begins an answer. A length of -1 is for text to say.
+// header starts a response. With a length of -1 the caller adds the rest of the
+// header.
 func (h *client) header(status int, kind string, length int64, more string) {
 	h.out = append(h.out, "HTTP/1.1 "...)
 	h.out = strconv.AppendInt(h.out, int64(status), 10)
@@ -243,7 +246,7 @@ func (h *client) header(status int, kind string, length int64, more string) {
 	h.out = append(append(h.out, "\r\nDate: "...), h.date()...)
 	h.out = append(append(h.out, "\r\nContent-Type: "...), kind...)
 	h.out = append(append(h.out, "\r\n"...), more...)
-	if h.last {
+	if h.lastResponse {
 		h.out = append(h.out, "Connection: close\r\n"...)
 	}
 	if length >= 0 {
@@ -252,7 +255,7 @@ func (h *client) header(status int, kind string, length int64, more string) {
 	}
 }
 
-// text ends an answer that says no more than its status.
+// text completes a response whose body is the status text.
 func (h *client) text(status int, head bool) {
 	text := http.StatusText(status) + "\n"
 	h.out = append(h.out, "Content-Length: "...)
@@ -267,18 +270,18 @@ func (h *client) status(status int, head bool) {
 	h.text(status, head)
 }
 
-// refuse answers what is no request. Where the next one would begin, nobody
-// knows.
+// refuse answers an invalid request and ends the connection, because the start
+// of the next request is unknown.
 func (h *client) refuse(status int) {
-	h.last = true
+	h.lastResponse = true
 	h.status(status, false)
 }
 
-// A chunked answer goes out as it is made. Clients of HTTP/1.0 do not know
-// chunks: for them the end of the connection is the end of the answer.
+// beginChunks starts a response of unknown length. HTTP/1.0 has no chunks: there
+// the end of the connection is the end of the response.
 func (h *client) beginChunks(minor byte) (chunked bool) {
 	if minor == 0 {
-		h.last = true
+		h.lastResponse = true
 		h.header(http.StatusOK, "text/plain; charset=utf-8", -1, "")
 	} else {
 		h.header(http.StatusOK, "text/plain; charset=utf-8", -1, "Transfer-Encoding: chunked\r\n")
@@ -296,8 +299,8 @@ func (h *client) chunk(text string, chunked bool) {
 	h.out = append(append(h.out, text...), "\r\n"...)
 }
 
-// tick says something now and then, by a timer of the loop.
-func (h *client) tick(count int, minor byte, head bool) {
+// ticks sends count lines at intervals of 100 ms, with a timer of the loop.
+func (h *client) ticks(count int, minor byte, head bool) {
 	chunked := h.beginChunks(minor)
 	if head {
 		return
@@ -315,11 +318,11 @@ func (h *client) tick(count int, minor byte, head bool) {
 				h.chunk("", true) // the end
 			}
 			h.flush()
-			h.next()
+			h.finishResponse()
 			return
 		}
 		n++
-		if !h.full { // who does not read misses some
+		if !h.writePaused { // a client that does not read misses ticks
 			h.chunk("tick "+strconv.Itoa(n)+"\n", chunked)
 			h.flush()
 		}

@@ -1,38 +1,36 @@
-// Httpd serves the files of a directory by HTTP/1.1, on as many loops as there
-// are processors. It keeps connections alive, takes pipelined requests, and
-// sends what it does not know the length of in chunks: lists of directories,
-// and /ticks/5, which says something five times, a tenth of a second apart.
+// Httpd serves the files of a directory over HTTP/1.1, on as many event loops as
+// there are processors. It supports persistent connections and pipelined
+// requests. A response of unknown length is sent in chunks: the list of a
+// directory, and /ticks/5, which sends five lines at intervals of 100 ms.
 //
 //	go run ./examples/httpd -addr 127.0.0.1:8080 -dir .
 //	curl http://127.0.0.1:8080/README.md
+//
+// Any other HTTP client, such as a browser, will do in place of curl.
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
 	"goselectors/eventloop/stream"
+	"goselectors/examples/internal/server"
 )
 
 func main() {
-	addr := flag.String("addr", "127.0.0.1:8080", "address to listen at")
-	dir := flag.String("dir", ".", "directory to serve")
-	loops := flag.Int("loops", 0, "number of loops; 0: one a processor")
-	flag.Parse()
-	if err := run(*addr, *dir, *loops); err != nil {
-		fmt.Fprintln(os.Stderr, "httpd:", err)
-		os.Exit(1)
-	}
-	fmt.Println("httpd: bye")
+	addr := server.AddrFlag("127.0.0.1:8080")
+	dir := flag.String("dir", ".", "serve the files of this `directory`")
+	loops := flag.Int("loops", 0, "`number` of event loops; 0 means one per processor")
+	server.Main("httpd", func() error { return run(*addr, *dir, *loops) })
 }
 
 func run(addr, dir string, loops int) error {
-	root, err := os.OpenRoot(dir) // nothing outside it can be named
+	root, err := os.OpenRoot(dir) // rejects every name outside dir
 	if err != nil {
 		return err
 	}
@@ -41,22 +39,21 @@ func run(addr, dir string, loops int) error {
 	if err != nil {
 		return err
 	}
-	// Each loop has a server of its own, with its own cache: so there are no
-	// locks, and a loop never waits for another one.
-	servers := make(map[any]*server)
+	// Each loop has its own site, with its own cache. So there are no locks, and
+	// no loop waits for another one.
+	sites := make(map[any]*site)
 	for _, loop := range g.Loops() {
-		servers[loop] = &server{loop: loop, root: root, files: make(map[string]*file)}
+		sites[loop] = &site{loop: loop, root: root, files: make(map[string]*file)}
 	}
-	at, err := g.Listen("tcp", addr, func() stream.Handler { return &client{servers: servers} },
+	listenAddr, err := g.Listen("tcp", addr, func() stream.Handler { return &client{sites: sites} },
 		stream.WithIdleTimeout(time.Minute))
-	if err != nil {
-		return err
+	if err == nil {
+		interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		server.Listening(listenAddr)
+		<-interrupted.Done()
 	}
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	fmt.Println("httpd: listening on", at)
-	<-signals
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	return g.Shutdown(ctx)
+	return cmp.Or(err, g.Shutdown(ctx))
 }

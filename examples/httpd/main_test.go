@@ -4,46 +4,31 @@ package main
 
 import (
 	"bufio"
-	"bytes"
-	"context"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
-	"goselectors/selectors"
+	"goselectors/examples/internal/servertest"
 )
 
-// asHTTPD makes the test binary be the program.
-const asHTTPD = "HTTPD_TEST_BE_HTTPD"
+func TestMain(m *testing.M) { servertest.Main(m, main) }
 
-func TestMain(m *testing.M) {
-	if os.Getenv(asHTTPD) != "" {
-		main()
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
-
-const patience = 20 * time.Second
-
-// A site is a running server and what it serves.
-type site struct {
+// A testServer is a running server and its files.
+type testServer struct {
 	addr, dir string
 	big       []byte
 }
 
-func start(t *testing.T, backend string) *site {
+// start starts a server with two loops.
+func start(t *testing.T, backend string) *testServer {
 	t.Helper()
-	s := &site{dir: t.TempDir(), big: make([]byte, 1<<20+12345)}
+	s := &testServer{dir: t.TempDir(), big: make([]byte, 1<<20+12345)}
 	rand.NewChaCha8([32]byte{1}).Read(s.big)
 	for name, data := range map[string][]byte{"hello.txt": []byte("hello, world\n"), "empty": nil, "big.bin": s.big, "sub/a b.html": []byte("<p>deep</p>")} {
 		path := filepath.Join(s.dir, name)
@@ -53,64 +38,28 @@ func start(t *testing.T, backend string) *site {
 		}
 	}
 	os.Symlink("/etc/passwd", filepath.Join(s.dir, "way-out"))
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 6*patience)
-	t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, exe, "-addr", "127.0.0.1:0", "-dir", s.dir, "-loops", "2")
-	cmd.Env = append(os.Environ(), asHTTPD+"=1", selectors.BackendEnv+"="+backend, "GORACE=atexit_sleep_ms=0")
-	cmd.Stderr = os.Stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	out := bufio.NewReader(stdout)
-	line, err := out.ReadString('\n')
-	var found bool
-	s.addr, found = strings.CutPrefix(strings.TrimSpace(line), "httpd: listening on ")
-	t.Cleanup(func() {
-		cmd.Process.Signal(os.Interrupt)
-		kill := time.AfterFunc(patience, func() { cmd.Process.Kill() })
-		defer kill.Stop()
-		rest, _ := io.ReadAll(out)
-		if err := cmd.Wait(); err != nil || string(rest) != "httpd: bye\n" {
-			t.Errorf("ends with %v after %q", err, rest)
-		}
-	})
-	if err != nil || !found {
-		t.Fatalf("first line %q, %v", line, err)
-	}
+	cmd := servertest.Command(t, backend, "-addr", "127.0.0.1:0", "-dir", s.dir, "-loops", "2")
+	s.addr = servertest.Start(t, "httpd", cmd).Addr
 	return s
 }
 
-func each(t *testing.T, test func(t *testing.T, s *site)) {
-	for _, b := range selectors.Backends() {
-		t.Run(b.Name, func(t *testing.T) { test(t, start(t, b.Name)) })
-	}
+// eachBackend runs a test with a server on each backend.
+func eachBackend(t *testing.T, test func(t *testing.T, s *testServer)) {
+	servertest.EachBackend(t, func(t *testing.T, backend string) { test(t, start(t, backend)) })
 }
 
-func dial(t *testing.T, s *site) *net.TCPConn {
-	t.Helper()
-	conn, err := net.DialTimeout("tcp", s.addr, patience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(2 * patience))
-	return conn.(*net.TCPConn)
+func TestCommandLine(t *testing.T) {
+	servertest.CheckCommandLines(t, "httpd", servertest.CommandLine{
+		Args: []string{"-dir", filepath.Join(t.TempDir(), "missing")}, Exit: 1, Output: "missing",
+	})
 }
 
-// TestClient: what package net/http's client makes of it.
+// TestClient uses the client of package net/http.
 func TestClient(t *testing.T) {
-	each(t, func(t *testing.T, s *site) {
-		client := &http.Client{Timeout: patience, Transport: &http.Transport{}}
+	eachBackend(t, func(t *testing.T, s *testServer) {
+		client := &http.Client{Timeout: servertest.Timeout, Transport: &http.Transport{}}
 		defer client.CloseIdleConnections()
-		for range 2 { // from the disk, and from the cache
+		for range 2 { // first from the disk, then from the cache
 			for _, c := range []struct {
 				method, path string
 				status       int
@@ -163,7 +112,7 @@ func TestClient(t *testing.T) {
 // the answers in order.
 func TestPipelining(t *testing.T) {
 	const host = " HTTP/1.1\r\nHost: x\r\n\r\n"
-	each(t, func(t *testing.T, s *site) {
+	eachBackend(t, func(t *testing.T, s *testServer) {
 		paths := []string{"/hello.txt", "/big.bin", "/none", "/ticks/1", "/sub/", "/hello.txt", "/empty", "/big.bin"}
 		var requests string
 		for range 3 {
@@ -172,7 +121,7 @@ func TestPipelining(t *testing.T) {
 			}
 		}
 		for _, cut := range []int{len(requests), 1000, 7} {
-			conn := dial(t, s)
+			conn := servertest.Dial(t, s.addr)
 			go func() {
 				for rest := requests; len(rest) > 0; {
 					n := min(cut, len(rest))
@@ -202,7 +151,7 @@ func TestPipelining(t *testing.T) {
 }
 
 func TestRaw(t *testing.T) {
-	each(t, func(t *testing.T, s *site) {
+	eachBackend(t, func(t *testing.T, s *testServer) {
 		for _, c := range []struct{ name, request, status, body string }{
 			{"close", "GET /hello.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "200", "hello, world\n"},
 			{"1.0", "GET /hello.txt HTTP/1.0\r\n\r\n", "200", "hello, world\n"},
@@ -219,7 +168,7 @@ func TestRaw(t *testing.T) {
 			{"long header", "GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 20000), "431", "Request Header Fields Too Large\n"},
 		} {
 			t.Run(c.name, func(t *testing.T) {
-				conn := dial(t, s)
+				conn := servertest.Dial(t, s.addr)
 				go io.WriteString(conn, c.request)
 				r := bufio.NewReader(conn)
 				answer, err := http.ReadResponse(r, nil)
@@ -238,23 +187,23 @@ func TestRaw(t *testing.T) {
 	})
 }
 
-// TestLazyClients: they ask for much and read nothing. Everybody else is served,
-// and some of them go away in the middle.
-func TestLazyClients(t *testing.T) {
-	each(t, func(t *testing.T, s *site) {
-		var lazy []*net.TCPConn
+// TestSlowClients has clients that request much and read nothing; some of them
+// disconnect. The server serves the others.
+func TestSlowClients(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *testServer) {
+		var slow []*net.TCPConn
 		for range 10 {
-			conn := dial(t, s)
+			conn := servertest.Dial(t, s.addr)
 			io.WriteString(conn, strings.Repeat("GET /big.bin HTTP/1.1\r\nHost: x\r\n\r\nGET /hello.txt HTTP/1.1\r\nHost: x\r\n\r\n", 50))
-			lazy = append(lazy, conn)
+			slow = append(slow, conn)
 		}
-		for i, conn := range lazy[:5] {
+		for i, conn := range slow[:5] {
 			if i%2 == 0 {
 				conn.SetLinger(0)
 			}
 			conn.Close()
 		}
-		client := &http.Client{Timeout: patience, Transport: &http.Transport{}}
+		client := &http.Client{Timeout: servertest.Timeout, Transport: &http.Transport{}}
 		defer client.CloseIdleConnections()
 		for range 20 {
 			answer, err := client.Get("http://" + s.addr + "/hello.txt")
@@ -270,52 +219,34 @@ func TestLazyClients(t *testing.T) {
 	})
 }
 
-func tool(t *testing.T, name string, args ...string) []byte {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Skipf("%s is not installed", name)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
-	defer cancel()
-	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Errorf("%s %q: %v: %s", name, args, err, &stderr)
-	}
-	return out
-}
-
 func TestCurl(t *testing.T) {
-	each(t, func(t *testing.T, s *site) {
+	eachBackend(t, func(t *testing.T, s *testServer) {
 		url := "http://" + s.addr
-		if got := tool(t, "curl", "-sS", "--max-time", "20", url+"/hello.txt", url+"/ticks/2", url+"/none", url+"/hello.txt"); string(got) != "hello, world\ntick 1\ntick 2\nNot Found\nhello, world\n" {
+		if got := servertest.RunTool(t, "curl", "-sS", "--max-time", "20", url+"/hello.txt", url+"/ticks/2", url+"/none", url+"/hello.txt"); got != "hello, world\ntick 1\ntick 2\nNot Found\nhello, world\n" {
 			t.Errorf("%q", got)
 		}
-		// Alive between requests, so one connection.
-		if got := tool(t, "curl", "-sS", "--max-time", "20", "-o", os.DevNull, "-o", os.DevNull, "-w", "%{num_connects} ", url+"/hello.txt", url+"/big.bin"); string(got) != "1 0 " {
+		// The connection is persistent, so two requests need one.
+		if got := servertest.RunTool(t, "curl", "-sS", "--max-time", "20", "-o", os.DevNull, "-o", os.DevNull, "-w", "%{num_connects} ", url+"/hello.txt", url+"/big.bin"); got != "1 0 " {
 			t.Errorf("connections made for each of two requests: %s", got)
 		}
-		if got := tool(t, "curl", "-sS", "--max-time", "20", "--limit-rate", "20M", url+"/big.bin"); !bytes.Equal(got, s.big) {
+		if got := servertest.RunTool(t, "curl", "-sS", "--max-time", "20", "--limit-rate", "20M", url+"/big.bin"); got != string(s.big) {
 			t.Errorf("big.bin: %d bytes", len(got))
 		}
-		if got := tool(t, "curl", "-sS", "--max-time", "20", "-0", url+"/hello.txt"); string(got) != "hello, world\n" {
+		if got := servertest.RunTool(t, "curl", "-sS", "--max-time", "20", "-0", url+"/hello.txt"); got != "hello, world\n" {
 			t.Errorf("with HTTP/1.0: %q", got)
 		}
 	})
 }
 
 func TestWrk(t *testing.T) {
-	each(t, func(t *testing.T, s *site) {
-		out := tool(t, "wrk", "-t1", "-c50", "-d1s", "http://"+s.addr+"/hello.txt")
-		if !bytes.Contains(out, []byte("Requests/sec:")) || bytes.Contains(out, []byte("Non-2xx")) || bytes.Contains(out, []byte("Socket errors")) {
+	eachBackend(t, func(t *testing.T, s *testServer) {
+		out := servertest.RunTool(t, "wrk", "-t1", "-c50", "-d1s", "http://"+s.addr+"/hello.txt")
+		if !strings.Contains(out, "Requests/sec:") || strings.Contains(out, "Non-2xx") || strings.Contains(out, "Socket errors") {
 			t.Errorf("%s", out)
 		}
-		for line := range strings.Lines(string(out)) {
+		for line := range strings.Lines(out) {
 			if strings.Contains(line, "Requests/sec") {
-				t.Log(fmt.Sprint(strings.TrimSpace(line)))
+				t.Log(strings.TrimSpace(line))
 			}
 		}
 	})

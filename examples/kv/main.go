@@ -1,35 +1,28 @@
-// Kv is a key-value store that speaks Redis' protocol. All of it, store,
-// connections and the clock that keys expire by, is on one loop, so there is
-// not a lock in it, and every command is atomic by nature.
+// Kv is a key-value store that speaks the protocol of Redis. The store, the
+// connections and the timers that expire keys all run on one event loop, so the
+// program has no locks and every command is atomic.
 //
 //	go run ./examples/kv -addr 127.0.0.1:6380
 //	redis-cli -p 6380 set greeting hello ex 60
+//
+// redis-cli is the client of Redis (Debian package redis-tools). Without it, any
+// program that connects a terminal to a TCP port will do: "nc 127.0.0.1 6380"
+// or "telnet 127.0.0.1 6380", then "SET greeting hello EX 60".
 package main
 
 import (
-	"context"
-	"errors"
-	"flag"
-	"fmt"
-	"os"
-	"syscall"
-
 	"goselectors/eventloop"
 	"goselectors/eventloop/stream"
+	"goselectors/examples/internal/server"
 )
 
 func main() {
-	addr := flag.String("addr", "127.0.0.1:6380", "address to listen at")
-	flag.Parse()
-	if err := run(*addr); err != nil {
-		fmt.Fprintln(os.Stderr, "kv:", err)
-		os.Exit(1)
-	}
-	fmt.Println("kv: bye")
+	addr := server.AddrFlag("127.0.0.1:6380")
+	server.Main("kv", func() error { return run(*addr) })
 }
 
 func run(addr string) error {
-	loop, err := eventloop.New() // SELECTORS_BACKEND=poll makes it wait with poll
+	loop, err := eventloop.New() // SELECTORS_BACKEND=poll selects the backend poll
 	if err != nil {
 		return err
 	}
@@ -40,11 +33,5 @@ func run(addr string) error {
 		return err
 	}
 	defer l.Close()
-	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-		if _, err := loop.OnSignal(sig, func(os.Signal) { loop.Stop() }); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-			return err
-		}
-	}
-	fmt.Println("kv: listening on", l.Addr())
-	return loop.Run(context.Background())
+	return server.RunLoop(loop, l.Addr())
 }
