@@ -83,7 +83,7 @@ var closeRules = []rule{
 	}},
 }
 
-// closedForAll checks that every method says that the selector is closed.
+// wantAllClosed checks that every method says that the selector is closed.
 func wantAllClosed(t *T, fileobj any) {
 	t.Helper()
 	for _, call := range []struct {

@@ -89,7 +89,7 @@ func cancellableContext(t *T) context.Context {
 	return ctx
 }
 
-// noWakeLeft checks that the end of a context does not shorten the next
+// wantNoPendingWake checks that the end of a context does not shorten the next
 // Select. Selectors of package selectors promise that; others cannot.
 func wantNoPendingWake(t *T) {
 	t.Helper()

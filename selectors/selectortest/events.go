@@ -51,7 +51,7 @@ var badEventsRules = []rule{
 	}},
 }
 
-// refuses checks that the interests are an error for Register and for Modify,
+// wantRefused checks that the interests are an error for Register and for Modify,
 // and that all else goes on.
 func wantRefused(t *T, target error, interests ...selectors.Event) {
 	t.Helper()

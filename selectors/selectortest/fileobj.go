@@ -168,7 +168,7 @@ type fdAny struct {
 
 func (v fdAny) Fd() uintptr { return v.fd }
 
-// object takes a file object, which has nothing to read until send is called,
+// checkFileObj takes a file object, which has nothing to read until send is called,
 // through all methods.
 func checkFileObj(t *T, obj any, fd int, send func()) {
 	t.Helper()
@@ -194,7 +194,7 @@ func checkFileObj(t *T, obj any, fd int, send func()) {
 	t.wantNothing()
 }
 
-// keepsMode checks that an object with something to read is non-blocking still
+// wantStillNonblocking checks that an object with something to read is non-blocking still
 // and that its deadlines work.
 func wantStillNonblocking(t *T, conn syscall.Conn, f interface {
 	SetReadDeadline(time.Time) error

@@ -219,7 +219,7 @@ var twoSelectorsRules = []rule{
 	{"ExclusiveWakesOne", selectors.FeatureExclusive, func(t *T) { wantWakes(t, r|excl, 1) }},
 }
 
-// both registers a file in two selectors, makes it ready, and checks each.
+// inTwoSelectors registers a file in two selectors, makes it ready, and checks each.
 func inTwoSelectors(t *T, events selectors.Event, check func(s selectors.Selector, key *selectors.SelectorKey)) {
 	t.Helper()
 	a, b := t.pair()
@@ -230,7 +230,7 @@ func inTwoSelectors(t *T, events selectors.Event, check func(s selectors.Selecto
 	check(other, two)
 }
 
-// wakesSome checks that at least so many of two selectors that wait for the
+// wantWakes checks that at least so many of two selectors that wait for the
 // same file return when it gets ready.
 func wantWakes(t *T, events selectors.Event, least int) {
 	t.Helper()

@@ -73,7 +73,7 @@ type fdInt int
 
 func (i fdInt) Fd() int { return int(i) }
 
-// callsWith is every method that takes a file object.
+// fileObjCalls is every method that takes a file object.
 func fileObjCalls(s selectors.Selector, fileobj any) map[string]func() error {
 	return map[string]func() error{
 		"Register":   func() error { _, err := s.Register(fileobj, selectors.EventRead, nil); return err },

@@ -52,7 +52,7 @@ const (
 	anyFile = selectors.FeatureAnyFile
 )
 
-// is makes an entry of a batch to compare with.
+// report makes an entry of a batch to compare with.
 func report(key *selectors.SelectorKey, events selectors.Event) selectors.Ready {
 	return selectors.Ready{Key: key, Events: events}
 }
@@ -64,7 +64,7 @@ func (t *T) pair() (a, b int) {
 	return t.pairOf(stream)
 }
 
-// lonely is a floor for descriptor numbers that nothing else takes: the system
+// highFD is a floor for descriptor numbers that nothing else takes: the system
 // gives the lowest that is free.
 const highFD = 700
 
@@ -231,6 +231,6 @@ func (t *T) skipIfAllocating() {
 	}
 }
 
-// tooLarge tells whether a Register failed because the number is beyond what
+// isTooLarge tells whether a Register failed because the number is beyond what
 // the selector's facility can do, which it may say.
 func isTooLarge(err error) bool { return errors.Is(err, selectors.ErrFDTooLarge) }

@@ -93,7 +93,7 @@ func (t *T) reset(fd int) {
 	t.close(fd)
 }
 
-// connectRefused connects to where nobody listens.
+// connectRefused connects to an address without a listener.
 func (t *T) connectRefused(fd int, address unix.Sockaddr) {
 	t.Helper()
 	if err := unix.Connect(fd, address); err != unix.EINPROGRESS {

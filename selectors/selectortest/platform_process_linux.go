@@ -124,7 +124,7 @@ var linuxGroups = []group{{"Process", []rule{
 	}},
 }}}
 
-// use has a selector do everything for which it may open descriptors.
+// exercise has a selector do everything for which it may open descriptors.
 func exercise(t *T, s selectors.Selector) {
 	t.Helper()
 	a, b := t.pair()
@@ -165,7 +165,7 @@ func openFiles(t *T) map[int]string {
 	return files
 }
 
-// interruptAll sends every thread of the process a signal.
+// signalAllThreads sends every thread of the process a signal.
 func signalAllThreads() {
 	entries, err := os.ReadDir("/proc/self/task")
 	if err != nil {

@@ -287,5 +287,5 @@ func (t *T) moveToZero(a int) {
 // needSignals skips a test where there are none.
 func (t *T) needSignals() {}
 
-// interruptProcess sends the process a signal that does nothing in Go.
+// signalProcess sends the process a signal that does nothing in Go.
 func signalProcess() { syscall.Kill(syscall.Getpid(), syscall.SIGURG) }

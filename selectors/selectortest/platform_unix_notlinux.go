@@ -2,5 +2,5 @@
 
 package selectortest
 
-// interruptAll sends some thread of the process a signal.
+// signalAllThreads sends some thread of the process a signal.
 func signalAllThreads() { signalProcess() }

@@ -343,7 +343,7 @@ func (t *T) sendTo(fd int, data string, to address) {
 	t.noError(windows.Sendto(windows.Handle(fd), []byte(data), 0, to), "sendto")
 }
 
-// nonblocking: nobody can ask. Package net's sockets work by overlapped calls
+// isNonblocking returns true: Windows cannot report the mode. Package net's sockets work by overlapped calls
 // whatever their mode is.
 func (t *T) isNonblocking(int) bool { return true }
 

@@ -25,7 +25,7 @@ func readinessRules() (rules []rule) {
 	return rules
 }
 
-// reported checks what is reported of a state, for every interest.
+// checkState checks what is reported of a state, for every interest.
 func checkState(t *T, s state) {
 	fd := s.make(t)
 	available := r | w
@@ -74,7 +74,7 @@ func checkState(t *T, s state) {
 	}
 }
 
-// told is what the next Select tells about the only key.
+// nextEvents returns the events that the next Select reports for the only key.
 func nextEvents(t *T, key *selectors.SelectorKey) (events selectors.Event) {
 	t.Helper()
 	for _, entry := range t.mustSelect(0) {

@@ -157,7 +157,7 @@ var scaleRules = []rule{
 			t.wantStillReported(e.key, e.peer)
 		}
 
-		// All in one batch, and again in the next: nobody starves.
+		// All in one batch, and again in the next: no key starves.
 		var all []selectors.Ready
 		for _, e := range ends {
 			t.write(e.peer, "x")

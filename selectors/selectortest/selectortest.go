@@ -274,7 +274,7 @@ func (t *T) wantBatch(batch []selectors.Ready, want ...selectors.Ready) {
 	}
 }
 
-// show names the entries of a batch by descriptor and data.
+// formatBatch names the entries of a batch by descriptor and data.
 func formatBatch(batch []selectors.Ready) string {
 	if len(batch) == 0 {
 		return "empty"
@@ -297,7 +297,7 @@ func formatBatch(batch []selectors.Ready) string {
 // A pendingSelect is a Select that runs in another goroutine.
 type pendingSelect struct{ done chan selectResult }
 
-// returned is what came out of it.
+// selectResult is what came out of it.
 type selectResult struct {
 	batch []selectors.Ready
 	err   error
@@ -338,7 +338,7 @@ func (t *T) startSelectFunc(s selectors.Selector, selects func() ([]selectors.Re
 	return w
 }
 
-// returns waits for the Select to return.
+// result waits for the Select to return.
 func (w *pendingSelect) result() selectResult { return <-w.done }
 
 // wantBlocked checks that the Select has not returned.
@@ -376,7 +376,7 @@ func (t *T) wantTimeout(s selectors.Selector, timeout time.Duration) {
 	}
 }
 
-// together runs f n times at once and returns the errors.
+// runConcurrently runs f n times at once and returns the errors.
 func runConcurrently(n int, f func(i int) error) error {
 	errs := make([]error, n)
 	var wg sync.WaitGroup

@@ -406,7 +406,7 @@ var hintsOnlyRules = []rule{
 	}},
 }
 
-// onlyHints checks that the only key reports nothing but those hints, not more
+// wantOnlyHints checks that the only key reports nothing but those hints, not more
 // than once, and that Select sleeps then.
 func wantOnlyHints(t *T, may selectors.Event) {
 	t.Helper()
