@@ -36,94 +36,151 @@ func main() {
 	}
 }
 
-func bench(args []string) error {
-	start := time.Now()
+// config is what the command line asks for.
+type config struct {
+	args    []string
+	start   time.Time // of the script: limit includes compiling
+	dir     string    // of the sources
+	quick   bool
+	only    *regexp.Regexp // nil: all steps
+	rounds  int            // 0: the default
+	seconds float64        // 0: the default
+	out     string
+	limit   time.Duration
+	list    bool
+	from    string
+}
+
+// parse reads the command line and sets defaults.
+func parse(args []string) (c config, err error) {
+	c = config{args: args, start: time.Now()}
 	if seconds, err := strconv.ParseInt(os.Getenv("BENCH_START"), 10, 64); err == nil {
-		start = time.Unix(seconds, 0) // the start of the script: -limit includes compiling
+		c.start = time.Unix(seconds, 0)
 	}
+	var only string
 	flags := flag.NewFlagSet("bench/run", flag.ContinueOnError)
-	quick := flags.Bool("quick", false, "run fewer and shorter measurements, in less than five minutes")
-	only := flags.String("only", "", "run only the steps (workload/shape/contender, see -list) that match this regular `expression`")
-	rounds := flags.Int("rounds", 0, "number of rounds (default 3 to 9, depending on the workload; 2 with -quick)")
-	seconds := flags.Float64("seconds", 0, "duration of each measurement (default depends on the workload)")
-	out := flags.String("out", "", "write the results to this `directory` (default: the source directory for a full run, its .build/last otherwise)")
-	limit := flags.Duration("limit", 0, "start no measurement after this time (default 38m; 4m15s with -quick)")
-	list := flags.Bool("list", false, "list the steps and their estimated duration, and exit")
-	from := flags.String("from", "", "write the report from this results.json without measuring; with -only, measure those steps again and merge them")
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+	flags.BoolVar(&c.quick, "quick", false, "run fewer and shorter measurements, in less than five minutes")
+	flags.StringVar(&only, "only", "", "run only the steps (workload/shape/contender, see -list) that match this regular `expression`")
+	flags.IntVar(&c.rounds, "rounds", 0, "number of rounds (default 3 to 9, depending on the workload; 2 with -quick)")
+	flags.Float64Var(&c.seconds, "seconds", 0, "duration of each measurement (default depends on the workload)")
+	flags.StringVar(&c.out, "out", "", "write the results to this `directory` (default: the source directory for a full run, its .build/last otherwise)")
+	flags.DurationVar(&c.limit, "limit", 0, "start no measurement after this time (default 38m; 4m15s with -quick)")
+	flags.BoolVar(&c.list, "list", false, "list the steps and their estimated duration, and exit")
+	flags.StringVar(&c.from, "from", "", "write the report from this results.json without measuring; with -only, measure those steps again and merge them")
+	if err := flags.Parse(args); err != nil {
+		return c, err
+	}
+	if flags.NArg() > 0 {
+		return c, fmt.Errorf("unexpected argument %q; see -help", flags.Arg(0))
+	}
+	if c.dir, err = filepath.Abs(os.Getenv("BENCH_DIR")); err != nil {
+		return c, err
+	}
+	if _, err := os.Stat(filepath.Join(c.dir, "c", "bench.h")); err != nil {
+		return c, fmt.Errorf("source directory not found; use the script bench/run or run from its directory: %w", err)
+	}
+	if only != "" {
+		if c.only, err = regexp.Compile(only); err != nil {
+			return c, err
+		}
+	}
+	if c.out == "" {
+		c.out = c.dir
+		if c.quick || only != "" || c.seconds > 0 {
+			c.out = filepath.Join(c.dir, ".build", "last")
+		}
+	}
+	if c.limit <= 0 {
+		c.limit = 38 * time.Minute
+		if c.quick {
+			c.limit = 4*time.Minute + 15*time.Second
+		}
+	}
+	return c, nil
+}
+
+func bench(args []string) error {
+	c, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q; see -help", flags.Arg(0))
-	}
-	dir := os.Getenv("BENCH_DIR")
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat(filepath.Join(dir, "c", "bench.h")); err != nil {
-		return fmt.Errorf("source directory not found; use the script bench/run or run from its directory: %w", err)
-	}
-	if *out == "" {
-		*out = dir
-		if *quick || *only != "" || *seconds > 0 {
-			*out = filepath.Join(dir, ".build", "last")
-		}
-	}
-	notes, err := os.ReadFile(filepath.Join(dir, "NOTES.md"))
+	notes, err := os.ReadFile(filepath.Join(c.dir, "NOTES.md"))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	var earlier *report
-	if *from != "" {
-		earlier = &report{}
-		saved, err := os.ReadFile(*from)
-		if err != nil {
+	if c.from != "" {
+		if earlier, err = readReport(c.from); err != nil {
 			return err
 		}
-		if err := json.Unmarshal(saved, earlier); err != nil {
-			return fmt.Errorf("%s: %w", *from, err)
-		}
-		if *only == "" {
-			return earlier.write(*out, string(notes))
+		if c.only == nil {
+			return earlier.write(c.out, string(notes))
 		}
 	}
-
-	r := &runner{quick: *quick, secondsOverride: *seconds, rounds: *rounds, roundsFixed: *rounds > 0, report: &report{Quick: *quick}}
-	if r.rounds <= 0 {
-		r.rounds = 9
-		if *quick {
-			r.rounds = 2
-		}
-	}
-	if *limit <= 0 {
-		*limit = 38 * time.Minute
-		if *quick {
-			*limit = 4*time.Minute + 15*time.Second
-		}
-	}
-	r.deadline = start.Add(*limit)
-	if *only != "" {
-		if r.only, err = regexp.Compile(*only); err != nil {
-			return err
-		}
-	}
-	if *list {
+	r := newRunner(c)
+	if c.list {
 		r.list()
 		return nil
 	}
-	r.report.Command = strings.Join(append([]string{"bench/run"}, shellQuote(args)...), " ")
-	progress := newProgress(os.Stderr)
-	r.logf = progress.printf
-
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
-	r.programs = build(ctx, dir, filepath.Join(dir, ".build"), r.logf)
+	duration, err := r.buildAndRun(ctx, c)
+	if err != nil {
+		return err
+	}
+	if earlier != nil {
+		earlier.merge(r.report)
+		r.report = earlier
+	}
+	if err := r.report.write(c.out, string(notes)); err != nil {
+		return err
+	}
+	fmt.Printf("wrote %s in %v\n", filepath.Join(c.out, "RESULTS.md"), duration)
 	if ctx.Err() != nil {
-		progress.clear()
 		return errors.New("interrupted")
+	}
+	if len(r.report.Runs) == 0 {
+		return errors.New("no measurement succeeded")
+	}
+	return nil
+}
+
+func readReport(path string) (*report, error) {
+	saved, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	r := &report{}
+	if err := json.Unmarshal(saved, r); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
+}
+
+func newRunner(c config) *runner {
+	r := &runner{quick: c.quick, secondsOverride: c.seconds, rounds: c.rounds, roundsFixed: c.rounds > 0, only: c.only, report: &report{Quick: c.quick}}
+	if r.rounds <= 0 {
+		r.rounds = 9
+		if c.quick {
+			r.rounds = 2
+		}
+	}
+	r.deadline = c.start.Add(c.limit)
+	r.report.Command = strings.Join(append([]string{"bench/run"}, shellQuote(c.args)...), " ")
+	return r
+}
+
+// buildAndRun builds the contenders and runs the steps. It returns the time since
+// the start of the script.
+func (r *runner) buildAndRun(ctx context.Context, c config) (duration time.Duration, err error) {
+	progress := newProgress(os.Stderr)
+	defer progress.clear()
+	r.logf = progress.printf
+	r.programs = build(ctx, c.dir, filepath.Join(c.dir, ".build"), r.logf)
+	if ctx.Err() != nil {
+		return 0, errors.New("interrupted")
 	}
 	for _, p := range programs {
 		if reason := r.programs[p.name].missing; reason != "" {
@@ -131,7 +188,7 @@ func bench(args []string) error {
 		}
 	}
 	r.logf("checking that the machine is idle")
-	r.report.Machine = machineInfo(ctx, dir, r.programs, start)
+	r.report.Machine = machineInfo(ctx, c.dir, r.programs, c.start)
 	before := readCPUUsage()
 	time.Sleep(time.Second)
 	if share := before.otherShare(); share > 0.1 {
@@ -142,25 +199,11 @@ func bench(args []string) error {
 	}
 	before = readCPUUsage()
 	r.run(ctx)
-	r.report.Machine = append(r.report.Machine, [2]string{"CPU used by other processes", fmt.Sprintf("%.1f %% of all processors", before.otherShare()*100)})
-	duration := time.Since(start).Round(time.Second)
-	r.report.Machine = append(r.report.Machine, [2]string{"duration", duration.String()})
-	progress.clear()
-	if earlier != nil {
-		earlier.merge(r.report)
-		r.report = earlier
-	}
-	if err := r.report.write(*out, string(notes)); err != nil {
-		return err
-	}
-	fmt.Printf("wrote %s in %v\n", filepath.Join(*out, "RESULTS.md"), duration)
-	if ctx.Err() != nil {
-		return errors.New("interrupted")
-	}
-	if len(r.report.Runs) == 0 {
-		return errors.New("no measurement succeeded")
-	}
-	return nil
+	duration = time.Since(c.start).Round(time.Second)
+	r.report.Machine = append(r.report.Machine,
+		[2]string{"CPU used by other processes", fmt.Sprintf("%.1f %% of all processors", before.otherShare()*100)},
+		[2]string{"duration", duration.String()})
+	return duration, nil
 }
 
 // shellQuote quotes the arguments that a shell would not read as one plain word.
