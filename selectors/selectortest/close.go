@@ -7,7 +7,7 @@ import (
 	"goselectors/selectors"
 )
 
-// Close, with nothing registered.
+// closeRules check Close with no file registered.
 var closeRules = []rule{
 	{"Idempotent", 0, func(t *T) {
 		for range 3 {
@@ -83,7 +83,8 @@ var closeRules = []rule{
 	}},
 }
 
-// wantAllClosed checks that every method says that the selector is closed.
+// wantAllClosed checks that every method of a closed selector returns ErrClosed,
+// and that it has no keys.
 func wantAllClosed(t *T, fileobj any) {
 	t.Helper()
 	for _, call := range []struct {

@@ -10,7 +10,7 @@ import (
 	"goselectors/selectors"
 )
 
-// How long a Select waits, with files registered.
+// timeoutFileRules check how long Select waits with files registered.
 var timeoutFileRules = []rule{
 	{"ZeroAsksTheKernel", 0, func(t *T) {
 		a, b := t.pair()
@@ -55,8 +55,8 @@ var timeoutFileRules = []rule{
 
 	{"Signals", 0, func(t *T) {
 		t.needSignals()
-		// Signals end system calls early, EINTR; the Go runtime uses them all
-		// the time. The wait has to go on, for as long as is left.
+		// A signal interrupts a system call, which then fails with EINTR. The Go
+		// runtime sends signals often. Select must wait for the remaining time.
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		var stop atomic.Bool
@@ -87,7 +87,7 @@ var timeoutFileRules = []rule{
 	}},
 }
 
-// Wake, with files registered.
+// wakeFileRules check Wake with files registered.
 var wakeFileRules = []rule{
 	{"IsNoEvent", 0, func(t *T) {
 		a, b := t.pair()
@@ -97,7 +97,7 @@ var wakeFileRules = []rule{
 		t.wantResult(pending)
 		t.write(b, "x")
 		t.noError(t.s.Wake(), "Wake")
-		t.wantReady(report(key, r)) // the Wake may hide no event either
+		t.wantReady(report(key, r)) // a Wake must not hide an event
 		t.read(a, "x")
 		t.mustSelect(0)
 		t.wantStillReported(key, b)
@@ -107,7 +107,7 @@ var wakeFileRules = []rule{
 	}},
 
 	{"LeavesNothingToSpinOn", 0, func(t *T) {
-		// What ended the wait has to be taken back, or it ends every other.
+		// The wake-up must be consumed, or it ends every later Select too.
 		a, b := t.pair()
 		pending := t.startSelect(t.s, -1)
 		t.noError(t.s.Wake(), "Wake")
@@ -124,8 +124,8 @@ var wakeFileRules = []rule{
 	}},
 
 	{"DescriptorZero", 0, func(t *T) {
-		// Some facilities name their own wake-up with a number, and it must
-		// not be that of standard input.
+		// Some backends identify their wake-up by a number. That number must not
+		// collide with descriptor 0.
 		a, b := t.pair()
 		t.moveToZero(a)
 		key := t.register(0, r, "zero")
@@ -141,7 +141,7 @@ var wakeFileRules = []rule{
 	}},
 }
 
-// What other goroutines do while a Select goes on.
+// otherGoroutineRules check calls of other goroutines during a Select.
 var otherGoroutineRules = []rule{
 	{"ConcurrentSelectIsRefused", 0, func(t *T) {
 		a, b := t.pair()
@@ -156,7 +156,7 @@ var otherGoroutineRules = []rule{
 		t.wantBlocked(pending)
 		t.write(b, "x")
 		t.wantResult(pending, report(key, r))
-		t.wantReady(report(key, r)) // and now it may
+		t.wantReady(report(key, r)) // allowed after the first Select has returned
 	}},
 
 	{"Register", 0, func(t *T) {
@@ -169,7 +169,7 @@ var otherGoroutineRules = []rule{
 
 			pending = t.startSelect(t.s, -1)
 			key = t.register(a, r, nil)
-			t.wantBlocked(pending) // what was done for that is not visible
+			t.wantBlocked(pending) // the change itself does not end the Select
 			t.write(b, "x")
 			t.wantResult(pending, report(key, r))
 			t.read(a, "x")
@@ -190,7 +190,7 @@ var otherGoroutineRules = []rule{
 			key = t.modify(a, r, "data only")
 			t.wantBlocked(pending)
 			t.write(b, "x")
-			t.wantResult(pending, report(key, r)) // with the key as it is now
+			t.wantResult(pending, report(key, r)) // with the new key
 			t.read(a, "x")
 			t.unregister(a)
 		}
@@ -302,7 +302,7 @@ var otherGoroutineRules = []rule{
 			default:
 			}
 			if !seen && done {
-				t.mustSelect(0) // the last Wake may have ended the one before
+				t.mustSelect(0) // a Wake may have ended the previous Select
 			}
 		}
 		t.mustSelect(0)
@@ -315,7 +315,7 @@ var otherGoroutineRules = []rule{
 	}},
 }
 
-// Close, with files registered.
+// closeFileRules check Close with files registered.
 var closeFileRules = []rule{
 	{"UnregistersAll", 0, func(t *T) {
 		a, b := t.pair()
@@ -327,7 +327,7 @@ var closeFileRules = []rule{
 			t.wantOpen(fd)
 		}
 		t.write(b, "x")
-		t.read(a, "x") // and they still work
+		t.read(a, "x") // the files still work
 	}},
 
 	{"WakesSelect", 0, func(t *T) {

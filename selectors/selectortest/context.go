@@ -9,7 +9,7 @@ import (
 	"goselectors/selectors"
 )
 
-// SelectContext, with nothing registered.
+// contextRules check SelectContext with no file registered.
 var contextRules = []rule{
 	{"AlreadyCancelled", 0, func(t *T) {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -62,8 +62,8 @@ var contextRules = []rule{
 	}},
 
 	{"CancelBesideSelects", 0, func(t *T) {
-		// A context that ends just when the Select has returned for another
-		// reason: none of this may hang or spoil the Selects to come.
+		// The context ends while the Select returns for another reason. No call
+		// may hang, and later calls must work.
 		for range 200 {
 			ctx, cancel := context.WithCancel(context.Background())
 			t.noError(runConcurrently(3, func(i int) error {
@@ -83,14 +83,15 @@ var contextRules = []rule{
 	}},
 }
 
+// cancellableContext returns a context that is cancelled at the end of the test.
 func cancellableContext(t *T) context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// wantNoPendingWake checks that the end of a context does not shorten the next
-// Select. Selectors of package selectors promise that; others cannot.
+// wantNoPendingWake checks that the end of a context leaves no pending Wake that
+// would end the next Select. Only selectors of package selectors guarantee that.
 func wantNoPendingWake(t *T) {
 	t.Helper()
 	if home := reflect.TypeFor[selectors.Error]().PkgPath(); reflect.Indirect(reflect.ValueOf(t.s)).Type().PkgPath() == home {

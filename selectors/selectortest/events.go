@@ -6,7 +6,8 @@ import (
 	"goselectors/selectors"
 )
 
-// Interests that make no sense, or that the selector does not have.
+// badEventsRules check that Register and Modify refuse invalid interests, and
+// interests that the selector does not support.
 var badEventsRules = []rule{
 	{"Nothing", 0, func(t *T) { wantRefused(t, selectors.ErrInvalidEvents, 0) }},
 
@@ -51,8 +52,8 @@ var badEventsRules = []rule{
 	}},
 }
 
-// wantRefused checks that the interests are an error for Register and for Modify,
-// and that all else goes on.
+// wantRefused checks that Register and Modify return an error that matches target
+// for each of the interests, and that the failed calls change nothing.
 func wantRefused(t *T, target error, interests ...selectors.Event) {
 	t.Helper()
 	a, b := t.pair()
@@ -71,10 +72,10 @@ func wantRefused(t *T, target error, interests ...selectors.Event) {
 		}
 		t.wantStillReported(key, b)
 	}
-	t.register(fresh, r, nil) // the number is none the worse for it
+	t.register(fresh, r, nil) // a valid interest still works
 }
 
-// What errors tell.
+// errorRules check the type and the fields of errors.
 var errorRules = []rule{
 	{"AreOfTypeError", 0, func(t *T) {
 		a, _ := t.pair()
@@ -121,4 +122,5 @@ var errorRules = []rule{
 	}},
 }
 
+// errorOf returns the error of a call with two results.
 func errorOf[V any](_ V, err error) error { return err }

@@ -10,7 +10,7 @@ import (
 	"goselectors/selectors"
 )
 
-// Everything that may be registered, and objects that were closed.
+// fileObjRules check each kind of file object, and objects that were closed.
 var fileObjRules = append([]rule{
 	{"Int", 0, func(t *T) {
 		a, b := t.pair()
@@ -29,7 +29,7 @@ var fileObjRules = append([]rule{
 		checkFileObj(t, fdValue{uintptr(a)}, a, func() { t.write(b, "x") })
 	}},
 	{"SyscallConnBeforeFd", 0, func(t *T) {
-		// Of the two the one without side effects counts.
+		// SyscallConn is preferred because Fd can have side effects.
 		f, _ := t.socketFile()
 		other, _ := t.pair()
 		both := connWithFd{f, uintptr(other)}
@@ -80,7 +80,7 @@ var fileObjRules = append([]rule{
 		a, b := t.pair()
 		for _, obj := range []any{
 			fdSlice{uintptr(a), []int{1}},
-			fdAny{uintptr(a), []int{1}}, // Go finds out when it compares
+			fdAny{uintptr(a), []int{1}}, // comparable type, but comparing panics
 			fdAny{uintptr(a), fdAny{0, map[int]int{}}},
 		} {
 			key := t.register(obj, r, nil)
@@ -97,7 +97,7 @@ var fileObjRules = append([]rule{
 	}},
 
 	{"EqualObjects", 0, func(t *T) {
-		// Equal values with the same descriptor are the same object.
+		// Equal values with the same descriptor count as the same object.
 		a, b := t.pair()
 		t.register(fdValue{uintptr(a)}, r, nil)
 		t.wantStillReported(t.modify(fdValue{uintptr(a)}, r, nil), b)
@@ -168,8 +168,8 @@ type fdAny struct {
 
 func (v fdAny) Fd() uintptr { return v.fd }
 
-// checkFileObj takes a file object, which has nothing to read until send is called,
-// through all methods.
+// checkFileObj calls all methods with a file object. The object must not be
+// readable until send is called.
 func checkFileObj(t *T, obj any, fd int, send func()) {
 	t.Helper()
 	key := t.register(obj, r, "data")
@@ -194,8 +194,8 @@ func checkFileObj(t *T, obj any, fd int, send func()) {
 	t.wantNothing()
 }
 
-// wantStillNonblocking checks that an object with something to read is non-blocking still
-// and that its deadlines work.
+// wantStillNonblocking checks that an object with one byte to read is still
+// non-blocking and that its deadlines work.
 func wantStillNonblocking(t *T, conn syscall.Conn, f interface {
 	SetReadDeadline(time.Time) error
 	Read([]byte) (int, error)
@@ -215,7 +215,8 @@ func wantStillNonblocking(t *T, conn syscall.Conn, f interface {
 	t.noError(f.SetReadDeadline(time.Time{}), "SetReadDeadline")
 }
 
-// closedObjects is one of each kind that can tell it was closed.
+// closedObjects returns one closed object of each kind that reports that it is
+// closed.
 func closedObjects(t *T) []any {
 	t.Helper()
 	f, _ := t.socketFile()

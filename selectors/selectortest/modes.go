@@ -6,7 +6,8 @@ import (
 
 const edgeFeature = selectors.FeatureEdgeTriggered
 
-// How what is ready is delivered.
+// modesRules check how the registration modes report readiness:
+// level-triggered, edge-triggered, one-shot and exclusive.
 var modesRules = []rule{
 	{"LevelRepeats", 0, func(t *T) {
 		a, b := t.pair()
@@ -41,7 +42,7 @@ var modesRules = []rule{
 		t.wantReady(report(key, r))
 		t.wantNothing()
 		t.read(a, "x")
-		t.wantNothing() // y is left, but nothing is new
+		t.wantNothing() // y is unread, but no new data has arrived
 		t.wantNoSpin()
 		t.write(b, "z")
 		t.wantReady(report(key, r))
@@ -91,7 +92,7 @@ var modesRules = []rule{
 		t.write(b, "x")
 		t.wantNothing()
 		t.close(b)
-		t.wantNothing() // not even of a hang-up
+		t.wantNothing() // no hang-up either
 		t.wantNoSpin()
 		if got, err := t.s.Key(a); err != nil || got != key {
 			t.Errorf("Key is %v, %v; want the key: it has fired, but it is there", got, err)
@@ -179,7 +180,7 @@ var modesRules = []rule{
 	}},
 }
 
-// One file in two selectors.
+// twoSelectorsRules check one file that is registered in two selectors.
 var twoSelectorsRules = []rule{
 	{"Level", 0, func(t *T) {
 		inTwoSelectors(t, r, func(s selectors.Selector, key *selectors.SelectorKey) {
@@ -219,7 +220,8 @@ var twoSelectorsRules = []rule{
 	{"ExclusiveWakesOne", selectors.FeatureExclusive, func(t *T) { wantWakes(t, r|excl, 1) }},
 }
 
-// inTwoSelectors registers a file in two selectors, makes it ready, and checks each.
+// inTwoSelectors registers a file in two selectors, makes it readable and calls
+// check for each selector.
 func inTwoSelectors(t *T, events selectors.Event, check func(s selectors.Selector, key *selectors.SelectorKey)) {
 	t.Helper()
 	a, b := t.pair()
@@ -230,8 +232,8 @@ func inTwoSelectors(t *T, events selectors.Event, check func(s selectors.Selecto
 	check(other, two)
 }
 
-// wantWakes checks that at least so many of two selectors that wait for the
-// same file return when it gets ready.
+// wantWakes checks that at least the given number of Selects return when two
+// selectors wait for the same file and it becomes readable.
 func wantWakes(t *T, events selectors.Event, least int) {
 	t.Helper()
 	a, b := t.pair()

@@ -4,7 +4,7 @@ import (
 	"goselectors/selectors"
 )
 
-// What Modify changes, and what it leaves.
+// modifyRules check what Modify changes and what stays.
 var modifyRules = []rule{
 	{"Events", 0, func(t *T) {
 		a, b := t.pair()
@@ -25,7 +25,7 @@ var modifyRules = []rule{
 	{"BeforeItIsSeen", 0, func(t *T) {
 		a, b := t.pair()
 		t.register(a, w, nil)
-		key := t.modify(a, r, nil) // was ready to be written all along
+		key := t.modify(a, r, nil) // a is writable all the time
 		t.wantNothing()
 		t.wantStillReported(key, b)
 	}},
@@ -77,12 +77,12 @@ var modifyRules = []rule{
 		c, d := t.pair()
 		a = t.moveHigh(a)
 		t.register(a, r, "old")
-		t.dupTo(c, a) // closes what was a
+		t.dupTo(c, a) // closes the old file
 		t.write(d, "x")
 		key := t.modify(a, r|w, "new")
 		t.wantReady(report(key, r|w))
 		t.read(a, "x")
-		t.close(b) // the old file is not watched any more
+		t.close(b) // peer of the old file, which is no longer watched
 		t.wantStillReported(t.modify(a, r, nil), d)
 	}},
 
@@ -93,7 +93,7 @@ var modifyRules = []rule{
 		for i := range 3 {
 			t.wantReady(report(key, r))
 			t.wantNothing()
-			key = t.modify(a, r|oneShot, i) // no other events: still it arms
+			key = t.modify(a, r|oneShot, i) // the same events arm it again
 		}
 		t.wantReady(report(key, r))
 	}},
@@ -124,7 +124,7 @@ var modifyRules = []rule{
 	}},
 }
 
-// What Unregister ends, and when it works.
+// unregisterRules check the effect of Unregister, also after the file was closed.
 var unregisterRules = []rule{
 	{"ReturnsTheKey", 0, func(t *T) {
 		a, b := t.pair()
@@ -173,7 +173,7 @@ var unregisterRules = []rule{
 		a = t.moveHigh(a)
 		t.register(a, r|w, nil)
 		c, d := t.pair()
-		t.dupTo(c, a) // closes what was a
+		t.dupTo(c, a) // closes the old file
 		t.unregister(a)
 		t.write(d, "x")
 		t.wantNothing()
@@ -202,7 +202,7 @@ var unregisterRules = []rule{
 	}},
 
 	{"InTheMiddle", 0, func(t *T) {
-		// Backends with arrays fill the gap with another entry.
+		// Backends that use an array move another entry into the gap.
 		type end struct {
 			key  *selectors.SelectorKey
 			peer int

@@ -9,7 +9,7 @@ import (
 	"goselectors/selectors"
 )
 
-// File objects that are none.
+// noFileRules check that values which are not file objects are refused.
 var noFileRules = []rule{
 	{"Refused", 0, func(t *T) {
 		for _, c := range notFiles {
@@ -24,6 +24,7 @@ var noFileRules = []rule{
 	}},
 }
 
+// notFiles are values for which every method returns ErrInvalidFileObj.
 var notFiles = []struct {
 	name    string
 	fileobj any
@@ -68,12 +69,12 @@ type fdFunc func() uintptr
 
 func (f fdFunc) Fd() uintptr { return f() }
 
-// fdInt looks like a file object but is none.
+// fdInt is not a file object: its method Fd has the wrong result type.
 type fdInt int
 
 func (i fdInt) Fd() int { return int(i) }
 
-// fileObjCalls is every method that takes a file object.
+// fileObjCalls returns a call of each method that takes a file object, by name.
 func fileObjCalls(s selectors.Selector, fileobj any) map[string]func() error {
 	return map[string]func() error{
 		"Register":   func() error { _, err := s.Register(fileobj, selectors.EventRead, nil); return err },

@@ -52,24 +52,26 @@ const (
 	anyFile = selectors.FeatureAnyFile
 )
 
-// report makes an entry of a batch to compare with.
+// report returns an entry of a batch.
 func report(key *selectors.SelectorKey, events selectors.Event) selectors.Ready {
 	return selectors.Ready{Key: key, Events: events}
 }
 
-// pair makes two sockets that are connected with each other. They can be
-// written and there is nothing to read.
+// pair returns two sockets that are connected to each other. Both are writable
+// and not readable.
 func (t *T) pair() (a, b int) {
 	t.Helper()
 	return t.pairOf(stream)
 }
 
-// highFD is a floor for descriptor numbers that nothing else takes: the system
-// gives the lowest that is free.
+// highFD is the lowest number of the descriptors that the rules move out of the
+// way. The system allocates the lowest free number, so no other descriptor of
+// the process gets a number that high.
 const highFD = 700
 
-// moveHigh gives a file another number, far from those that the runtime or another
-// goroutine may get, so that it stays unused when it has been closed.
+// moveHigh moves a descriptor to a number of at least highFD. That number stays
+// unused after it is closed, because neither the runtime nor another goroutine
+// gets it.
 func (t *T) moveHigh(fd int) int {
 	t.Helper()
 	moved := t.dup(fd, highFD)
@@ -79,7 +81,7 @@ func (t *T) moveHigh(fd int) int {
 
 var loopback = [4]byte{127, 0, 0, 1}
 
-// tcp makes two sockets that are connected through the loopback interface.
+// tcp returns two TCP sockets that are connected through the loopback interface.
 func (t *T) tcp() (a, b int) {
 	t.Helper()
 	listener, address := t.listen()
@@ -87,7 +89,7 @@ func (t *T) tcp() (a, b int) {
 	return a, t.connectAccept(a, listener, address)
 }
 
-// fdOf is the number of an object of package os or net.
+// fdOf returns the descriptor of an object of package os or net.
 func (t *T) fdOf(conn syscall.Conn) (fd int) {
 	t.Helper()
 	raw, err := conn.SyscallConn()
@@ -103,7 +105,7 @@ type file interface {
 	SetReadDeadline(time.Time) error
 }
 
-// tcpConn makes a *net.TCPConn and its other end.
+// tcpConn returns a *net.TCPConn and its peer.
 func (t *T) tcpConn() (a, b *net.TCPConn) {
 	t.Helper()
 	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IP(loopback[:])})
@@ -118,7 +120,7 @@ func (t *T) tcpConn() (a, b *net.TCPConn) {
 	return a, b
 }
 
-// udpConn makes a *net.UDPConn.
+// udpConn returns a *net.UDPConn on the loopback interface.
 func (t *T) udpConn() *net.UDPConn {
 	t.Helper()
 	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IP(loopback[:])})
@@ -130,6 +132,7 @@ func (t *T) udpConn() *net.UDPConn {
 	return c
 }
 
+// register calls Register. An error stops the test, as for the next three.
 func (t *T) register(fileobj any, events selectors.Event, data any) *selectors.SelectorKey {
 	t.Helper()
 	return t.registerWith(t.s, fileobj, events, data)
@@ -162,7 +165,7 @@ func (t *T) unregister(fileobj any) *selectors.SelectorKey {
 	return key
 }
 
-// wantReady checks that the next batch comes and is exactly want, in any order.
+// wantReady checks that Select returns exactly the entries of want, in any order.
 func (t *T) wantReady(want ...selectors.Ready) {
 	t.Helper()
 	t.wantBatch(t.mustSelect(reportTimeout), want...)
@@ -173,7 +176,7 @@ func (t *T) wantReadyOn(s selectors.Selector, want ...selectors.Ready) {
 	t.wantBatch(t.mustSelectOn(s, reportTimeout), want...)
 }
 
-// wantNothing checks that nothing is ready, and that nothing becomes so.
+// wantNothing checks that no file is ready or becomes ready within quietTime.
 func (t *T) wantNothing() {
 	t.Helper()
 	t.wantNothingOn(t.s)
@@ -188,9 +191,9 @@ func (t *T) wantNothingOn(s selectors.Selector) {
 	}
 }
 
-// wantStillReported checks that a key is still registered and still reported: what went
-// wrong elsewhere has done it no harm. It must be of one end of a pair, level-
-// triggered, with EventRead as its interest and nothing to read.
+// wantStillReported checks that a key is registered and reported, and that no
+// other file is ready. The key must be level-triggered with interest EventRead,
+// for one socket of a pair, with nothing to read; peer is the other socket.
 func (t *T) wantStillReported(key *selectors.SelectorKey, peer int) {
 	t.Helper()
 	if got, err := t.s.Key(key.FD); err != nil || got != key {
@@ -219,7 +222,7 @@ func (t *T) wantNoSpin() {
 	t.Errorf("Select(%v) used %v of processor time, with nothing to tell: it spins", timeout, used)
 }
 
-// skipIfAllocating skips a test of what is allocated where that cannot be nothing.
+// skipIfAllocating skips a test for allocations where some cannot be avoided.
 func (t *T) skipIfAllocating() {
 	t.Helper()
 	if raceEnabled {
@@ -231,6 +234,6 @@ func (t *T) skipIfAllocating() {
 	}
 }
 
-// isTooLarge tells whether a Register failed because the number is beyond what
-// the selector's facility can do, which it may say.
+// isTooLarge reports whether a Register failed because the backend does not
+// support descriptor numbers that high, which is allowed.
 func isTooLarge(err error) bool { return errors.Is(err, selectors.ErrFDTooLarge) }

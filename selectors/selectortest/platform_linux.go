@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// linuxStates are the rows as Linux has them.
+// linuxStates are the rows that only Linux has in this form.
 var linuxStates = []state{
 	{"PairPeerClosedUnread", 0, func(t *T) int { a, b := t.pair(); t.write(a, "x"); t.close(b); return a }, r | w | rc | hu | er, 0},
 	{"PairSelfShutRead", 0, func(t *T) int { a, _ := t.pair(); unix.Shutdown(a, unix.SHUT_RD); return a }, r | w | rc, 0},
@@ -35,7 +35,7 @@ var linuxStates = []state{
 		return a
 	}, r | w | rc | hu | er, 0},
 	{"TCPRefused", 0, func(t *T) int {
-		_, address := t.boundSocket(unix.SOCK_STREAM) // and not listening
+		_, address := t.boundSocket(unix.SOCK_STREAM) // not listening
 		a := t.newSocket(unix.SOCK_STREAM)
 		t.connectRefused(a, address)
 		t.waitPoll(a, unix.POLLERR)
@@ -46,7 +46,7 @@ var linuxStates = []state{
 	{"TCPSelfShutBoth", 0, func(t *T) int { a, _ := t.tcp(); unix.Shutdown(a, unix.SHUT_RDWR); return a }, r | w | rc | hu, 0},
 
 	{"UDPUnreachable", 0, func(t *T) int {
-		// The other socket takes datagrams from itself only.
+		// The other socket is connected to itself and receives from no other.
 		other, address := t.boundSocket(unix.SOCK_DGRAM)
 		t.connect(other, address)
 		a := t.newSocket(unix.SOCK_DGRAM)
@@ -82,11 +82,11 @@ var linuxStates = []state{
 	{"EpollReady", anyFile, func(t *T) int { fd, peer := t.epoll(); t.write(peer, "x"); return fd }, r, 0},
 	{"PidfdRunning", anyFile, func(t *T) int { fd, _ := t.startChild(); return fd }, 0, 0},
 	{"PidfdExited", anyFile, func(t *T) int { fd, end := t.startChild(); end(false); return fd }, r, 0},
-	// A hang-up of what was reaped: since Linux 6.9.
+	// Since Linux 6.9 a reaped process has a hang-up.
 	{"PidfdReaped", anyFile, func(t *T) int { fd, end := t.startChild(); end(true); return fd }, r, hu},
 }
 
-// reset closes a TCP socket so that the peer gets a reset instead of an end.
+// reset closes a TCP socket so that the peer gets a reset instead of end of file.
 func (t *T) reset(fd int) {
 	t.Helper()
 	t.noError(unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}), "setsockopt(SO_LINGER)")
@@ -101,7 +101,7 @@ func (t *T) connectRefused(fd int, address unix.Sockaddr) {
 	}
 }
 
-// pty makes a pseudo-terminal.
+// pty returns the two ends of a new pseudo-terminal.
 func (t *T) pty() (master, slave int) {
 	t.Helper()
 	master, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
@@ -110,7 +110,7 @@ func (t *T) pty() (master, slave int) {
 	}
 	t.track(master)
 	t.noError(unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0), "unlock the pseudo-terminal")
-	n, err := unix.IoctlGetUint32(master, unix.TIOCGPTN) // 32 bits, in the machine's order
+	n, err := unix.IoctlGetUint32(master, unix.TIOCGPTN) // 32 bits in native byte order
 	t.noError(err, "number of the pseudo-terminal")
 	slave, err = unix.Open("/dev/pts/"+strconv.Itoa(int(n)), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -120,6 +120,7 @@ func (t *T) pty() (master, slave int) {
 	return master, slave
 }
 
+// eventfd returns an eventfd with the given count.
 func (t *T) eventfd(count uint64) int {
 	t.Helper()
 	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
@@ -134,7 +135,7 @@ func (t *T) eventfd(count uint64) int {
 	return fd
 }
 
-// timerfd makes a timer that expires in so many nanoseconds; 0 is never.
+// timerfd returns a timer that expires in ns nanoseconds, or never if ns is 0.
 func (t *T) timerfd(ns int64) int {
 	t.Helper()
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC)
@@ -144,6 +145,7 @@ func (t *T) timerfd(ns int64) int {
 	return fd
 }
 
+// inotify returns an inotify descriptor that watches dir for new files.
 func (t *T) inotify(dir string) int {
 	t.Helper()
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
@@ -154,7 +156,7 @@ func (t *T) inotify(dir string) int {
 	return fd
 }
 
-// epoll makes an epoll set that watches a socket whose other end is peer.
+// epoll returns an epoll set that watches a socket, and the peer of that socket.
 func (t *T) epoll() (set, peer int) {
 	t.Helper()
 	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -165,8 +167,8 @@ func (t *T) epoll() (set, peer int) {
 	return set, peer
 }
 
-// startChild starts a process and makes a pidfd of it. end has it exit, and reaps
-// it or not.
+// startChild starts a process and returns a pidfd of it. end makes the process
+// exit and waits for that; it also reaps the process if reap is true.
 func (t *T) startChild() (pidfd int, end func(reap bool)) {
 	t.Helper()
 	cmd := exec.Command("cat")

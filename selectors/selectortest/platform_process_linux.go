@@ -12,11 +12,10 @@ import (
 	"goselectors/selectors"
 )
 
-// linuxGroups are the rules on what the process looks like from outside, seen
-// through /proc.
+// linuxGroups check the descriptors of the process, listed in /proc.
 var linuxGroups = []group{{"Process", []rule{
 	{"DescriptorsAreNotInherited", 0, func(t *T) {
-		exercise(t, t.s) // so that what is opened once, by whom ever, is there
+		exercise(t, t.s) // opens descriptors that the process opens only once
 		before := openFiles(t)
 		s := t.newTestSelector()
 		exercise(t, s)
@@ -30,7 +29,7 @@ var linuxGroups = []group{{"Process", []rule{
 				t.Errorf("fd %d, %s, is inherited by child processes", fd, file)
 			}
 			if strings.Contains(file, "eventpoll") {
-				continue // epoll_wait does not care
+				continue // O_NONBLOCK has no effect on epoll_wait
 			}
 			if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err == nil && flags&unix.O_NONBLOCK == 0 {
 				t.Errorf("fd %d, %s, is not non-blocking", fd, file)
@@ -79,7 +78,8 @@ var linuxGroups = []group{{"Process", []rule{
 	}},
 
 	{"NoDescriptorsLeft", 0, func(t *T) {
-		// A process that may not open anything: an error, and nothing kept.
+		// At the descriptor limit a new selector is an error and leaves no
+		// descriptor open.
 		before := openFiles(t)
 		var limit unix.Rlimit
 		t.noError(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit), "getrlimit")
@@ -90,8 +90,8 @@ var linuxGroups = []group{{"Process", []rule{
 		restore := func() { t.noError(unix.Prlimit(0, unix.RLIMIT_NOFILE, &limit, nil), "prlimit") }
 		t.Cleanup(restore)
 		for room := range 6 {
-			// Numbers below the limit that are free still can be had, so fill
-			// them up to the room that is wanted.
+			// Free numbers below the limit can still be allocated, so open files
+			// until only room numbers are free.
 			t.noError(unix.Prlimit(0, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(highest + 20), Max: limit.Max}, nil), "prlimit")
 			var fillers []int
 			for {
@@ -124,7 +124,7 @@ var linuxGroups = []group{{"Process", []rule{
 	}},
 }}}
 
-// exercise has a selector do everything for which it may open descriptors.
+// exercise calls everything for which a selector may open descriptors.
 func exercise(t *T, s selectors.Selector) {
 	t.Helper()
 	a, b := t.pair()
@@ -143,7 +143,7 @@ func exercise(t *T, s selectors.Selector) {
 	t.close(a, b)
 }
 
-// openFiles is what the process has open, by number.
+// openFiles returns the names of the open files of the process, by descriptor.
 func openFiles(t *T) map[int]string {
 	t.Helper()
 	const dir = "/proc/self/fd"
@@ -157,7 +157,7 @@ func openFiles(t *T) map[int]string {
 		if err != nil {
 			continue
 		}
-		// What was open for ReadDir is gone by now.
+		// The descriptor of ReadDir itself is closed by now.
 		if file, err := os.Readlink(dir + "/" + e.Name()); err == nil {
 			files[fd] = file
 		}
@@ -165,7 +165,7 @@ func openFiles(t *T) map[int]string {
 	return files
 }
 
-// signalAllThreads sends every thread of the process a signal.
+// signalAllThreads sends a signal to every thread of the process.
 func signalAllThreads() {
 	entries, err := os.ReadDir("/proc/self/task")
 	if err != nil {

@@ -11,10 +11,10 @@ import (
 	"goselectors/selectors"
 )
 
-// What can be done with descriptors of Unix only.
+// systemFileObjRules check file objects that only Unix has.
 var systemFileObjRules = []rule{
 	{"UnixConn", 0, func(t *T) {
-		// A directory of a short name: the address has room for some 100 bytes.
+		// The address has room for some 100 bytes, so the directory has a short name.
 		dir, err := os.MkdirTemp("", "sel")
 		t.noError(err, "a directory")
 		t.Cleanup(func() { os.RemoveAll(dir) })
@@ -58,7 +58,7 @@ var systemFileObjRules = []rule{
 	}},
 
 	{"IsKeptAlive", 0, func(t *T) {
-		// Otherwise the finalizer of an os.File closes it.
+		// The key must keep the os.File reachable, or its finalizer closes it.
 		a, b := t.pair()
 		delete(t.fds, a)
 		key := t.register(os.NewFile(uintptr(a), ""), r, nil)

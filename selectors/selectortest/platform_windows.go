@@ -18,7 +18,7 @@ var (
 	procGetTimes = kernel32.NewProc("GetProcessTimes")
 )
 
-// What becomes waits for, and what inet makes.
+// Masks for waitPoll and kinds of sockets.
 const (
 	readable = 0x0100 // POLLRDNORM
 	writable = 0x0010 // POLLWRNORM
@@ -29,17 +29,17 @@ const (
 
 type address = windows.Sockaddr
 
-// badFD is what the system says of a handle that is no open socket.
+// badFD is the error of the system for a handle that is not an open socket.
 const badFD = windows.WSAENOTSOCK
 
-// system keeps the sockets of a test. They are bare numbers, all of them
-// non-blocking and not inherited.
+// system holds the open sockets of a test. All are non-blocking and not
+// inherited.
 type system struct {
 	fds  map[int]bool
-	peer map[int]int // the other end of a pair
+	peer map[int]int // the other socket of a pair
 }
 
-// track has sockets closed at the end of the test.
+// track makes sockets non-blocking and closes them at the end of the test.
 func (t *T) track(fds ...int) {
 	if t.fds == nil {
 		t.fds, t.peer = make(map[int]bool), make(map[int]int)
@@ -74,7 +74,7 @@ func (t *T) close(fds ...int) {
 	}
 }
 
-// hasDuplicate tells whether there is a duplicate of a socket that was just closed.
+// hasDuplicate reports whether a socket that was just closed has a duplicate.
 func (t *T) hasDuplicate(fd int) bool {
 	for other, peer := range t.peer {
 		if other != fd && peer == t.peer[fd] {
@@ -104,8 +104,8 @@ func (t *T) openFile(string, int) int {
 
 func (t *T) regularFile() int { return t.openFile("", 0) }
 
-// write returns when the other end has got it: through TCP that may take a
-// moment, which the two ends of a Unix pair do not need.
+// write writes data and waits until the peer is readable. The pairs are TCP
+// connections, so the data arrives later than through a Unix socket pair.
 func (t *T) write(fd int, data string) {
 	t.Helper()
 	n, err := send(fd, []byte(data), 0)
@@ -138,7 +138,7 @@ func (t *T) read(fd int, want string) {
 	}
 }
 
-// fill writes until there is no more room, and there stays none.
+// fill writes until the buffers are full and stay full.
 func (t *T) fill(fd int) {
 	t.Helper()
 	buf := make([]byte, 64<<10)
@@ -147,7 +147,7 @@ func (t *T) fill(fd int) {
 		case nil:
 			full = 0
 		case windows.WSAEWOULDBLOCK:
-			full++ // the other end may take some more
+			full++ // the peer may still receive some
 			time.Sleep(quietTime)
 		default:
 			t.Fatalf("filling fd %d: %v", fd, err)
@@ -155,7 +155,7 @@ func (t *T) fill(fd int) {
 	}
 }
 
-// drain reads until there is nothing left, and nothing comes any more.
+// drain reads until there is no more data and none arrives.
 func (t *T) drain(fd int) {
 	t.Helper()
 	buf := make([]byte, 64<<10)
@@ -174,7 +174,7 @@ func (t *T) drain(fd int) {
 	}
 }
 
-// dup makes a duplicate, with a number from least up.
+// dup returns a duplicate with a number of at least least.
 func (t *T) dup(fd, least int) int {
 	t.Helper()
 	var below []windows.Handle
@@ -214,9 +214,9 @@ type pollFD struct {
 	events, revents int16
 }
 
-// waitPoll waits until WSAPoll tells all of mask, for states that take the
-// network a moment. The end of what the peer sends is POLLHUP without
-// POLLRDNORM, and only when what came before has been read.
+// waitPoll waits until WSAPoll reports all bits of mask. Changes that go through
+// the network are not visible at once. WSAPoll reports end of file as POLLHUP
+// without POLLRDNORM, and only after all data has been read.
 func (t *T) waitPoll(fd int, mask int16) {
 	t.Helper()
 	const hup = 0x0002
@@ -231,7 +231,7 @@ func (t *T) waitPoll(fd int, mask int16) {
 	t.Fatalf("fd %d does not get into the state that the test is about: WSAPoll tells %#x, want %#x", fd, fds[0].revents, mask)
 }
 
-// newSocket makes a socket that is not connected.
+// newSocket returns an IPv4 socket that is not connected.
 func (t *T) newSocket(kind int) int {
 	t.Helper()
 	t.noError(winsock(), "WSAStartup")
@@ -241,13 +241,13 @@ func (t *T) newSocket(kind int) int {
 	return int(s)
 }
 
-// winsock has Winsock started, which package net does too.
+// winsock starts Winsock, as package net does.
 func winsock() error {
 	var data windows.WSAData
 	return windows.WSAStartup(0x0202, &data)
 }
 
-// boundSocket makes a socket with a port of its own.
+// boundSocket returns a socket that is bound to a free port, and its address.
 func (t *T) boundSocket(kind int) (fd int, at address) {
 	t.Helper()
 	fd = t.newSocket(kind)
@@ -271,7 +271,7 @@ func (t *T) connect(fd int, to address) {
 	}
 }
 
-// connectAccept connects a to a listener and returns the other end.
+// connectAccept connects a to a listener and returns the accepted socket.
 func (t *T) connectAccept(a, listener int, at address) (b int) {
 	t.Helper()
 	t.connect(a, at)
@@ -288,14 +288,14 @@ func (t *T) connectAccept(a, listener int, at address) (b int) {
 	return b
 }
 
-// socketFile makes an object and its other end.
+// socketFile returns an object of package net and the descriptor of its peer.
 func (t *T) socketFile() (f file, peer int) {
 	t.Helper()
 	a, b := t.tcpConn()
 	return a, t.fdOf(b)
 }
 
-// cpuTime is the processor time that the process has used.
+// cpuTime returns the processor time that the process has used.
 func (t *T) cpuTime() time.Duration {
 	t.Helper()
 	var created, exited, kernel, user windows.Filetime
@@ -317,10 +317,10 @@ func (t *T) wantOpen(fd int) {
 	}
 }
 
-// fdLimit bounds what the tests open; Windows bounds it by memory.
+// fdLimit returns a limit for the rules. Windows limits sockets by memory only.
 func (t *T) fdLimit() int { return 1500 }
 
-// shutdownWrite ends what a socket sends.
+// shutdownWrite shuts down the sending direction of a socket.
 func (t *T) shutdownWrite(fd int) {
 	t.Helper()
 	t.noError(windows.Shutdown(windows.Handle(fd), windows.SHUT_WR), "shutdown")
@@ -343,16 +343,16 @@ func (t *T) sendTo(fd int, data string, to address) {
 	t.noError(windows.Sendto(windows.Handle(fd), []byte(data), 0, to), "sendto")
 }
 
-// isNonblocking returns true: Windows cannot report the mode. Package net's sockets work by overlapped calls
-// whatever their mode is.
+// isNonblocking returns true because Windows does not report the mode. The
+// sockets of package net use overlapped calls, which work in both modes.
 func (t *T) isNonblocking(int) bool { return true }
 
-// needSignals skips a test where there are none.
+// needSignals skips a test if no signals can be sent.
 func (t *T) needSignals() { t.Skip("Windows has no signals that end a system call") }
 
 func signalAllThreads() {}
 
-// Only sockets can be watched.
+// systemFileObjRules check that only sockets are accepted.
 var systemFileObjRules = []rule{
 	{"OtherHandlesAreRefused", 0, func(t *T) {
 		a, b := t.pair()

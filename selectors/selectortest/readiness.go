@@ -7,17 +7,18 @@ import (
 	"goselectors/selectors"
 )
 
-// A state is a row of the truth table: a file in some state, and what it is
-// ready for. The rows are what the kernel tells poll(2), read as select(2)
-// reads it: readable is IN, HUP or ERR, writable is OUT or ERR.
+// A state is a row of the readiness table: a file in some state and the events
+// that a selector must report for it. The rows follow the result of poll(2) with
+// the definitions of select(2): readable is IN, HUP or ERR, writable is OUT or ERR.
 type state struct {
 	name string
 	need selectors.Feature
 	make func(t *T) (fd int)
-	is   selectors.Event // everything that there is to tell
-	may  selectors.Event // hints that depend on the kernel's version
+	is   selectors.Event // all events and hints of the state
+	may  selectors.Event // hints that depend on the kernel version
 }
 
+// readinessRules makes a rule of each state.
 func readinessRules() (rules []rule) {
 	for _, s := range slices.Concat(states, linuxStates) {
 		rules = append(rules, rule{s.name, s.need, func(t *T) { checkState(t, s) }})
@@ -25,7 +26,8 @@ func readinessRules() (rules []rule) {
 	return rules
 }
 
-// checkState checks what is reported of a state, for every interest.
+// checkState checks the reported events of a state for each combination of
+// interests.
 func checkState(t *T, s state) {
 	fd := s.make(t)
 	available := r | w
@@ -53,18 +55,18 @@ func checkState(t *T, s state) {
 			must |= s.is & rc
 		}
 		if runtime.GOOS != "linux" {
-			// What poll(2) says about ends and errors is every system's own.
+			// Systems differ in what poll(2) reports for hang-ups and errors.
 			must, may = must&(interest&(r|w|p)), hints
 		}
 
 		key := t.register(fd, interest, nil)
-		asked := selectors.Event(0) // what the first report has of the interest
+		asked := selectors.Event(0) // events of the interest in the first report
 		for again := range 2 {
 			got := nextEvents(t, key)
 			if again == 0 {
 				asked = got & interest
 			} else if asked == 0 {
-				must, may = 0, 0 // hints alone are reported once
+				must, may = 0, 0 // hints without an event of the interest are reported once
 			}
 			if got&must != must || got&^(must|may) != 0 {
 				t.Errorf("with interest %v, Select number %d reports %v, want %v", interest, again+1, got, must)
@@ -74,7 +76,8 @@ func checkState(t *T, s state) {
 	}
 }
 
-// nextEvents returns the events that the next Select reports for the only key.
+// nextEvents returns the events that Select(0) reports for key, the only
+// registered one.
 func nextEvents(t *T, key *selectors.SelectorKey) (events selectors.Event) {
 	t.Helper()
 	for _, entry := range t.mustSelect(0) {
@@ -86,7 +89,7 @@ func nextEvents(t *T, key *selectors.SelectorKey) (events selectors.Event) {
 	return events
 }
 
-// states are the rows on which systems agree.
+// states are the rows that are the same on all systems.
 var states = []state{
 	{"PairIdle", 0, func(t *T) int { a, _ := t.pair(); return a }, w, 0},
 	{"PairData", 0, func(t *T) int { a, b := t.pair(); t.write(b, "x"); return a }, r | w, 0},

@@ -8,7 +8,7 @@ import (
 	"goselectors/selectors"
 )
 
-// What Register does, and what it refuses.
+// registerRules check what Register does and which calls fail.
 var registerRules = []rule{
 	{"KeyHasWhatWasGiven", 0, func(t *T) {
 		a, _ := t.pair()
@@ -87,7 +87,7 @@ var registerRules = []rule{
 		t.close(c)
 		notOpen := []any{c, uintptr(c), math.MaxInt32, uintptr(math.MaxInt32 + 1), ^uintptr(0) - 1}
 		if bits.UintSize == 64 {
-			// As a C int these are a: what is cut off must not be lost.
+			// Truncated to a C int, these numbers equal a. They must be refused.
 			const cut = 1 << (bits.UintSize / 2)
 			notOpen = append(notOpen, a+cut, uintptr(a)+cut)
 		}
@@ -126,7 +126,7 @@ var registerRules = []rule{
 	}},
 
 	{"WithOneFD", 0, func(t *T) {
-		// A round of messages, each end unregistered when it has its own.
+		// One message to each socket, which is unregistered after reading it.
 		ends := map[*selectors.SelectorKey]int{}
 		for i := range 12 {
 			a, b := t.pair()
@@ -142,7 +142,7 @@ var registerRules = []rule{
 	}},
 }
 
-// What is registered, and how it is named.
+// keysRules check Key, Keys and Len, and how a key is looked up.
 var keysRules = []rule{
 	{"UnknownIsErrNotRegistered", 0, func(t *T) {
 		a, b := t.pair()
@@ -181,7 +181,7 @@ var keysRules = []rule{
 		before := t.s.Keys()
 		n := 0
 		for key := range before {
-			t.unregister(key.FD) // it may be called inside
+			t.unregister(key.FD) // allowed during the iteration
 			if n++; n == 5 {
 				break
 			}

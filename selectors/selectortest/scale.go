@@ -9,7 +9,8 @@ import (
 	"goselectors/selectors"
 )
 
-// Files that never make anyone wait: regular files, directories, /dev/null.
+// alwaysReadyRules check files that are always ready: regular files,
+// directories, /dev/null.
 var alwaysReadyRules = []rule{
 	{"EveryTime", anyFile, func(t *T) {
 		for _, fd := range []int{t.regularFile(), t.openFile(t.TempDir(), os.O_RDONLY), t.openFile("/dev/null", os.O_RDWR)} {
@@ -129,7 +130,7 @@ var alwaysReadyRules = []rule{
 	}},
 }
 
-// Many files, and high numbers.
+// scaleRules check many files and high descriptor numbers.
 var scaleRules = []rule{
 	{"ManyFiles", 0, func(t *T) {
 		pairs := min(2000, (t.fdLimit()-300)/2)
@@ -152,12 +153,12 @@ var scaleRules = []rule{
 		}
 		t.wantNothing()
 
-		// One among many.
+		// One ready file among many.
 		for _, e := range []end{ends[0], ends[len(ends)/2], ends[len(ends)-1]} {
 			t.wantStillReported(e.key, e.peer)
 		}
 
-		// All in one batch, and again in the next: no key starves.
+		// All files are ready. Each batch has all of them, so no key starves.
 		var all []selectors.Ready
 		for _, e := range ends {
 			t.write(e.peer, "x")
@@ -172,7 +173,7 @@ var scaleRules = []rule{
 			buf = batch
 		}
 
-		// Few again, and many once more.
+		// Unregister all but three, then register the others again.
 		few := ends[:3]
 		for _, e := range ends[3:] {
 			t.unregister(e.key.FD)
@@ -209,7 +210,7 @@ var scaleRules = []rule{
 		if len(want) < 3 {
 			t.Errorf("only %d numbers could be registered", len(want))
 		}
-		// Without the highest it still works, and with none too.
+		// Unregister from the highest number down.
 		for len(want) > 0 {
 			last := len(want) - 1
 			t.unregister(want[last].Key.FD)
@@ -232,7 +233,7 @@ var scaleRules = []rule{
 	}},
 }
 
-// How SelectInto uses the slice that it is given.
+// selectIntoRules check how SelectInto uses dst, and that it does not allocate.
 var selectIntoRules = []rule{
 	{"Appends", 0, func(t *T) {
 		a, b := t.pair()

@@ -97,8 +97,8 @@ type group struct {
 	rules []rule
 }
 
-// A rule is one line of the contract: a test that gets a new selector, for
-// selectors with the features it needs.
+// A rule is one test of the contract. It gets a new selector and is skipped if
+// the selector lacks a feature in need.
 type rule struct {
 	name string
 	need selectors.Feature
@@ -129,11 +129,11 @@ type T struct {
 	done   bool
 }
 
-// check runs a rule within its time.
+// check runs a rule with a new selector. The rule fails after ruleLimit.
 func check(t *testing.T, newSelector func() (selectors.Selector, error), r rule) {
 	c := &T{T: t, newSelector: newSelector}
 	watchdog := time.AfterFunc(ruleLimit, c.onTimeout)
-	t.Cleanup(func() { // runs last
+	t.Cleanup(func() { // registered first, so it runs after all other cleanups
 		watchdog.Stop()
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -171,7 +171,7 @@ func (t *T) onTimeout() {
 	})
 }
 
-// newTestSelector makes another selector, which is closed at the end of the test.
+// newTestSelector returns a new selector and closes it at the end of the test.
 func (t *T) newTestSelector() selectors.Selector {
 	t.Helper()
 	s, err := t.newSelector()
@@ -220,6 +220,7 @@ func (t *T) mustSelect(timeout time.Duration) []selectors.Ready {
 	return t.mustSelectOn(t.s, timeout)
 }
 
+// mustSelectOn is mustSelect for selector s.
 func (t *T) mustSelectOn(s selectors.Selector, timeout time.Duration) []selectors.Ready {
 	t.Helper()
 	batch, err := s.Select(timeout)
@@ -235,7 +236,9 @@ const (
 	hints     = selectors.EventReadClosed | selectors.EventHangup | selectors.EventError | selectors.EventInvalid
 )
 
-// checkBatch checks what holds for every batch.
+// checkBatch checks the properties of every batch: each entry has a key and an
+// event, no key appears twice, and each event is a hint or in the interest of its
+// key.
 func (t *T) checkBatch(batch []selectors.Ready) {
 	t.Helper()
 	seen := make(map[*selectors.SelectorKey]bool, len(batch))
@@ -256,7 +259,7 @@ func (t *T) checkBatch(batch []selectors.Ready) {
 	}
 }
 
-// wantBatch checks that a batch is exactly want, in any order.
+// wantBatch checks that batch has exactly the entries of want, in any order.
 func (t *T) wantBatch(batch []selectors.Ready, want ...selectors.Ready) {
 	t.Helper()
 	got := make(map[*selectors.SelectorKey]selectors.Event, len(batch))
@@ -274,7 +277,7 @@ func (t *T) wantBatch(batch []selectors.Ready, want ...selectors.Ready) {
 	}
 }
 
-// formatBatch names the entries of a batch by descriptor and data.
+// formatBatch formats descriptor, data and events of the first 20 entries.
 func formatBatch(batch []selectors.Ready) string {
 	if len(batch) == 0 {
 		return "empty"
@@ -297,20 +300,21 @@ func formatBatch(batch []selectors.Ready) string {
 // A pendingSelect is a Select that runs in another goroutine.
 type pendingSelect struct{ done chan selectResult }
 
-// selectResult is what came out of it.
+// A selectResult is the result of a pendingSelect.
 type selectResult struct {
 	batch []selectors.Ready
 	err   error
 	took  time.Duration
 }
 
-// startSelect starts a Select in another goroutine and returns when it is
-// waiting, as far as can be observed. No registered file may be ready.
+// startSelect starts a Select in another goroutine and returns when the Select
+// is waiting, as far as can be observed. No registered file may be ready.
 func (t *T) startSelect(s selectors.Selector, timeout time.Duration) *pendingSelect {
 	t.Helper()
 	return t.startSelectFunc(s, func() ([]selectors.Ready, error) { return s.Select(timeout) })
 }
 
+// startSelectFunc is startSelect for a function that calls a method of s.
 func (t *T) startSelectFunc(s selectors.Selector, selects func() ([]selectors.Ready, error)) *pendingSelect {
 	t.Helper()
 	w := &pendingSelect{make(chan selectResult, 1)}
@@ -319,14 +323,14 @@ func (t *T) startSelectFunc(s selectors.Selector, selects func() ([]selectors.Re
 			from := time.Now()
 			batch, err := selects()
 			if errors.Is(err, selectors.ErrConcurrentSelect) {
-				runtime.Gosched() // the Select below got in between
+				runtime.Gosched() // the Select(0) below was running
 				continue
 			}
 			w.done <- selectResult{batch, err, time.Since(from)}
 			return
 		}
 	}()
-	// It is inside when a second one is refused.
+	// The Select is running once a second Select fails with ErrConcurrentSelect.
 	for until := time.Now().Add(time.Second); time.Now().Before(until); time.Sleep(100 * time.Microsecond) {
 		if batch, err := s.Select(0); errors.Is(err, selectors.ErrConcurrentSelect) {
 			break
@@ -351,8 +355,8 @@ func (t *T) wantBlocked(w *pendingSelect) {
 	}
 }
 
-// wantResult checks that the Select returns without an error and with
-// exactly want.
+// wantResult checks that the Select returns no error and exactly the entries of
+// want, in any order.
 func (t *T) wantResult(w *pendingSelect, want ...selectors.Ready) {
 	t.Helper()
 	r := w.result()
@@ -376,7 +380,7 @@ func (t *T) wantTimeout(s selectors.Selector, timeout time.Duration) {
 	}
 }
 
-// runConcurrently runs f n times at once and returns the errors.
+// runConcurrently calls f(0) to f(n-1) in n goroutines and returns their errors.
 func runConcurrently(n int, f func(i int) error) error {
 	errs := make([]error, n)
 	var wg sync.WaitGroup

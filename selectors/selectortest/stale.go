@@ -4,8 +4,13 @@ import (
 	"goselectors/selectors"
 )
 
-// Files that were unregistered, closed or replaced: what is left of them in
-// the kernel must not show.
+// staleRules check that no stale event is reported for a file that was
+// unregistered, closed or replaced.
+//
+// Several rules make an orphan: a registration that the kernel keeps after the
+// descriptor was closed, because a duplicate keeps the file open. A kernel that
+// identifies registrations by file and number, as epoll(7) does, still reports
+// the closed number, and cannot remove a registration by a number that is closed.
 var staleRules = []rule{
 	{"UnregisteredWhenReady", 0, func(t *T) {
 		a, b := t.pair()
@@ -26,7 +31,7 @@ var staleRules = []rule{
 		t.write(b, "x")
 		t.unregister(a)
 		key := t.register(a, w, "new")
-		t.wantReady(report(key, w)) // readable, but nobody asked
+		t.wantReady(report(key, w)) // also readable, which is not in the interest
 	}},
 
 	{"ClosedWhenReady", 0, func(t *T) {
@@ -40,13 +45,13 @@ var staleRules = []rule{
 	}},
 
 	{"NumberWithNewFile", 0, func(t *T) {
-		// Closed without Unregister, and the number is back with another file.
+		// The file is closed without Unregister and its number is reused.
 		old, oldPeer := t.pair()
 		old = t.moveHigh(old)
 		gone := t.register(old, r|w, "old")
 		t.write(oldPeer, "x")
 		a, peer := t.pair()
-		t.dupTo(a, old) // closes what was old
+		t.dupTo(a, old) // closes the old file
 		key := t.register(old, r, "new")
 		if key == gone || key.Data != any("new") {
 			t.Errorf("Register returned the key %+v", *key)
@@ -73,9 +78,6 @@ var staleRules = []rule{
 	}},
 
 	{"OrphanIsSilent", 0, func(t *T) {
-		// A file that lives on in a duplicate. Where the kernel knows files by
-		// file and number, as epoll(7) does, it goes on to report the number,
-		// which is closed and cannot be unregistered any more.
 		other, otherPeer := t.pair()
 		key := t.register(other, r, "other")
 		a, b := t.pair()
@@ -116,8 +118,8 @@ var staleRules = []rule{
 	}},
 
 	{"OrphanDoesNotDisturbModes", 0, func(t *T) {
-		// Getting rid of orphans must not arm what has fired, nor lose what
-		// has not.
+		// Removing an orphan must not rearm a one-shot key that has fired, nor
+		// lose one that has not fired.
 		a, _ := t.pair()
 		fired, firedPeer := t.pair()
 		t.wantReady(report(t.register(fired, w|oneShot, "fired"), w))
@@ -140,18 +142,18 @@ var staleRules = []rule{
 	}},
 
 	{"OrphanIsNotTheNextFile", 0, func(t *T) {
-		// The number of an orphan comes back: what the old file is ready for
-		// is not told of the new one.
+		// The number of an orphan is reused. The events of the old file must not
+		// be reported for the new file.
 		a, b := t.pair()
 		number := t.dup(a, highFD)
 		t.register(number, r|w, "orphan")
 		t.close(number)
 		t.unregister(number)
-		t.write(b, "x") // the old file can be read and written
+		t.write(b, "x") // the old file is readable and writable
 		c, d := t.pair()
 		t.fill(c)
 		t.dupTo(c, number)
-		key := t.register(number, r|w, "new") // the new one can do neither
+		key := t.register(number, r|w, "new") // the new file is neither
 		t.wantNothing()
 		t.wantNoSpin()
 		t.write(d, "x")
@@ -159,7 +161,7 @@ var staleRules = []rule{
 	}},
 
 	{"ReplacedOrphanIsNotTheNextFile", 0, func(t *T) {
-		// The same, without Unregister.
+		// As OrphanIsNotTheNextFile, without Unregister.
 		a, b := t.pair()
 		number := t.dup(a, highFD)
 		t.register(number, r|w, "orphan")
@@ -178,7 +180,8 @@ var staleRules = []rule{
 	}},
 
 	{"SameFileOnTheSameNumber", 0, func(t *T) {
-		// Closed and brought back: to the kernel it has never been away.
+		// The same file returns to the number. In epoll the old registration is
+		// still there.
 		a, b := t.pair()
 		number := t.dup(a, highFD)
 		t.register(number, w, "old")
@@ -189,7 +192,7 @@ var staleRules = []rule{
 	}},
 }
 
-// Descriptors that were closed while they are registered.
+// closedDescriptorRules check descriptors that are closed while registered.
 var closedDescriptorRules = []rule{
 	{"IsInvalidOnce", selectors.FeatureInvalid, func(t *T) {
 		for _, interest := range []selectors.Event{r | w, w | oneShot} {
@@ -283,7 +286,7 @@ var closedDescriptorRules = []rule{
 		a = t.moveHigh(a)
 		t.register(a, r, "old")
 		t.close(a)
-		t.mustSelect(0) // may tell
+		t.mustSelect(0) // may report the closed descriptor or hints
 		c, d := t.pair()
 		t.dupTo(c, a)
 		t.wantStillReported(t.register(a, r, "new"), d)
@@ -297,7 +300,7 @@ var closedDescriptorRules = []rule{
 		a = t.moveHigh(a)
 		t.register(a, r, "old")
 		t.close(a)
-		t.mustSelect(0) // may tell
+		t.mustSelect(0) // may report the closed descriptor or hints
 		c, d := t.pair()
 		t.dupTo(c, a)
 		t.modify(a, w, "new")
@@ -309,15 +312,16 @@ var closedDescriptorRules = []rule{
 		a = t.moveHigh(a)
 		t.register(a, r, nil)
 		t.close(a)
-		t.mustSelect(0) // may tell
+		t.mustSelect(0) // may report the closed descriptor or hints
 		t.wantError(errorOf(t.s.Modify(a, w, nil)), "Modify of a closed descriptor", badFD)
 		t.wantNothing()
 		t.unregister(a)
 	}},
 }
 
-// Keys of which only hints are left to tell: the kernel repeats them whether
-// they were asked for or not.
+// hintsOnlyRules check keys that have nothing but hints to report. The kernel
+// repeats such hints although they are not in the interest. A selector reports
+// them at most once.
 var hintsOnlyRules = []rule{
 	{"PeerClosed", selectors.FeaturePriority, func(t *T) {
 		a, b := t.pair()
@@ -336,7 +340,7 @@ var hintsOnlyRules = []rule{
 			t.Fatalf("the batch is %v, want the key, readable", formatBatch(batch))
 		}
 		t.read(a, "x")
-		t.modify(a, p, nil) // not interested in the end of file any more
+		t.modify(a, p, nil) // no longer interested in the end of file
 		wantOnlyHints(t, hu|rc)
 	}},
 
@@ -349,7 +353,7 @@ var hintsOnlyRules = []rule{
 
 	{"PipeWriterClosed", anyFile, func(t *T) {
 		read, write := t.pipe()
-		t.register(read, w, nil) // it will never be
+		t.register(read, w, nil) // a read end is never writable
 		t.close(write)
 		wantOnlyHints(t, hu|er|rc)
 	}},
@@ -360,7 +364,7 @@ var hintsOnlyRules = []rule{
 		a, b := t.pair()
 		t.register(a, p, "hung up")
 		t.close(b)
-		t.mustSelect(0) // may tell
+		t.mustSelect(0) // may report the closed descriptor or hints
 		t.wantStillReported(key, peer)
 		t.unregister(a)
 		t.wantStillReported(key, peer)
@@ -370,7 +374,7 @@ var hintsOnlyRules = []rule{
 		a, b := t.pair()
 		t.register(a, p, nil)
 		t.close(b)
-		t.mustSelect(0) // may tell
+		t.mustSelect(0) // may report the closed descriptor or hints
 		t.wantNothing()
 		key := t.modify(a, w|p, nil)
 		for range 2 {
@@ -382,8 +386,8 @@ var hintsOnlyRules = []rule{
 	}},
 
 	{"ListensOn", selectors.FeaturePriority, func(t *T) {
-		// On Linux a socket that was never connected is hung up. What comes
-		// after the connect has to be told all the same.
+		// On Linux a socket that was never connected has a hang-up. Events after
+		// the connect must be reported although the hint was reported before.
 		listener, address := t.listen()
 		a := t.newSocket(stream)
 		key := t.register(a, p, nil)
@@ -406,8 +410,8 @@ var hintsOnlyRules = []rule{
 	}},
 }
 
-// wantOnlyHints checks that the only key reports nothing but those hints, not more
-// than once, and that Select sleeps then.
+// wantOnlyHints checks that the only key reports no events except the hints in
+// may, at most once, and that the next Select does not spin.
 func wantOnlyHints(t *T, may selectors.Event) {
 	t.Helper()
 	for _, entry := range t.mustSelect(0) {

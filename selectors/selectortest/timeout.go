@@ -8,7 +8,7 @@ import (
 	"goselectors/selectors"
 )
 
-// How long a Select waits, with nothing registered.
+// timeoutRules check how long Select waits with no file registered.
 var timeoutRules = []rule{
 	{"ZeroReturnsAtOnce", 0, func(t *T) {
 		from := time.Now()
@@ -31,8 +31,8 @@ var timeoutRules = []rule{
 			{999 * time.Microsecond, 3},
 			{1001 * time.Microsecond, 3},
 			{3100 * time.Microsecond, 3},
-			// These are the ones that go wrong when milliseconds are made
-			// from floating-point seconds.
+			// These are rounded wrongly if milliseconds are computed from
+			// floating-point seconds.
 			{9 * time.Millisecond, 1},
 			{13 * time.Millisecond, 1},
 			{18 * time.Millisecond, 1},
@@ -81,6 +81,7 @@ var timeoutRules = []rule{
 	}},
 }
 
+// wantUntilWake checks that Select waits until Wake for each of the timeouts.
 func wantUntilWake(t *T, timeouts ...time.Duration) {
 	for _, timeout := range timeouts {
 		w := t.startSelect(t.s, timeout)

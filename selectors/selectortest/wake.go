@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Wake, with nothing registered.
+// wakeRules check Wake with no file registered.
 var wakeRules = []rule{
 	{"BeforeSelect", 0, func(t *T) {
 		t.noError(t.s.Wake(), "Wake")
@@ -24,7 +24,7 @@ var wakeRules = []rule{
 	}},
 
 	{"ManyCountAsOne", 0, func(t *T) {
-		// More than a pipe would hold.
+		// More than the capacity of a pipe.
 		for range 100_000 {
 			t.noError(t.s.Wake(), "Wake")
 		}
@@ -38,7 +38,7 @@ var wakeRules = []rule{
 			t.noError(t.s.Wake(), "Wake")
 		}
 		t.wantResult(w)
-		// Those that came after it had left count as one for the next.
+		// Wakes after the Select has returned count as one for the next Select.
 		t.wantBatch(t.mustSelect(time.Millisecond))
 		t.wantTimeout(t.s, 2*time.Millisecond)
 	}},
@@ -68,13 +68,13 @@ var wakeRules = []rule{
 			return nil
 		}), "Wake")
 		stop.Store(true)
-		t.noError(t.s.Wake(), "Wake") // lost if it does not end the last Select
+		t.noError(t.s.Wake(), "Wake") // ends the last Select
 		t.noError(<-selecting, "Select")
 	}},
 
 	{"NoneIsLost", 0, func(t *T) {
-		// Each Wake is given when the Select before has returned, so that
-		// each has to end one of its own, at whatever point that is.
+		// Each Wake comes after the previous Select has returned, so each must
+		// end another Select, before or while that waits.
 		turns := make(chan error)
 		const n = 1000
 		go func() {
