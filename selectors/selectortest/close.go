@@ -15,7 +15,7 @@ var closeRules = []rule{
 		}
 	}},
 
-	{"LaterCallsAreErrClosed", 0, func(t *T) {
+	{"LaterCallsReturnErrClosed", 0, func(t *T) {
 		features := t.s.Features()
 		t.noError(t.s.Close(), "Close")
 		wantAllClosed(t, 0)
@@ -24,7 +24,7 @@ var closeRules = []rule{
 		}
 	}},
 
-	{"WakesSelect", 0, func(t *T) {
+	{"EndsBlockedSelect", 0, func(t *T) {
 		for _, timeout := range []time.Duration{-1, time.Hour} {
 			s := t.newTestSelector()
 			w := t.startSelect(s, timeout)
@@ -58,7 +58,7 @@ var closeRules = []rule{
 		t.wantError(w.result().err, "the Select that waited", selectors.ErrClosed)
 	}},
 
-	{"BesideWake", 0, func(t *T) {
+	{"ConcurrentWithWake", 0, func(t *T) {
 		for range 12 {
 			s := t.newTestSelector()
 			w := make(chan error, 1)

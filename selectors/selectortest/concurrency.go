@@ -12,7 +12,7 @@ import (
 
 // timeoutFileRules check how long Select waits with files registered.
 var timeoutFileRules = []rule{
-	{"ZeroAsksTheKernel", 0, func(t *T) {
+	{"ZeroReportsReadyFile", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		for range 3 {
@@ -23,7 +23,7 @@ var timeoutFileRules = []rule{
 		}
 	}},
 
-	{"FullTimeWithSilentFile", 0, func(t *T) {
+	{"FullTimeoutWithIdleFile", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		for range 2 {
@@ -33,7 +33,7 @@ var timeoutFileRules = []rule{
 		t.wantStillReported(key, b)
 	}},
 
-	{"ReadyEndsIt", 0, func(t *T) {
+	{"ReadinessEndsSelect", 0, func(t *T) {
 		for _, timeout := range []time.Duration{-1, time.Hour, math.MaxInt64} {
 			a, b := t.pair()
 			key := t.register(a, r, nil)
@@ -45,7 +45,7 @@ var timeoutFileRules = []rule{
 		}
 	}},
 
-	{"ReadyBeforeEndsIt", 0, func(t *T) {
+	{"AlreadyReadyEndsSelect", 0, func(t *T) {
 		a, _ := t.pair()
 		key := t.register(a, w, nil)
 		for _, timeout := range []time.Duration{-1, 0, time.Hour, math.MaxInt64, math.MinInt64} {
@@ -89,7 +89,7 @@ var timeoutFileRules = []rule{
 
 // wakeFileRules check Wake with files registered.
 var wakeFileRules = []rule{
-	{"IsNoEvent", 0, func(t *T) {
+	{"WakeIsNotReported", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		pending := t.startSelect(t.s, -1)
@@ -106,7 +106,7 @@ var wakeFileRules = []rule{
 		}
 	}},
 
-	{"LeavesNothingToSpinOn", 0, func(t *T) {
+	{"NoSpinAfterWake", 0, func(t *T) {
 		// The wake-up must be consumed, or it ends every later Select too.
 		a, b := t.pair()
 		pending := t.startSelect(t.s, -1)
@@ -143,7 +143,7 @@ var wakeFileRules = []rule{
 
 // otherGoroutineRules check calls of other goroutines during a Select.
 var otherGoroutineRules = []rule{
-	{"ConcurrentSelectIsRefused", 0, func(t *T) {
+	{"ConcurrentSelectFails", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		given := []selectors.Ready{{Key: key, Events: r}}
@@ -196,7 +196,7 @@ var otherGoroutineRules = []rule{
 		}
 	}},
 
-	{"ModifyArmsOneShot", 0, func(t *T) {
+	{"ModifyRearmsOneShot", 0, func(t *T) {
 		a, _ := t.pair()
 		t.wantReady(report(t.register(a, w|oneShot, nil), w))
 		pending := t.startSelect(t.s, -1)
@@ -231,7 +231,7 @@ var otherGoroutineRules = []rule{
 		t.wantResult(pending, report(key, r))
 	}},
 
-	{"QueriesDoNotWait", 0, func(t *T) {
+	{"QueriesDoNotBlock", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		pending := t.startSelect(t.s, -1)
@@ -252,7 +252,7 @@ var otherGoroutineRules = []rule{
 		t.wantResult(pending, report(key, r))
 	}},
 
-	{"Churn", 0, func(t *T) {
+	{"ConcurrentChanges", 0, func(t *T) {
 		const workers = 4
 		type end struct{ fd, peer int }
 		var ends [workers]end
@@ -330,7 +330,7 @@ var closeFileRules = []rule{
 		t.read(a, "x") // the files still work
 	}},
 
-	{"WakesSelect", 0, func(t *T) {
+	{"EndsBlockedSelect", 0, func(t *T) {
 		a, _ := t.pair()
 		t.register(a, r, nil)
 		pending := t.startSelect(t.s, -1)
@@ -339,7 +339,7 @@ var closeFileRules = []rule{
 		t.wantOpen(a)
 	}},
 
-	{"WithEverythingRegistered", anyFile, func(t *T) {
+	{"WithAllKindsOfFiles", anyFile, func(t *T) {
 		a, b := t.pair()
 		c, d := t.pair()
 		c = t.moveHigh(c)
@@ -359,7 +359,7 @@ var closeFileRules = []rule{
 		t.wantOpen(file)
 	}},
 
-	{"BesideChanges", 0, func(t *T) {
+	{"ConcurrentWithChanges", 0, func(t *T) {
 		for range 8 {
 			s := t.newTestSelector()
 			a, b := t.pair()

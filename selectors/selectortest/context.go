@@ -61,7 +61,7 @@ var contextRules = []rule{
 		t.wantError(w.result().err, "SelectContext", selectors.ErrClosed)
 	}},
 
-	{"CancelBesideSelects", 0, func(t *T) {
+	{"CancelConcurrentWithWake", 0, func(t *T) {
 		// The context ends while the Select returns for another reason. No call
 		// may hang, and later calls must work.
 		for range 200 {

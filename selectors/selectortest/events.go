@@ -6,24 +6,24 @@ import (
 	"goselectors/selectors"
 )
 
-// badEventsRules check that Register and Modify refuse invalid interests, and
+// invalidEventsRules check that Register and Modify refuse invalid interests, and
 // interests that the selector does not support.
-var badEventsRules = []rule{
-	{"Nothing", 0, func(t *T) { wantRefused(t, selectors.ErrInvalidEvents, 0) }},
+var invalidEventsRules = []rule{
+	{"Zero", 0, func(t *T) { wantRefused(t, selectors.ErrInvalidEvents, 0) }},
 
 	{"UnknownBits", 0, func(t *T) {
 		wantRefused(t, selectors.ErrInvalidEvents, 1<<7, r|1<<7, r|w|1<<15, r|1<<19, 1<<31, r|1<<31, 999999)
 	}},
 
-	{"Hints", 0, func(t *T) {
+	{"HintsInInterest", 0, func(t *T) {
 		wantRefused(t, selectors.ErrInvalidEvents, hu, er, iv, r|hu, w|er, r|w|iv, r|hu|er|iv)
 	}},
 
-	{"ModesAlone", 0, func(t *T) {
+	{"ModesWithoutInterest", 0, func(t *T) {
 		wantRefused(t, selectors.ErrInvalidEvents, edge, oneShot, excl, edge|oneShot, edge|excl, edge|oneShot|excl)
 	}},
 
-	{"ExclusiveDoesNotGoWith", 0, func(t *T) {
+	{"InvalidExclusiveCombinations", 0, func(t *T) {
 		wantRefused(t, selectors.ErrInvalidEvents, r|p|excl, r|rc|excl, r|oneShot|excl, w|edge|oneShot|excl, p|excl, rc|excl)
 	}},
 

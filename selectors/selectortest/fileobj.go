@@ -28,7 +28,7 @@ var fileObjRules = append([]rule{
 		a, b := t.pair()
 		checkFileObj(t, fdValue{uintptr(a)}, a, func() { t.write(b, "x") })
 	}},
-	{"SyscallConnBeforeFd", 0, func(t *T) {
+	{"SyscallConnPreferredOverFd", 0, func(t *T) {
 		// SyscallConn is preferred because Fd can have side effects.
 		f, _ := t.socketFile()
 		other, _ := t.pair()
@@ -76,7 +76,7 @@ var fileObjRules = append([]rule{
 		t.wantError(errorOf(t.s.Key(c)), "Key of a closed object", selectors.ErrNotRegistered)
 	}},
 
-	{"Uncomparable", 0, func(t *T) {
+	{"UncomparableObject", 0, func(t *T) {
 		a, b := t.pair()
 		for _, obj := range []any{
 			fdSlice{uintptr(a), []int{1}},
@@ -104,7 +104,7 @@ var fileObjRules = append([]rule{
 		t.unregister(fdValue{uintptr(a)})
 	}},
 
-	{"ClosedIsErrClosedAndEBADF", 0, func(t *T) {
+	{"ClosedReturnsErrClosedAndEBADF", 0, func(t *T) {
 		for _, obj := range closedObjects(t) {
 			_, err := t.s.Register(obj, r, nil)
 			t.wantError(err, "Register of a closed object", os.ErrClosed, badFD)
@@ -117,7 +117,7 @@ var fileObjRules = append([]rule{
 		}
 	}},
 
-	{"ClosedAndUnknownIsErrNotRegistered", 0, func(t *T) {
+	{"ClosedUnknownReturnsErrNotRegistered", 0, func(t *T) {
 		for _, obj := range closedObjects(t) {
 			for name, call := range fileObjCalls(t.s, obj) {
 				if name != "Register" {
@@ -127,7 +127,7 @@ var fileObjRules = append([]rule{
 		}
 	}},
 
-	{"ClosedButKnown", 0, func(t *T) {
+	{"ClosedWhileRegistered", 0, func(t *T) {
 		f, _ := t.socketFile()
 		key := t.register(f, r, nil)
 		t.noError(f.Close(), "close")

@@ -23,7 +23,7 @@ var modesRules = []rule{
 		t.wantReady(report(key, r))
 	}},
 
-	{"LevelBoth", 0, func(t *T) {
+	{"LevelReadAndWrite", 0, func(t *T) {
 		a, b := t.pair()
 		t.write(b, "x")
 		key := t.register(a, r|w, nil)
@@ -34,7 +34,7 @@ var modesRules = []rule{
 		t.wantReady(report(key, w))
 	}},
 
-	{"EdgeOnce", edgeFeature, func(t *T) {
+	{"EdgeReportsOnce", edgeFeature, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r|edge, nil)
 		t.wantNothing()
@@ -50,14 +50,14 @@ var modesRules = []rule{
 		t.wantNothing()
 	}},
 
-	{"EdgeReadyBefore", edgeFeature, func(t *T) {
+	{"EdgeReadyBeforeRegister", edgeFeature, func(t *T) {
 		a, b := t.pair()
 		t.write(b, "x")
 		t.wantReady(report(t.register(a, r|edge, nil), r))
 		t.wantNothing()
 	}},
 
-	{"EdgeEveryWrite", edgeFeature, func(t *T) {
+	{"EdgeReportsEachWrite", edgeFeature, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r|edge, nil)
 		for range 3 {
@@ -79,7 +79,7 @@ var modesRules = []rule{
 		t.wantNothing()
 	}},
 
-	{"OneShotOnce", 0, func(t *T) {
+	{"OneShotReportsOnce", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r|oneShot, nil)
 		t.wantNothing()
@@ -100,7 +100,7 @@ var modesRules = []rule{
 		t.unregister(a)
 	}},
 
-	{"OneShotIsOneForBoth", 0, func(t *T) {
+	{"OneShotReadAndWrite", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r|w|oneShot, nil)
 		t.wantReady(report(key, w))
@@ -110,7 +110,7 @@ var modesRules = []rule{
 		t.wantNothing()
 	}},
 
-	{"OneShotLeavesOthers", 0, func(t *T) {
+	{"OneShotDoesNotAffectOthers", 0, func(t *T) {
 		a, b := t.pair()
 		once, level := t.register(a, w|oneShot, "once"), t.register(b, w, "level")
 		t.wantReady(report(once, w), report(level, w))
@@ -120,7 +120,7 @@ var modesRules = []rule{
 		t.wantReady(report(level, w))
 	}},
 
-	{"OneShotAgainAfterUnregister", 0, func(t *T) {
+	{"OneShotRegisterAfterUnregister", 0, func(t *T) {
 		a, _ := t.pair()
 		for range 3 {
 			t.wantReady(report(t.register(a, w|oneShot, nil), w))
@@ -148,7 +148,7 @@ var modesRules = []rule{
 		t.wantNothing()
 	}},
 
-	{"Switch", 0, func(t *T) {
+	{"SwitchModes", 0, func(t *T) {
 		a, b := t.pair()
 		t.write(b, "x")
 		t.register(a, r, nil)
@@ -171,7 +171,7 @@ var modesRules = []rule{
 		t.wantStillReported(level, b)
 	}},
 
-	{"ExclusiveAlone", selectors.FeatureExclusive, func(t *T) {
+	{"ExclusiveInOneSelector", selectors.FeatureExclusive, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r|excl, nil)
 		t.wantStillReported(key, b)
@@ -203,7 +203,7 @@ var twoSelectorsRules = []rule{
 		})
 	}},
 
-	{"AreIndependent", 0, func(t *T) {
+	{"Independent", 0, func(t *T) {
 		a, b := t.pair()
 		other := t.newTestSelector()
 		key := t.register(a, r, nil)

@@ -22,7 +22,7 @@ var modifyRules = []rule{
 		}
 	}},
 
-	{"BeforeItIsSeen", 0, func(t *T) {
+	{"BeforeSelect", 0, func(t *T) {
 		a, b := t.pair()
 		t.register(a, w, nil)
 		key := t.modify(a, r, nil) // a is writable all the time
@@ -42,14 +42,14 @@ var modifyRules = []rule{
 		}
 	}},
 
-	{"DataOnlyLosesNothing", 0, func(t *T) {
+	{"DataOnlyKeepsReadiness", 0, func(t *T) {
 		a, b := t.pair()
 		t.register(a, r, "old")
 		t.write(b, "x")
 		t.wantReady(report(t.modify(a, r, "new"), r))
 	}},
 
-	{"IsAtomic", 0, func(t *T) {
+	{"FailureChangesNothing", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, "old")
 		for _, bad := range []selectors.Event{0, 1 << 9, r | hu, edge} {
@@ -59,7 +59,7 @@ var modifyRules = []rule{
 		}
 	}},
 
-	{"ClosedIsEBADF", 0, func(t *T) {
+	{"ClosedReturnsEBADF", 0, func(t *T) {
 		a, _ := t.pair()
 		a = t.moveHigh(a)
 		key := t.register(a, r, nil)
@@ -72,7 +72,7 @@ var modifyRules = []rule{
 		t.unregister(a)
 	}},
 
-	{"ArmsTheFileOfTheNumber", 0, func(t *T) {
+	{"WatchesFileThatReusesNumber", 0, func(t *T) {
 		a, b := t.pair()
 		c, d := t.pair()
 		a = t.moveHigh(a)
@@ -86,7 +86,7 @@ var modifyRules = []rule{
 		t.wantStillReported(t.modify(a, r, nil), d)
 	}},
 
-	{"OneShotArmsAgain", 0, func(t *T) {
+	{"RearmsOneShot", 0, func(t *T) {
 		a, b := t.pair()
 		t.write(b, "x")
 		key := t.register(a, r|oneShot, 0)
@@ -98,7 +98,7 @@ var modifyRules = []rule{
 		t.wantReady(report(key, r))
 	}},
 
-	{"EdgeArmsAgain", selectors.FeatureEdgeTriggered, func(t *T) {
+	{"RearmsEdge", selectors.FeatureEdgeTriggered, func(t *T) {
 		a, b := t.pair()
 		t.write(b, "x")
 		key := t.register(a, r|edge, nil)
@@ -126,7 +126,7 @@ var modifyRules = []rule{
 
 // unregisterRules check the effect of Unregister, also after the file was closed.
 var unregisterRules = []rule{
-	{"ReturnsTheKey", 0, func(t *T) {
+	{"ReturnsKey", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		if got := t.unregister(a); got != key {
@@ -139,7 +139,7 @@ var unregisterRules = []rule{
 		}
 	}},
 
-	{"TwiceIsErrNotRegistered", 0, func(t *T) {
+	{"TwiceReturnsErrNotRegistered", 0, func(t *T) {
 		a, _ := t.pair()
 		t.register(a, r, nil)
 		t.unregister(a)
@@ -147,7 +147,7 @@ var unregisterRules = []rule{
 		t.wantError(err, "the second Unregister", selectors.ErrNotRegistered)
 	}},
 
-	{"LeavesTheFileOpen", 0, func(t *T) {
+	{"LeavesFileOpen", 0, func(t *T) {
 		a, b := t.pair()
 		t.register(a, r, nil)
 		t.unregister(a)
@@ -183,7 +183,7 @@ var unregisterRules = []rule{
 		t.wantStillReported(key, d)
 	}},
 
-	{"AfterCloseOfTheObject", 0, func(t *T) {
+	{"AfterObjectClose", 0, func(t *T) {
 		other, peer := t.pair()
 		key := t.register(other, r, "other")
 		for _, byNumber := range []bool{false, true} {
@@ -201,7 +201,7 @@ var unregisterRules = []rule{
 		t.wantStillReported(key, peer)
 	}},
 
-	{"InTheMiddle", 0, func(t *T) {
+	{"FromMiddleOfMany", 0, func(t *T) {
 		// Backends that use an array move another entry into the gap.
 		type end struct {
 			key  *selectors.SelectorKey
@@ -224,7 +224,7 @@ var unregisterRules = []rule{
 		t.wantNothing()
 	}},
 
-	{"OfOneInTheBatch", 0, func(t *T) {
+	{"OneOfLastBatch", 0, func(t *T) {
 		a, b := t.pair()
 		first, second := t.register(a, w, "first"), t.register(b, w, "second")
 		t.wantReady(report(first, w), report(second, w))

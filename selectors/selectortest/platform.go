@@ -19,7 +19,7 @@ var systemGroups = slices.Concat([]group{
 	{"Unregister", unregisterRules},
 	{"Keys", keysRules},
 	{"FileObj", fileObjRules},
-	{"BadEvents", badEventsRules},
+	{"InvalidEvents", invalidEventsRules},
 	{"Errors", errorRules},
 	{"Readiness", readinessRules()},
 	{"Modes", modesRules},

@@ -20,7 +20,7 @@ var linuxStates = []state{
 	{"PipeWriteFullReaderClosed", anyFile, func(t *T) int { a, b := t.pipe(); t.fill(b); t.close(a); return b }, r | w | er, 0},
 	{"PipeWriteEmptyReaderClosed", anyFile, func(t *T) int { a, b := t.pipe(); t.close(a); return b }, r | w | er, 0},
 
-	{"TCPFresh", 0, func(t *T) int { return t.newSocket(unix.SOCK_STREAM) }, r | w | hu, 0},
+	{"TCPNotConnected", 0, func(t *T) int { return t.newSocket(unix.SOCK_STREAM) }, r | w | hu, 0},
 	{"TCPBound", 0, func(t *T) int { a, _ := t.boundSocket(unix.SOCK_STREAM); return a }, r | w | hu, 0},
 	{"TCPUrgent", 0, func(t *T) int {
 		a, b := t.tcp()

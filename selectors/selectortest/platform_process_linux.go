@@ -77,7 +77,7 @@ var linuxGroups = []group{{"Process", []rule{
 		}
 	}},
 
-	{"NoDescriptorsLeft", 0, func(t *T) {
+	{"DescriptorLimitReached", 0, func(t *T) {
 		// At the descriptor limit a new selector is an error and leaves no
 		// descriptor open.
 		before := openFiles(t)

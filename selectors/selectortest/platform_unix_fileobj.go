@@ -34,7 +34,7 @@ var systemFileObjRules = []rule{
 		wantStillNonblocking(t, c, c)
 	}},
 
-	{"NewObjectWithTheOldNumber", 0, func(t *T) {
+	{"NewObjectReusesNumber", 0, func(t *T) {
 		a, _ := t.pair()
 		a = t.moveHigh(a)
 		delete(t.fds, a)
@@ -57,7 +57,7 @@ var systemFileObjRules = []rule{
 		t.wantStillReported(key, d)
 	}},
 
-	{"IsKeptAlive", 0, func(t *T) {
+	{"KeyKeepsObjectReachable", 0, func(t *T) {
 		// The key must keep the os.File reachable, or its finalizer closes it.
 		a, b := t.pair()
 		delete(t.fds, a)

@@ -354,7 +354,7 @@ func signalAllThreads() {}
 
 // systemFileObjRules check that only sockets are accepted.
 var systemFileObjRules = []rule{
-	{"OtherHandlesAreRefused", 0, func(t *T) {
+	{"NonSocketIsRefused", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		file, err := windows.CreateFile(windows.StringToUTF16Ptr("NUL"), windows.GENERIC_READ, 0, nil, windows.OPEN_EXISTING, 0, 0)

@@ -10,7 +10,7 @@ import (
 
 // registerRules check what Register does and which calls fail.
 var registerRules = []rule{
-	{"KeyHasWhatWasGiven", 0, func(t *T) {
+	{"KeyHasArguments", 0, func(t *T) {
 		a, _ := t.pair()
 		data := &struct{}{}
 		key := t.register(a, r|w, data)
@@ -25,14 +25,14 @@ var registerRules = []rule{
 		}
 	}},
 
-	{"KeyKeepsModes", 0, func(t *T) {
+	{"KeyHasModes", 0, func(t *T) {
 		a, _ := t.pair()
 		if key := t.register(a, r|oneShot, nil); key.Events != r|oneShot {
 			t.Errorf("the key has events %v, want %v", key.Events, r|oneShot)
 		}
 	}},
 
-	{"ReportHasTheKey", 0, func(t *T) {
+	{"ReportHasKey", 0, func(t *T) {
 		a, _ := t.pair()
 		t.wantReady(report(t.register(a, w, "data"), w))
 	}},
@@ -47,7 +47,7 @@ var registerRules = []rule{
 		}
 	}},
 
-	{"TwiceIsErrRegistered", 0, func(t *T) {
+	{"TwiceReturnsErrRegistered", 0, func(t *T) {
 		a, b := t.pair()
 		obj := &fdPointer{uintptr(a)}
 		key := t.register(obj, r, "first")
@@ -61,7 +61,7 @@ var registerRules = []rule{
 		t.wantStillReported(key, b)
 	}},
 
-	{"NumberThenObject", 0, func(t *T) {
+	{"ObjectWithRegisteredNumber", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		_, err := t.s.Register(&fdPointer{uintptr(a)}, r, nil)
@@ -69,7 +69,7 @@ var registerRules = []rule{
 		t.wantStillReported(key, b)
 	}},
 
-	{"DuplicatesAreTwo", 0, func(t *T) {
+	{"DuplicatesAreSeparateKeys", 0, func(t *T) {
 		a, b := t.pair()
 		other := t.dup(a, 0)
 		first, second := t.register(a, r, "first"), t.register(other, r, "second")
@@ -79,7 +79,7 @@ var registerRules = []rule{
 		t.wantReady(report(second, r))
 	}},
 
-	{"NotOpenIsEBADF", 0, func(t *T) {
+	{"NotOpenReturnsEBADF", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		c, _ := t.pair()
@@ -116,7 +116,7 @@ var registerRules = []rule{
 		t.wantStillReported(key, b)
 	}},
 
-	{"ManyTimes", 0, func(t *T) {
+	{"RepeatedRegisterUnregister", 0, func(t *T) {
 		a, b := t.pair()
 		for range 1000 {
 			t.register(a, r|w, nil)
@@ -125,7 +125,7 @@ var registerRules = []rule{
 		t.wantStillReported(t.register(a, r, nil), b)
 	}},
 
-	{"WithOneFD", 0, func(t *T) {
+	{"UnregisterEachAfterMessage", 0, func(t *T) {
 		// One message to each socket, which is unregistered after reading it.
 		ends := map[*selectors.SelectorKey]int{}
 		for i := range 12 {
@@ -144,7 +144,7 @@ var registerRules = []rule{
 
 // keysRules check Key, Keys and Len, and how a key is looked up.
 var keysRules = []rule{
-	{"UnknownIsErrNotRegistered", 0, func(t *T) {
+	{"UnknownReturnsErrNotRegistered", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		c, d := t.pair()
@@ -158,7 +158,7 @@ var keysRules = []rule{
 		t.wantStillReported(key, b)
 	}},
 
-	{"AscendingSnapshot", 0, func(t *T) {
+	{"KeysIsAscendingSnapshot", 0, func(t *T) {
 		var fds []int
 		for range 10 {
 			a, b := t.pair()
@@ -204,7 +204,7 @@ var keysRules = []rule{
 		}
 	}},
 
-	{"NeverChange", 0, func(t *T) {
+	{"KeysAreImmutable", 0, func(t *T) {
 		a, _ := t.pair()
 		first := t.register(a, r, "first")
 		was := *first
@@ -221,7 +221,7 @@ var keysRules = []rule{
 		}
 	}},
 
-	{"AnyNameWillDo", 0, func(t *T) {
+	{"LookupByObjectOrNumber", 0, func(t *T) {
 		a, b := t.pair()
 		obj := &fdPointer{uintptr(a)}
 		key := t.register(obj, r, nil)

@@ -12,7 +12,7 @@ import (
 // alwaysReadyRules check files that are always ready: regular files,
 // directories, /dev/null.
 var alwaysReadyRules = []rule{
-	{"EveryTime", anyFile, func(t *T) {
+	{"ReadyInEverySelect", anyFile, func(t *T) {
 		for _, fd := range []int{t.regularFile(), t.openFile(t.TempDir(), os.O_RDONLY), t.openFile("/dev/null", os.O_RDWR)} {
 			key := t.register(fd, r|w, nil)
 			for _, timeout := range []time.Duration{0, -1, time.Hour} {
@@ -40,7 +40,7 @@ var alwaysReadyRules = []rule{
 		}
 	}},
 
-	{"Several", anyFile, func(t *T) {
+	{"SeveralFiles", anyFile, func(t *T) {
 		var want []selectors.Ready
 		for i := range 5 {
 			want = append(want, report(t.register(t.regularFile(), w, i), w))
@@ -65,7 +65,7 @@ var alwaysReadyRules = []rule{
 		t.wantReady(report(t.modify(fd, r, nil), r))
 	}},
 
-	{"EdgeOnce", anyFile | edgeFeature, func(t *T) {
+	{"EdgeReportsOnce", anyFile | edgeFeature, func(t *T) {
 		fd := t.regularFile()
 		key := t.register(fd, r|edge, nil)
 		for range 3 {
@@ -75,7 +75,7 @@ var alwaysReadyRules = []rule{
 		}
 	}},
 
-	{"NeverForPriority", anyFile | selectors.FeaturePriority, func(t *T) {
+	{"PriorityNeverReported", anyFile | selectors.FeaturePriority, func(t *T) {
 		fd := t.regularFile()
 		t.register(fd, p, nil)
 		t.wantNothing()
@@ -97,7 +97,7 @@ var alwaysReadyRules = []rule{
 		t.wantResult(pending, report(key, r))
 	}},
 
-	{"NumberBecomesSocket", anyFile, func(t *T) {
+	{"SocketReusesNumber", anyFile, func(t *T) {
 		number := t.moveHigh(t.regularFile())
 		t.register(number, r|w, "file")
 		a, b := t.pair()
@@ -221,7 +221,7 @@ var scaleRules = []rule{
 		t.wantNothing()
 	}},
 
-	{"EveryReadyFileEveryTime", 0, func(t *T) {
+	{"AllReadyFilesInEveryBatch", 0, func(t *T) {
 		var all []selectors.Ready
 		for i := range 40 {
 			a, _ := t.pair()
@@ -253,7 +253,7 @@ var selectIntoRules = []rule{
 		}
 	}},
 
-	{"FreshSlices", 0, func(t *T) {
+	{"SelectReturnsNewSlice", 0, func(t *T) {
 		a, _ := t.pair()
 		t.register(a, w, nil)
 		first := t.mustSelect(0)

@@ -22,8 +22,8 @@
 //	Context                       SelectContext
 //	Register, Modify, Unregister  changes of registrations
 //	Keys                          Key, Keys, Len
-//	NoFile, FileObj               which file objects are refused and accepted
-//	BadEvents, Errors             invalid interests, and the type of errors
+//	InvalidFileObj, FileObj       which file objects are refused and accepted
+//	InvalidEvents, Errors         invalid interests, and the type of errors
 //	Readiness                     what is reported for each state of a file
 //	Modes                         level-triggered, edge-triggered, one-shot, exclusive
 //	TwoSelectors                  one file in two selectors
@@ -111,7 +111,7 @@ func groups() []group {
 		{"Wake", wakeRules},
 		{"Close", closeRules},
 		{"Context", contextRules},
-		{"NoFile", noFileRules},
+		{"InvalidFileObj", invalidFileObjRules},
 	}, systemGroups)
 }
 

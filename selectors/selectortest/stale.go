@@ -12,7 +12,7 @@ import (
 // identifies registrations by file and number, as epoll(7) does, still reports
 // the closed number, and cannot remove a registration by a number that is closed.
 var staleRules = []rule{
-	{"UnregisteredWhenReady", 0, func(t *T) {
+	{"UnregisteredWhileReady", 0, func(t *T) {
 		a, b := t.pair()
 		other, peer := t.pair()
 		key := t.register(other, r, nil)
@@ -25,7 +25,7 @@ var staleRules = []rule{
 		t.wantStillReported(key, peer)
 	}},
 
-	{"RegisteredAgainWhenReady", 0, func(t *T) {
+	{"RegisteredAgainWhileReady", 0, func(t *T) {
 		a, b := t.pair()
 		t.register(a, r, "old")
 		t.write(b, "x")
@@ -34,7 +34,7 @@ var staleRules = []rule{
 		t.wantReady(report(key, w)) // also readable, which is not in the interest
 	}},
 
-	{"ClosedWhenReady", 0, func(t *T) {
+	{"ClosedWhileReady", 0, func(t *T) {
 		a, b := t.pair()
 		a = t.moveHigh(a)
 		t.register(a, r|w, nil)
@@ -44,7 +44,7 @@ var staleRules = []rule{
 		t.wantNothing()
 	}},
 
-	{"NumberWithNewFile", 0, func(t *T) {
+	{"NewFileReusesNumber", 0, func(t *T) {
 		// The file is closed without Unregister and its number is reused.
 		old, oldPeer := t.pair()
 		old = t.moveHigh(old)
@@ -66,7 +66,7 @@ var staleRules = []rule{
 		t.wantError(errorOf(t.s.Unregister(old)), "the second Unregister", selectors.ErrNotRegistered)
 	}},
 
-	{"NumberWithNewFileOften", 0, func(t *T) {
+	{"NewFilesReuseNumber", 0, func(t *T) {
 		a, _ := t.pair()
 		number := t.moveHigh(a)
 		for range 8 {
@@ -77,7 +77,7 @@ var staleRules = []rule{
 		}
 	}},
 
-	{"OrphanIsSilent", 0, func(t *T) {
+	{"OrphanIsNotReported", 0, func(t *T) {
 		other, otherPeer := t.pair()
 		key := t.register(other, r, "other")
 		a, b := t.pair()
@@ -91,7 +91,7 @@ var staleRules = []rule{
 		t.wantStillReported(key, otherPeer)
 	}},
 
-	{"OrphanThatFired", 0, func(t *T) {
+	{"OrphanReportedBefore", 0, func(t *T) {
 		a, b := t.pair()
 		number := t.dup(a, highFD)
 		t.wantReady(report(t.register(number, w, nil), w))
@@ -117,7 +117,7 @@ var staleRules = []rule{
 		t.wantStillReported(key, otherPeer)
 	}},
 
-	{"OrphanDoesNotDisturbModes", 0, func(t *T) {
+	{"OrphanRemovalKeepsModes", 0, func(t *T) {
 		// Removing an orphan must not rearm a one-shot key that has fired, nor
 		// lose one that has not fired.
 		a, _ := t.pair()
@@ -141,7 +141,7 @@ var staleRules = []rule{
 		t.wantReady(report(t.modify(fired, r|w|oneShot, nil), r|w))
 	}},
 
-	{"OrphanIsNotTheNextFile", 0, func(t *T) {
+	{"OrphanNumberReused", 0, func(t *T) {
 		// The number of an orphan is reused. The events of the old file must not
 		// be reported for the new file.
 		a, b := t.pair()
@@ -160,8 +160,8 @@ var staleRules = []rule{
 		t.wantReady(report(key, r))
 	}},
 
-	{"ReplacedOrphanIsNotTheNextFile", 0, func(t *T) {
-		// As OrphanIsNotTheNextFile, without Unregister.
+	{"OrphanNumberReusedWithoutUnregister", 0, func(t *T) {
+		// As OrphanNumberReused, without Unregister.
 		a, b := t.pair()
 		number := t.dup(a, highFD)
 		t.register(number, r|w, "orphan")
@@ -179,7 +179,7 @@ var staleRules = []rule{
 		}
 	}},
 
-	{"SameFileOnTheSameNumber", 0, func(t *T) {
+	{"SameFileReturnsToNumber", 0, func(t *T) {
 		// The same file returns to the number. In epoll the old registration is
 		// still there.
 		a, b := t.pair()
@@ -194,7 +194,7 @@ var staleRules = []rule{
 
 // closedDescriptorRules check descriptors that are closed while registered.
 var closedDescriptorRules = []rule{
-	{"IsInvalidOnce", selectors.FeatureInvalid, func(t *T) {
+	{"InvalidReportedOnce", selectors.FeatureInvalid, func(t *T) {
 		for _, interest := range []selectors.Event{r | w, w | oneShot} {
 			a, b := t.pair()
 			a = t.moveHigh(a)
@@ -212,7 +212,7 @@ var closedDescriptorRules = []rule{
 		}
 	}},
 
-	{"IsSilentWhereItCannotBeTold", 0, func(t *T) {
+	{"NotReportedWithoutFeatureInvalid", 0, func(t *T) {
 		if t.features&selectors.FeatureInvalid != 0 {
 			t.Skip("the selector has FeatureInvalid, and tells")
 		}
@@ -226,7 +226,7 @@ var closedDescriptorRules = []rule{
 		t.unregister(a)
 	}},
 
-	{"LeavesOthers", 0, func(t *T) {
+	{"OthersStillReported", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, "open")
 		closed := map[*selectors.SelectorKey]int{}
@@ -269,7 +269,7 @@ var closedDescriptorRules = []rule{
 		t.wantStillReported(key, b)
 	}},
 
-	{"DoesNotSpin", 0, func(t *T) {
+	{"NoSpin", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, "open")
 		c, _ := t.pair()
@@ -281,7 +281,7 @@ var closedDescriptorRules = []rule{
 		t.wantStillReported(key, b)
 	}},
 
-	{"RegisterReplacesIt", 0, func(t *T) {
+	{"RegisterReplacesKey", 0, func(t *T) {
 		a, _ := t.pair()
 		a = t.moveHigh(a)
 		t.register(a, r, "old")
@@ -295,7 +295,7 @@ var closedDescriptorRules = []rule{
 		}
 	}},
 
-	{"ModifyTakesTheNewFile", 0, func(t *T) {
+	{"ModifyWatchesNewFile", 0, func(t *T) {
 		a, _ := t.pair()
 		a = t.moveHigh(a)
 		t.register(a, r, "old")
@@ -307,7 +307,7 @@ var closedDescriptorRules = []rule{
 		t.wantStillReported(t.modify(a, r, "new"), d)
 	}},
 
-	{"ModifyOfClosedIsEBADF", 0, func(t *T) {
+	{"ModifyReturnsEBADF", 0, func(t *T) {
 		a, _ := t.pair()
 		a = t.moveHigh(a)
 		t.register(a, r, nil)
@@ -358,7 +358,7 @@ var hintsOnlyRules = []rule{
 		wantOnlyHints(t, hu|er|rc)
 	}},
 
-	{"LeavesOthers", selectors.FeaturePriority, func(t *T) {
+	{"OthersStillReported", selectors.FeaturePriority, func(t *T) {
 		other, peer := t.pair()
 		key := t.register(other, r, "other")
 		a, b := t.pair()
@@ -370,7 +370,7 @@ var hintsOnlyRules = []rule{
 		t.wantStillReported(key, peer)
 	}},
 
-	{"ModifyListensAgain", selectors.FeaturePriority, func(t *T) {
+	{"ModifyRestoresReports", selectors.FeaturePriority, func(t *T) {
 		a, b := t.pair()
 		t.register(a, p, nil)
 		t.close(b)
@@ -385,7 +385,7 @@ var hintsOnlyRules = []rule{
 		}
 	}},
 
-	{"ListensOn", selectors.FeaturePriority, func(t *T) {
+	{"PriorityReportedAfterHints", selectors.FeaturePriority, func(t *T) {
 		// On Linux a socket that was never connected has a hang-up. Events after
 		// the connect must be reported although the hint was reported before.
 		listener, address := t.listen()
@@ -402,7 +402,7 @@ var hintsOnlyRules = []rule{
 		}
 	}},
 
-	{"OneShotIsOne", selectors.FeaturePriority, func(t *T) {
+	{"OneShotReportsHintsOnce", selectors.FeaturePriority, func(t *T) {
 		a, b := t.pair()
 		t.register(a, p|oneShot, nil)
 		t.close(b)

@@ -10,7 +10,7 @@ import (
 
 // timeoutRules check how long Select waits with no file registered.
 var timeoutRules = []rule{
-	{"ZeroReturnsAtOnce", 0, func(t *T) {
+	{"ZeroReturnsImmediately", 0, func(t *T) {
 		from := time.Now()
 		for range 100 {
 			t.wantBatch(t.mustSelect(0))
@@ -20,7 +20,7 @@ var timeoutRules = []rule{
 		}
 	}},
 
-	{"NeverEarly", 0, func(t *T) {
+	{"NotBeforeTimeout", 0, func(t *T) {
 		for _, c := range []struct {
 			timeout time.Duration
 			times   int
@@ -44,7 +44,7 @@ var timeoutRules = []rule{
 		}
 	}},
 
-	{"ShortIsNotForEver", 0, func(t *T) {
+	{"ShortTimeoutEnds", 0, func(t *T) {
 		best := time.Duration(math.MaxInt64)
 		for range 10 {
 			from := time.Now()

@@ -23,7 +23,7 @@ var wakeRules = []rule{
 		t.wantTimeout(t.s, 2*time.Millisecond)
 	}},
 
-	{"ManyCountAsOne", 0, func(t *T) {
+	{"WakesBeforeSelectCoalesce", 0, func(t *T) {
 		// More than the capacity of a pipe.
 		for range 100_000 {
 			t.noError(t.s.Wake(), "Wake")
@@ -32,7 +32,7 @@ var wakeRules = []rule{
 		t.wantTimeout(t.s, 2*time.Millisecond)
 	}},
 
-	{"ManyDuringSelectAreSoonOver", 0, func(t *T) {
+	{"WakesDuringSelectCoalesce", 0, func(t *T) {
 		w := t.startSelect(t.s, -1)
 		for range 1000 {
 			t.noError(t.s.Wake(), "Wake")
@@ -72,7 +72,7 @@ var wakeRules = []rule{
 		t.noError(<-selecting, "Select")
 	}},
 
-	{"NoneIsLost", 0, func(t *T) {
+	{"EachWakeEndsOneSelect", 0, func(t *T) {
 		// Each Wake comes after the previous Select has returned, so each must
 		// end another Select, before or while that waits.
 		turns := make(chan error)

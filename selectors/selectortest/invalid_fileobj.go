@@ -9,10 +9,10 @@ import (
 	"goselectors/selectors"
 )
 
-// noFileRules check that values which are not file objects are refused.
-var noFileRules = []rule{
+// invalidFileObjRules check that values which are not file objects are refused.
+var invalidFileObjRules = []rule{
 	{"Refused", 0, func(t *T) {
-		for _, c := range notFiles {
+		for _, c := range invalidFileObjs {
 			for name, call := range fileObjCalls(t.s, c.fileobj) {
 				t.wantError(call(), name+" of "+c.name, selectors.ErrInvalidFileObj)
 			}
@@ -24,8 +24,8 @@ var noFileRules = []rule{
 	}},
 }
 
-// notFiles are values for which every method returns ErrInvalidFileObj.
-var notFiles = []struct {
+// invalidFileObjs are values for which every method returns ErrInvalidFileObj.
+var invalidFileObjs = []struct {
 	name    string
 	fileobj any
 }{
