@@ -103,9 +103,7 @@ func wantAllClosed(t *T, fileobj any) {
 	} {
 		t.wantError(call.err(), call.name+" after Close", selectors.ErrClosed, os.ErrClosed)
 	}
-	if n := t.s.Len(); n != 0 {
-		t.Errorf("Len is %d after Close", n)
-	}
+	t.wantLen(0)
 	for key := range t.s.Keys() {
 		t.Errorf("Keys has fd %d after Close", key.FD)
 	}

@@ -101,9 +101,7 @@ var wakeFileRules = []rule{
 		t.read(a, "x")
 		t.mustSelect(0)
 		t.wantStillReported(key, b)
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1: what wakes is no key", n)
-		}
+		t.wantLen(1)
 	}},
 
 	{"NoSpinAfterWake", 0, func(t *T) {
@@ -235,12 +233,8 @@ var otherGoroutineRules = []rule{
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		pending := t.startSelect(t.s, -1)
-		if got, err := t.s.Key(a); err != nil || got != key {
-			t.Errorf("Key is %v, %v; want the key", got, err)
-		}
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1", n)
-		}
+		t.wantKey(a, key)
+		t.wantLen(1)
 		for got := range t.s.Keys() {
 			if got != key {
 				t.Errorf("Keys yields %v, want the key", got)
@@ -306,9 +300,7 @@ var otherGoroutineRules = []rule{
 			}
 		}
 		t.mustSelect(0)
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1", n)
-		}
+		t.wantLen(1)
 		t.wantReady(report(key, r))
 		t.read(other, "x")
 		t.wantStillReported(key, peer)

@@ -67,9 +67,7 @@ func wantRefused(t *T, target error, interests ...selectors.Event) {
 		t.wantError(err, "Key of what was refused", selectors.ErrNotRegistered)
 		_, err = t.s.Modify(a, events, nil)
 		t.wantError(err, "Modify with "+events.String(), target)
-		if n := t.s.Len(); n != want {
-			t.Errorf("Len is %d, want %d", n, want)
-		}
+		t.wantLen(want)
 		t.wantStillReported(key, b)
 	}
 	t.register(fresh, r, nil) // a valid interest still works

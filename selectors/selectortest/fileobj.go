@@ -86,9 +86,7 @@ var fileObjRules = append([]rule{
 			key := t.register(obj, r, nil)
 			_, err := t.s.Register(obj, r, nil)
 			t.wantError(err, "the second Register", selectors.ErrRegistered)
-			if got, err := t.s.Key(obj); err != nil || got != key {
-				t.Errorf("Key is %v, %v; want the key", got, err)
-			}
+			t.wantKey(obj, key)
 			t.wantStillReported(t.modify(obj, r, "modified"), b)
 			t.unregister(obj)
 			_, err = t.s.Unregister(obj)
@@ -112,9 +110,7 @@ var fileObjRules = append([]rule{
 				t.Errorf("the error of a closed object is that of a closed selector: %v", err)
 			}
 		}
-		if n := t.s.Len(); n != 0 {
-			t.Errorf("Len is %d, want 0", n)
-		}
+		t.wantLen(0)
 	}},
 
 	{"ClosedUnknownReturnsErrNotRegistered", 0, func(t *T) {
@@ -131,14 +127,10 @@ var fileObjRules = append([]rule{
 		f, _ := t.socketFile()
 		key := t.register(f, r, nil)
 		t.noError(f.Close(), "close")
-		if got, err := t.s.Key(f); err != nil || got != key {
-			t.Errorf("Key of a closed object is %v, %v; want its key", got, err)
-		}
+		t.wantKey(f, key)
 		_, err := t.s.Modify(f, w, nil)
 		t.wantError(err, "Modify of a closed object", badFD)
-		if got, err := t.s.Key(f); err != nil || got != key {
-			t.Errorf("Key of a closed object is %v, %v; want its key", got, err)
-		}
+		t.wantKey(f, key)
 		t.unregister(f)
 	}},
 }, systemFileObjRules...)
@@ -177,9 +169,7 @@ func checkFileObj(t *T, obj any, fd int, send func()) {
 		t.Fatalf("the key is %+v; want fd %d and the object", *key, fd)
 	}
 	for _, name := range []any{obj, fd} {
-		if got, err := t.s.Key(name); err != nil || got != key {
-			t.Errorf("Key(%T) is %v, %v; want the key", name, got, err)
-		}
+		t.wantKey(name, key)
 		_, err := t.s.Register(name, r, nil)
 		t.wantError(err, "the second Register", selectors.ErrRegistered)
 	}
@@ -188,9 +178,7 @@ func checkFileObj(t *T, obj any, fd int, send func()) {
 	t.wantReady(report(key, r))
 	key = t.modify(obj, r, "other data")
 	t.wantReady(report(key, r))
-	if got := t.unregister(obj); got != key {
-		t.Errorf("Unregister returned %v, want the key %v", got, key)
-	}
+	t.wantUnregister(obj, key)
 	t.wantNothing()
 }
 

@@ -17,9 +17,7 @@ var invalidFileObjRules = []rule{
 				t.wantError(call(), name+" of "+c.name, selectors.ErrInvalidFileObj)
 			}
 		}
-		if n := t.s.Len(); n != 0 {
-			t.Errorf("Len is %d, nothing was registered", n)
-		}
+		t.wantLen(0)
 		t.wantTimeout(t.s, time.Millisecond)
 	}},
 }

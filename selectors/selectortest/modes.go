@@ -94,9 +94,7 @@ var modesRules = []rule{
 		t.close(b)
 		t.wantNothing() // no hang-up either
 		t.wantNoSpin()
-		if got, err := t.s.Key(a); err != nil || got != key {
-			t.Errorf("Key is %v, %v; want the key: it has fired, but it is there", got, err)
-		}
+		t.wantKey(a, key)
 		t.unregister(a)
 	}},
 

@@ -1,6 +1,8 @@
 package selectortest
 
 import (
+	"slices"
+
 	"goselectors/selectors"
 )
 
@@ -17,9 +19,7 @@ var modifyRules = []rule{
 			}
 			t.wantReady(report(key, events))
 		}
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1", n)
-		}
+		t.wantLen(1)
 	}},
 
 	{"BeforeSelect", 0, func(t *T) {
@@ -66,9 +66,7 @@ var modifyRules = []rule{
 		t.close(a)
 		_, err := t.s.Modify(a, w, nil)
 		t.wantError(err, "Modify of a number that was closed", badFD)
-		if got, err := t.s.Key(a); err != nil || got != key {
-			t.Errorf("Key is %v, %v; want the key that was", got, err)
-		}
+		t.wantKey(a, key)
 		t.unregister(a)
 	}},
 
@@ -129,14 +127,10 @@ var unregisterRules = []rule{
 	{"ReturnsKey", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
-		if got := t.unregister(a); got != key {
-			t.Errorf("Unregister returned %v, want the key %v", got, key)
-		}
+		t.wantUnregister(a, key)
 		t.write(b, "x")
 		t.wantNothing()
-		if n := t.s.Len(); n != 0 {
-			t.Errorf("Len is %d, want 0", n)
-		}
+		t.wantLen(0)
 	}},
 
 	{"TwiceReturnsErrNotRegistered", 0, func(t *T) {
@@ -162,9 +156,7 @@ var unregisterRules = []rule{
 		a = t.moveHigh(a)
 		gone := t.register(a, r|w, nil)
 		t.close(a, b)
-		if got := t.unregister(a); got != gone {
-			t.Errorf("Unregister returned %v, want the key %v", got, gone)
-		}
+		t.wantUnregister(a, gone)
 		t.wantStillReported(key, peer)
 	}},
 
@@ -194,31 +186,26 @@ var unregisterRules = []rule{
 				name = gone.FD
 			}
 			t.noError(f.Close(), "close")
-			if got := t.unregister(name); got != gone {
-				t.Errorf("Unregister returned %v, want the key %v", got, gone)
-			}
+			t.wantUnregister(name, gone)
 		}
 		t.wantStillReported(key, peer)
 	}},
 
 	{"FromMiddleOfMany", 0, func(t *T) {
 		// Backends that use an array move another entry into the gap.
-		type end struct {
-			key  *selectors.SelectorKey
-			peer int
-		}
-		var ends []end
+		var registered []watched
 		for i := range 7 {
 			a, b := t.pair()
-			ends = append(ends, end{t.register(a, r, i), b})
+			registered = append(registered, watched{t.register(a, r, i), b})
 		}
-		for len(ends) > 0 {
-			gone := ends[len(ends)/2]
-			ends = append(ends[:len(ends)/2], ends[len(ends)/2+1:]...)
-			t.unregister(gone.key.FD)
-			t.write(gone.peer, "x")
-			for _, e := range ends {
-				t.wantStillReported(e.key, e.peer)
+		for len(registered) > 0 {
+			middle := len(registered) / 2
+			removed := registered[middle]
+			registered = slices.Delete(registered, middle, middle+1)
+			t.unregister(removed.key.FD)
+			t.write(removed.peer, "x")
+			for _, remaining := range registered {
+				t.wantStillReported(remaining.key, remaining.peer)
 			}
 		}
 		t.wantNothing()

@@ -64,6 +64,12 @@ func (t *T) pair() (a, b int) {
 	return t.pairOf(stream)
 }
 
+// A watched is one registered socket of a pair, and the other socket.
+type watched struct {
+	key  *selectors.SelectorKey
+	peer int
+}
+
 // highFD is the lowest number of the descriptors that the rules move out of the
 // way. The system allocates the lowest free number, so no other descriptor of
 // the process gets a number that high.
@@ -165,6 +171,22 @@ func (t *T) unregister(fileobj any) *selectors.SelectorKey {
 	return key
 }
 
+// wantKey checks that Key returns want for a registered file object.
+func (t *T) wantKey(fileobj any, want *selectors.SelectorKey) {
+	t.Helper()
+	if got, err := t.s.Key(fileobj); err != nil || got != want {
+		t.Errorf("Key(%T %v) = %v, %v, want %v", fileobj, fileobj, got, err, want)
+	}
+}
+
+// wantUnregister checks that Unregister succeeds and returns want.
+func (t *T) wantUnregister(fileobj any, want *selectors.SelectorKey) {
+	t.Helper()
+	if got := t.unregister(fileobj); got != want {
+		t.Errorf("Unregister(%T %v) = %v, want %v", fileobj, fileobj, got, want)
+	}
+}
+
 // wantReady checks that Select returns exactly the entries of want, in any order.
 func (t *T) wantReady(want ...selectors.Ready) {
 	t.Helper()
@@ -196,9 +218,7 @@ func (t *T) wantNothingOn(s selectors.Selector) {
 // for one socket of a pair, with nothing to read; peer is the other socket.
 func (t *T) wantStillReported(key *selectors.SelectorKey, peer int) {
 	t.Helper()
-	if got, err := t.s.Key(key.FD); err != nil || got != key {
-		t.Errorf("Key(%d) is %v, %v; want the key %v", key.FD, got, err, key)
-	}
+	t.wantKey(key.FD, key)
 	t.write(peer, "?")
 	t.wantReady(report(key, r))
 	t.read(key.FD, "?")

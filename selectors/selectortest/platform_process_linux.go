@@ -60,10 +60,7 @@ var linuxGroups = []group{{"Process", []rule{
 		exercise(t, t.s)
 		a, _ := t.pair()
 		orphan := func() {
-			number := t.dup(a, highFD)
-			t.register(number, w, nil)
-			t.close(number)
-			t.unregister(number)
+			makeOrphan(t, a, w)
 			t.wantBatch(t.mustSelect(0))
 		}
 		orphan()

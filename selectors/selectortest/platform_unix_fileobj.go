@@ -46,9 +46,7 @@ var systemFileObjRules = []rule{
 		t.dupTo(c, a)
 		obj := &fdPointer{uintptr(a)}
 		key := t.register(obj, r, "new")
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1: the old key is replaced", n)
-		}
+		t.wantLen(1)
 		_, err := t.s.Key(f)
 		t.wantError(err, "Key of the object that was replaced", selectors.ErrNotRegistered)
 		if key == old {

@@ -17,12 +17,8 @@ var registerRules = []rule{
 		if key.FileObj != any(a) || key.FD != a || key.Events != r|w || key.Data != any(data) {
 			t.Errorf("the key is %+v; want file object and descriptor %d, events %v, data %p", *key, a, r|w, data)
 		}
-		if got, err := t.s.Key(a); err != nil || got != key {
-			t.Errorf("Key(%d) is %v, %v; want what Register returned", a, got, err)
-		}
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1", n)
-		}
+		t.wantKey(a, key)
+		t.wantLen(1)
 	}},
 
 	{"KeyHasModes", 0, func(t *T) {
@@ -55,9 +51,7 @@ var registerRules = []rule{
 			_, err := t.s.Register(again, r|w, "second")
 			t.wantError(err, "Register of a registered descriptor", selectors.ErrRegistered)
 		}
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1", n)
-		}
+		t.wantLen(1)
 		t.wantStillReported(key, b)
 	}},
 
@@ -99,9 +93,7 @@ var registerRules = []rule{
 				t.Errorf("%v has a key after all", fd)
 			}
 		}
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1", n)
-		}
+		t.wantLen(1)
 		t.wantStillReported(key, b)
 	}},
 
@@ -189,9 +181,7 @@ var keysRules = []rule{
 		if got := numbers(); !slices.Equal(got, fds[5:]) {
 			t.Errorf("Keys yields %v, want %v", got, fds[5:])
 		}
-		if got := t.s.Len(); got != len(fds)-5 {
-			t.Errorf("Len is %d, want %d", got, len(fds)-5)
-		}
+		t.wantLen(len(fds) - 5)
 		n = 0
 		for key := range before {
 			if key.FD != fds[n] {
@@ -216,9 +206,7 @@ var keysRules = []rule{
 		if *first != was || second.Data != any("second") || second.Events != w {
 			t.Errorf("a key has changed: %+v was %+v; %+v", *first, was, *second)
 		}
-		if key := t.unregister(a); key != third {
-			t.Errorf("Unregister returned %+v, want the last key %+v", key, third)
-		}
+		t.wantUnregister(a, third)
 	}},
 
 	{"LookupByObjectOrNumber", 0, func(t *T) {
@@ -226,18 +214,14 @@ var keysRules = []rule{
 		obj := &fdPointer{uintptr(a)}
 		key := t.register(obj, r, nil)
 		for _, name := range []any{obj, a, uintptr(a)} {
-			if got, err := t.s.Key(name); err != nil || got != key {
-				t.Errorf("Key(%T) is %v, %v; want the key", name, got, err)
-			}
+			t.wantKey(name, key)
 		}
 		key = t.modify(uintptr(a), r, "modified")
 		if key.FileObj != any(obj) {
 			t.Errorf("Modify by number made the file object %v, want it as registered", key.FileObj)
 		}
 		t.wantStillReported(key, b)
-		if got := t.unregister(a); got != key {
-			t.Errorf("Unregister by number returned %v, want the key", got)
-		}
+		t.wantUnregister(a, key)
 		_, err := t.s.Key(obj)
 		t.wantError(err, "Key of an object that was unregistered by number", selectors.ErrNotRegistered)
 	}},

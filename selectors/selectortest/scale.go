@@ -3,6 +3,7 @@ package selectortest
 import (
 	"errors"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -49,7 +50,7 @@ var alwaysReadyRules = []rule{
 			t.wantReady(want...)
 			middle := len(want) / 2
 			t.unregister(want[middle].Key.FD)
-			want = append(want[:middle], want[middle+1:]...)
+			want = slices.Delete(want, middle, middle+1)
 		}
 		t.wantNothing()
 	}},
@@ -112,9 +113,7 @@ var alwaysReadyRules = []rule{
 
 		t.dupTo(a, number)
 		t.wantStillReported(t.modify(number, r, "modified to the socket"), b)
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1", n)
-		}
+		t.wantLen(1)
 	}},
 
 	{"ClosedFile", anyFile, func(t *T) {
@@ -134,11 +133,7 @@ var alwaysReadyRules = []rule{
 var scaleRules = []rule{
 	{"ManyFiles", 0, func(t *T) {
 		pairs := min(2000, (t.fdLimit()-300)/2)
-		type end struct {
-			key  *selectors.SelectorKey
-			peer int
-		}
-		var ends []end
+		var files []watched
 		for i := range pairs {
 			a, b := t.pair()
 			key, err := t.s.Register(a, r, i)
@@ -146,23 +141,23 @@ var scaleRules = []rule{
 				break
 			}
 			t.noError(err, "Register")
-			ends = append(ends, end{key, b})
+			files = append(files, watched{key, b})
 		}
-		if len(ends) < 100 {
-			t.Fatalf("only %d files could be registered", len(ends))
+		if len(files) < 100 {
+			t.Fatalf("%d files could be registered, want at least 100", len(files))
 		}
 		t.wantNothing()
 
 		// One ready file among many.
-		for _, e := range []end{ends[0], ends[len(ends)/2], ends[len(ends)-1]} {
-			t.wantStillReported(e.key, e.peer)
+		for _, f := range []watched{files[0], files[len(files)/2], files[len(files)-1]} {
+			t.wantStillReported(f.key, f.peer)
 		}
 
 		// All files are ready. Each batch has all of them, so no key starves.
 		var all []selectors.Ready
-		for _, e := range ends {
-			t.write(e.peer, "x")
-			all = append(all, report(e.key, r))
+		for _, f := range files {
+			t.write(f.peer, "x")
+			all = append(all, report(f.key, r))
 		}
 		buf := make([]selectors.Ready, 0, 1)
 		for range 3 {
@@ -174,17 +169,14 @@ var scaleRules = []rule{
 		}
 
 		// Unregister all but three, then register the others again.
-		few := ends[:3]
-		for _, e := range ends[3:] {
-			t.unregister(e.key.FD)
+		for _, f := range files[3:] {
+			t.unregister(f.key.FD)
 		}
 		t.wantReady(all[:3]...)
 		t.wantReady(all[:3]...)
-		if n := t.s.Len(); n != len(few) {
-			t.Errorf("Len is %d, want %d", n, len(few))
-		}
-		for i, e := range ends[3:] {
-			all[i+3] = report(t.register(e.key.FD, r, i+3), r)
+		t.wantLen(3)
+		for i, f := range files[3:] {
+			all[i+3] = report(t.register(f.key.FD, r, i+3), r)
 		}
 		t.wantReady(all...)
 	}},

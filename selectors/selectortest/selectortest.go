@@ -214,6 +214,14 @@ func (t *T) wantError(err error, what string, targets ...error) {
 	}
 }
 
+// wantLen checks the number of registered files.
+func (t *T) wantLen(want int) {
+	t.Helper()
+	if got := t.s.Len(); got != want {
+		t.Errorf("Len() = %d, want %d", got, want)
+	}
+}
+
 // mustSelect calls Select and checks the batch. An error stops the test.
 func (t *T) mustSelect(timeout time.Duration) []selectors.Ready {
 	t.Helper()
