@@ -20,7 +20,7 @@ var closeRules = []rule{
 		t.noError(t.s.Close(), "Close")
 		wantAllClosed(t, 0)
 		if got := t.s.Features(); got != features {
-			t.Errorf("Features is %v after Close, was %v", got, features)
+			t.Errorf("Features() = %v after Close, want %v as before", got, features)
 		}
 	}},
 
@@ -30,9 +30,9 @@ var closeRules = []rule{
 			w := t.startSelect(s, timeout)
 			t.noError(s.Close(), "Close")
 			r := w.result()
-			t.wantError(r.err, "the Select that waited", selectors.ErrClosed, os.ErrClosed)
+			t.wantError(r.err, "the pending Select", selectors.ErrClosed, os.ErrClosed)
 			if len(r.batch) != 0 {
-				t.Errorf("the Select that waited reports %v", formatBatch(r.batch))
+				t.Errorf("batch of the pending Select: %v, want empty", formatBatch(r.batch))
 			}
 		}
 	}},
@@ -42,12 +42,12 @@ var closeRules = []rule{
 		w := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return t.s.SelectInto(given, -1) })
 		t.noError(t.s.Close(), "Close")
 		r := w.result()
-		t.wantError(r.err, "the SelectInto that waited", selectors.ErrClosed)
+		t.wantError(r.err, "the pending SelectInto", selectors.ErrClosed)
 		later, err := t.s.SelectInto(given, 0)
 		t.wantError(err, "SelectInto after Close", selectors.ErrClosed)
 		for _, batch := range [][]selectors.Ready{r.batch, later} {
 			if len(batch) != 1 || batch[0] != given[0] {
-				t.Errorf("SelectInto returned %v with the error, want what it was given", formatBatch(batch))
+				t.Errorf("batch of SelectInto with an error: %v, want dst: %v", formatBatch(batch), formatBatch(given))
 			}
 		}
 	}},
@@ -55,7 +55,7 @@ var closeRules = []rule{
 	{"FromManyGoroutines", 0, func(t *T) {
 		w := t.startSelect(t.s, -1)
 		t.noError(runConcurrently(8, func(int) error { return t.s.Close() }), "Close")
-		t.wantError(w.result().err, "the Select that waited", selectors.ErrClosed)
+		t.wantError(w.result().err, "the pending Select", selectors.ErrClosed)
 	}},
 
 	{"ConcurrentWithWake", 0, func(t *T) {
@@ -105,6 +105,6 @@ func wantAllClosed(t *T, fileobj any) {
 	}
 	t.wantLen(0)
 	for key := range t.s.Keys() {
-		t.Errorf("Keys has fd %d after Close", key.FD)
+		t.Errorf("Keys yields fd %d after Close, want no key", key.FD)
 	}
 }

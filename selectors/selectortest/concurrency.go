@@ -78,10 +78,11 @@ var timeoutFileRules = []rule{
 		stop.Store(true)
 		signaller.Wait()
 		if err != nil || len(batch) != 0 || took < timeout {
-			t.Errorf("Select(%v) beside signals returned after %v: %v, error %v", timeout, took, formatBatch(batch), err)
+			t.Errorf("Select(%v) during signals: batch %v, error %v after %v, want an empty batch after at least the timeout",
+				timeout, formatBatch(batch), err, took)
 		}
 		if sent.Load() < 10 {
-			t.Errorf("only %d rounds of signals were sent in %v", sent.Load(), took)
+			t.Errorf("%d rounds of signals were sent in %v, want at least 10", sent.Load(), took)
 		}
 		t.wantStillReported(key, b)
 	}},
@@ -237,7 +238,7 @@ var otherGoroutineRules = []rule{
 		t.wantLen(1)
 		for got := range t.s.Keys() {
 			if got != key {
-				t.Errorf("Keys yields %v, want the key", got)
+				t.Errorf("Keys yields %v, want %v", got, key)
 			}
 		}
 		t.s.Features()
@@ -286,12 +287,12 @@ var otherGoroutineRules = []rule{
 			for _, entry := range t.mustSelect(-1) {
 				i := entry.Key.Data.(int)
 				if seen = seen || entry.Key == key; i != workers && entry.Key.FD != ends[i].fd {
-					t.Fatalf("fd %d is reported with the data of worker %d, whose fd is %d", entry.Key.FD, i, ends[i].fd)
+					t.Fatalf("fd %d is reported with the data of worker %d, want fd %d", entry.Key.FD, i, ends[i].fd)
 				}
 			}
 			select {
 			case err := <-working:
-				t.noError(err, "working")
+				t.noError(err, "a change of another goroutine")
 				done = true
 			default:
 			}
@@ -327,7 +328,7 @@ var closeFileRules = []rule{
 		t.register(a, r, nil)
 		pending := t.startSelect(t.s, -1)
 		t.noError(t.s.Close(), "Close")
-		t.wantError(pending.result().err, "the Select that waited", selectors.ErrClosed)
+		t.wantError(pending.result().err, "the pending Select", selectors.ErrClosed)
 		t.wantOpen(a)
 	}},
 

@@ -18,7 +18,7 @@ var contextRules = []rule{
 		batch, err := selectors.SelectContext(ctx, t.s, given)
 		t.wantError(err, "SelectContext", context.Canceled)
 		if len(batch) != len(given) {
-			t.Errorf("SelectContext returned %d entries with the error, want the %d it was given", len(batch), len(given))
+			t.Errorf("SelectContext returned %d entries with the error, want the %d of dst", len(batch), len(given))
 		}
 		wantNoPendingWake(t)
 	}},
@@ -42,7 +42,7 @@ var contextRules = []rule{
 		_, err := selectors.SelectContext(ctx, t.s, nil)
 		t.wantError(err, "SelectContext", context.DeadlineExceeded)
 		if took := time.Since(from); took < timeout {
-			t.Errorf("SelectContext with %v to go ended after %v", timeout, took)
+			t.Errorf("SelectContext returned after %v, want at least the timeout of %v", took, timeout)
 		}
 		wantNoPendingWake(t)
 	}},

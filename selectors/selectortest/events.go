@@ -44,7 +44,7 @@ var invalidEventsRules = []rule{
 			a, _ := t.pair()
 			for _, events := range c.events {
 				if key := t.register(a, events, nil); key.Events != events {
-					t.Errorf("the key has events %v, want %v", key.Events, events)
+					t.Errorf("key.Events = %v, want %v", key.Events, events)
 				}
 				t.unregister(a)
 			}
@@ -64,7 +64,7 @@ func wantRefused(t *T, target error, interests ...selectors.Event) {
 		_, err := t.s.Register(fresh, events, nil)
 		t.wantError(err, "Register with "+events.String(), target)
 		_, err = t.s.Key(fresh)
-		t.wantError(err, "Key of what was refused", selectors.ErrNotRegistered)
+		t.wantError(err, "Key after a failed Register", selectors.ErrNotRegistered)
 		_, err = t.s.Modify(a, events, nil)
 		t.wantError(err, "Modify with "+events.String(), target)
 		t.wantLen(want)
@@ -112,9 +112,9 @@ var errorRules = []rule{
 			var e *selectors.Error
 			switch {
 			case !errors.As(c.err, &e):
-				t.Errorf("%s: the error %v is not a *selectors.Error", c.op, c.err)
+				t.Errorf("%s: error %v of type %T, want a *selectors.Error", c.op, c.err, c.err)
 			case e.Op != c.op || e.FD != c.fd || e.Backend == "" || e.Error() == "":
-				t.Errorf("%s: the error is %+v; want op %q, fd %d, and the name of a backend", c.op, *e, c.op, c.fd)
+				t.Errorf("%s: error %+v, want Op %q, FD %d, and the name of a backend", c.op, *e, c.op, c.fd)
 			}
 		}
 	}},

@@ -35,7 +35,7 @@ var fileObjRules = append([]rule{
 		both := connWithFd{f, uintptr(other)}
 		key := t.register(both, w, nil)
 		if key.FD != t.fdOf(f) {
-			t.Errorf("the key has fd %d, want %d", key.FD, t.fdOf(f))
+			t.Errorf("key.FD = %d, want %d", key.FD, t.fdOf(f))
 		}
 		t.wantReady(report(key, w))
 	}},
@@ -107,7 +107,7 @@ var fileObjRules = append([]rule{
 			_, err := t.s.Register(obj, r, nil)
 			t.wantError(err, "Register of a closed object", os.ErrClosed, badFD)
 			if errors.Is(err, selectors.ErrClosed) {
-				t.Errorf("the error of a closed object is that of a closed selector: %v", err)
+				t.Errorf("Register of a closed object: error %v matches selectors.ErrClosed, want os.ErrClosed only", err)
 			}
 		}
 		t.wantLen(0)
@@ -166,7 +166,7 @@ func checkFileObj(t *T, obj any, fd int, send func()) {
 	t.Helper()
 	key := t.register(obj, r, "data")
 	if key.FileObj != obj || key.FD != fd {
-		t.Fatalf("the key is %+v; want fd %d and the object", *key, fd)
+		t.Fatalf("Register returned key %+v, want fd %d and file object %v", *key, fd, obj)
 	}
 	for _, name := range []any{obj, fd} {
 		t.wantKey(name, key)
@@ -190,16 +190,16 @@ func wantStillNonblocking(t *T, conn syscall.Conn, f interface {
 }) {
 	t.Helper()
 	if !t.isNonblocking(t.fdOf(conn)) {
-		t.Error("the object has become blocking")
+		t.Error("the object is in blocking mode, want non-blocking")
 		return // Read might never return
 	}
 	buf := make([]byte, 1)
 	if _, err := f.Read(buf); err != nil {
-		t.Errorf("Read of what was sent: %v", err)
+		t.Errorf("Read of the sent byte: %v", err)
 	}
 	t.noError(f.SetReadDeadline(time.Now().Add(2*time.Millisecond)), "SetReadDeadline")
 	_, err := f.Read(buf)
-	t.wantError(err, "Read with nothing there", os.ErrDeadlineExceeded)
+	t.wantError(err, "Read with no data", os.ErrDeadlineExceeded)
 	t.noError(f.SetReadDeadline(time.Time{}), "SetReadDeadline")
 }
 

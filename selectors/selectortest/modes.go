@@ -131,7 +131,7 @@ var modesRules = []rule{
 		a, _ := t.pair()
 		t.wantReady(report(t.register(a, w|oneShot, nil), w))
 		_, err := t.s.Register(a, w, nil)
-		t.wantError(err, "Register of a key that has fired", selectors.ErrRegistered)
+		t.wantError(err, "Register of a key that was reported", selectors.ErrRegistered)
 		t.wantNothing()
 	}},
 
@@ -255,11 +255,11 @@ func wantWakes(t *T, events selectors.Event, least int) {
 		case done = <-watches[len(watches)-1].done:
 			first, watches = watches[len(watches)-1], watches[:len(watches)-1]
 		}
-		t.noError(done.err, "the Select that waited")
+		t.noError(done.err, "the pending Select")
 		t.wantBatch(done.batch, report(first.key, r))
 	}
 	for _, last := range watches {
 		t.noError(last.s.Wake(), "Wake")
-		t.noError(last.result().err, "the Select that waited")
+		t.noError(last.result().err, "the pending Select")
 	}
 }

@@ -15,7 +15,7 @@ var modifyRules = []rule{
 		for _, events := range []selectors.Event{w, r, r | w, w, r | w, r} {
 			key := t.modify(a, events, nil)
 			if key.Events != events {
-				t.Errorf("the key has events %v, want %v", key.Events, events)
+				t.Errorf("key.Events = %v, want %v", key.Events, events)
 			}
 			t.wantReady(report(key, events))
 		}
@@ -36,7 +36,7 @@ var modifyRules = []rule{
 		for _, data := range []any{"new", nil, []int{1}} {
 			key := t.modify(a, r, data)
 			if key.Events != r || key.FD != a || key.FileObj != any(a) {
-				t.Errorf("the key is %+v", *key)
+				t.Errorf("Modify returned key %+v, want file object and fd %d, events %v", *key, a, r)
 			}
 			t.wantStillReported(key, b)
 		}
@@ -65,7 +65,7 @@ var modifyRules = []rule{
 		key := t.register(a, r, nil)
 		t.close(a)
 		_, err := t.s.Modify(a, w, nil)
-		t.wantError(err, "Modify of a number that was closed", badFD)
+		t.wantError(err, "Modify of a closed descriptor", badFD)
 		t.wantKey(a, key)
 		t.unregister(a)
 	}},

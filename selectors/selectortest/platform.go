@@ -131,7 +131,7 @@ func (t *T) udpConn() *net.UDPConn {
 	t.Helper()
 	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IP(loopback[:])})
 	if err != nil && strings.Contains(err.Error(), "wsaioctl: winapi error #10045") {
-		t.Skipf("package net cannot make a UDP socket: %v (Wine 8 lacks an ioctl that it uses)", err)
+		t.Skipf("package net cannot create a UDP socket: %v (Wine 8 lacks an ioctl that it uses)", err)
 	}
 	t.noError(err, "listen")
 	t.Cleanup(func() { c.Close() })
@@ -208,7 +208,7 @@ func (t *T) wantNothingOn(s selectors.Selector) {
 	t.Helper()
 	for _, timeout := range []time.Duration{0, quietTime} {
 		if batch := t.mustSelectOn(s, timeout); len(batch) != 0 {
-			t.Fatalf("the batch is %v, want nothing", formatBatch(batch))
+			t.Fatalf("Select(%v) reported %v, want an empty batch", timeout, formatBatch(batch))
 		}
 	}
 }
@@ -239,7 +239,7 @@ func (t *T) wantNoSpin() {
 			return
 		}
 	}
-	t.Errorf("Select(%v) used %v of processor time, with nothing to tell: it spins", timeout, used)
+	t.Errorf("Select(%v) with nothing ready used %v of processor time, want less than %v", timeout, used, timeout/4)
 }
 
 // skipIfAllocating skips a test for allocations where some cannot be avoided.

@@ -75,7 +75,7 @@ var linuxStates = []state{
 	{"InotifyEvent", anyFile, func(t *T) int {
 		dir := t.TempDir()
 		fd := t.inotify(dir)
-		t.noError(os.WriteFile(filepath.Join(dir, "new"), nil, 0o600), "write a file")
+		t.noError(os.WriteFile(filepath.Join(dir, "new"), nil, 0o600), "WriteFile")
 		return fd
 	}, r, 0},
 	{"EpollEmpty", anyFile, func(t *T) int { fd, _ := t.epoll(); return fd }, 0, 0},
@@ -97,7 +97,7 @@ func (t *T) reset(fd int) {
 func (t *T) connectRefused(fd int, address unix.Sockaddr) {
 	t.Helper()
 	if err := unix.Connect(fd, address); err != unix.EINPROGRESS {
-		t.Skipf("connect has its answer at once here: %v", err)
+		t.Skipf("connect: %v, want EINPROGRESS", err)
 	}
 }
 
@@ -106,15 +106,15 @@ func (t *T) pty() (master, slave int) {
 	t.Helper()
 	master, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		t.Skipf("no pseudo-terminals here: /dev/ptmx: %v", err)
+		t.Skipf("no pseudo-terminals: open /dev/ptmx: %v", err)
 	}
 	t.track(master)
-	t.noError(unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0), "unlock the pseudo-terminal")
+	t.noError(unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0), "ioctl(TIOCSPTLCK)")
 	n, err := unix.IoctlGetUint32(master, unix.TIOCGPTN) // 32 bits in native byte order
-	t.noError(err, "number of the pseudo-terminal")
+	t.noError(err, "ioctl(TIOCGPTN)")
 	slave, err = unix.Open("/dev/pts/"+strconv.Itoa(int(n)), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		t.Skipf("no pseudo-terminals here: %v", err)
+		t.Skipf("no pseudo-terminals: open /dev/pts/%d: %v", n, err)
 	}
 	t.track(slave)
 	return master, slave
@@ -130,7 +130,7 @@ func (t *T) eventfd(count uint64) int {
 		buf := make([]byte, 8)
 		binary.NativeEndian.PutUint64(buf, count)
 		_, err := unix.Write(fd, buf)
-		t.noError(err, "write to an eventfd")
+		t.noError(err, "write to eventfd")
 	}
 	return fd
 }
@@ -173,9 +173,9 @@ func (t *T) startChild() (pidfd int, end func(reap bool)) {
 	t.Helper()
 	cmd := exec.Command("cat")
 	stdin, err := cmd.StdinPipe()
-	t.noError(err, "a pipe")
+	t.noError(err, "StdinPipe")
 	if err := cmd.Start(); err != nil {
-		t.Skipf("no child process: %v", err)
+		t.Skipf("cannot start a child process: %v", err)
 	}
 	reaped := false
 	t.Cleanup(func() {
@@ -186,14 +186,14 @@ func (t *T) startChild() (pidfd int, end func(reap bool)) {
 	})
 	pidfd, err = unix.PidfdOpen(cmd.Process.Pid, 0)
 	if err != nil {
-		t.Skipf("no pidfds here: %v", err)
+		t.Skipf("no pidfds: pidfd_open: %v", err)
 	}
 	t.track(pidfd)
 	return pidfd, func(reap bool) {
 		stdin.Close()
 		t.waitPoll(pidfd, unix.POLLIN)
 		if reaped = reap; reap {
-			t.noError(cmd.Wait(), "the child process")
+			t.noError(cmd.Wait(), "Wait for the child process")
 		}
 	}
 }

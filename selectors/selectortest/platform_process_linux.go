@@ -26,13 +26,13 @@ var linuxGroups = []group{{"Process", []rule{
 			}
 			n++
 			if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
-				t.Errorf("fd %d, %s, is inherited by child processes", fd, file)
+				t.Errorf("fd %d (%s) is not close-on-exec", fd, file)
 			}
 			if strings.Contains(file, "eventpoll") {
 				continue // O_NONBLOCK has no effect on epoll_wait
 			}
 			if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err == nil && flags&unix.O_NONBLOCK == 0 {
-				t.Errorf("fd %d, %s, is not non-blocking", fd, file)
+				t.Errorf("fd %d (%s) is in blocking mode, want non-blocking", fd, file)
 			}
 		}
 		t.Logf("a selector has %d descriptors", n)
@@ -42,7 +42,7 @@ var linuxGroups = []group{{"Process", []rule{
 		exercise(t, t.s)
 		cycle := func() {
 			s, err := t.newSelector()
-			t.noError(err, "making a selector")
+			t.noError(err, "new selector")
 			exercise(t, s)
 			t.noError(s.Close(), "Close")
 		}
@@ -52,7 +52,7 @@ var linuxGroups = []group{{"Process", []rule{
 			cycle()
 		}
 		if after := openFiles(t); len(after) > len(before) {
-			t.Errorf("%d descriptors are open, before it were %d: %v", len(after), len(before), after)
+			t.Errorf("%d descriptors are open, want at most %d as before: %v", len(after), len(before), after)
 		}
 	}},
 
@@ -70,7 +70,7 @@ var linuxGroups = []group{{"Process", []rule{
 		}
 		exercise(t, t.s) // it still waits and wakes
 		if after := openFiles(t); len(after) > len(before) {
-			t.Errorf("%d descriptors are open, before it were %d: %v", len(after), len(before), after)
+			t.Errorf("%d descriptors are open, want at most %d as before: %v", len(after), len(before), after)
 		}
 	}},
 
@@ -105,7 +105,7 @@ var linuxGroups = []group{{"Process", []rule{
 			if err == nil {
 				err = s.Close()
 			} else {
-				t.wantError(err, "making a selector", unix.EMFILE)
+				t.wantError(err, "new selector", unix.EMFILE)
 			}
 			for _, fd := range fillers[:len(fillers)-room] {
 				unix.Close(fd)
@@ -115,7 +115,7 @@ var linuxGroups = []group{{"Process", []rule{
 				continue
 			}
 			if after := openFiles(t); len(after) > len(before) {
-				t.Errorf("with room for %d descriptors, %d are left behind: %v", room, len(after)-len(before), after)
+				t.Errorf("with %d free descriptors, a failed new selector left %d open, want 0: %v", room, len(after)-len(before), after)
 			}
 		}
 	}},
@@ -146,7 +146,7 @@ func openFiles(t *T) map[int]string {
 	const dir = "/proc/self/fd"
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		t.Skipf("no %s here: %v", dir, err)
+		t.Skipf("cannot list open descriptors: %v", err)
 	}
 	files := make(map[int]string)
 	for _, e := range entries {

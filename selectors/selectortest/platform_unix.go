@@ -42,7 +42,7 @@ func (t *T) track(fds ...int) {
 	for _, fd := range fds {
 		unix.CloseOnExec(fd)
 		if err := unix.SetNonblock(fd, true); err != nil {
-			t.Errorf("making fd %d non-blocking: %v", fd, err)
+			t.Errorf("set fd %d non-blocking: %v", fd, err)
 		}
 		t.fds[fd] = true
 	}
@@ -52,7 +52,7 @@ func (t *T) close(fds ...int) {
 	t.Helper()
 	for _, fd := range fds {
 		if !t.fds[fd] {
-			t.Fatalf("closing fd %d, which is none of this test's", fd)
+			t.Fatalf("close of fd %d, which this test has not opened", fd)
 		}
 		delete(t.fds, fd)
 		t.noError(unix.Close(fd), "close")
@@ -95,7 +95,7 @@ func (t *T) write(fd int, data string) {
 	t.Helper()
 	n, err := unix.Write(fd, []byte(data))
 	if err != nil || n != len(data) {
-		t.Fatalf("write of %q to fd %d: %d, %v", data, fd, n, err)
+		t.Fatalf("write of %q to fd %d: %d, %v, want %d bytes", data, fd, n, err, len(data))
 	}
 }
 
@@ -104,7 +104,7 @@ func (t *T) read(fd int, want string) {
 	buf := make([]byte, len(want))
 	n, err := unix.Read(fd, buf)
 	if err != nil || string(buf[:n]) != want {
-		t.Fatalf("read from fd %d: %q, %v; want %q", fd, buf[:max(n, 0)], err, want)
+		t.Fatalf("read from fd %d: %q, %v, want %q", fd, buf[:max(n, 0)], err, want)
 	}
 }
 
@@ -118,7 +118,7 @@ func (t *T) fill(fd int) {
 		case unix.EAGAIN:
 			buf = buf[:len(buf)/2] // a byte may fit where a block does not
 		default:
-			t.Fatalf("filling fd %d: %v", fd, err)
+			t.Fatalf("fill fd %d: %v", fd, err)
 		}
 	}
 }
@@ -150,7 +150,7 @@ func (t *T) waitPoll(fd int, mask int) {
 			return
 		}
 	}
-	t.Fatalf("fd %d does not get into the state that the test is about: poll tells %#x, want %#x", fd, fds[0].Revents, mask)
+	t.Fatalf("poll of fd %d reports %#x after %v, want %#x", fd, fds[0].Revents, reportTimeout, mask)
 }
 
 // setMask sets a member of a pollfd, which is unsigned on AIX.
@@ -223,7 +223,7 @@ func (t *T) cpuTime() time.Duration {
 func (t *T) wantOpen(fd int) {
 	t.Helper()
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
-		t.Errorf("fd %d is not open any more: %v", fd, err)
+		t.Errorf("fd %d is not open: %v", fd, err)
 	}
 }
 
@@ -244,7 +244,7 @@ func (t *T) drain(fd int) {
 		case err == unix.EAGAIN || err == nil && n == 0:
 			return
 		case err != nil && err != unix.EINTR:
-			t.Fatalf("draining fd %d: %v", fd, err)
+			t.Fatalf("drain fd %d: %v", fd, err)
 		}
 	}
 }
@@ -276,7 +276,7 @@ func (t *T) moveToZero(a int) {
 			return
 		}
 		if err := unix.Dup2(saved, 0); err != nil {
-			t.Errorf("putting standard input back: %v", err)
+			t.Errorf("restore descriptor 0: %v", err)
 		}
 		unix.Close(saved)
 	})

@@ -16,7 +16,7 @@ var systemFileObjRules = []rule{
 	{"UnixConn", 0, func(t *T) {
 		// The address has room for some 100 bytes, so the directory has a short name.
 		dir, err := os.MkdirTemp("", "sel")
-		t.noError(err, "a directory")
+		t.noError(err, "MkdirTemp")
 		t.Cleanup(func() { os.RemoveAll(dir) })
 		l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: filepath.Join(dir, "s")})
 		t.noError(err, "listen")
@@ -50,7 +50,7 @@ var systemFileObjRules = []rule{
 		_, err := t.s.Key(f)
 		t.wantError(err, "Key of the object that was replaced", selectors.ErrNotRegistered)
 		if key == old {
-			t.Error("Register returned the old key")
+			t.Error("Register returned the old key, want a new one")
 		}
 		t.wantStillReported(key, d)
 	}},

@@ -53,7 +53,7 @@ func (t *T) track(fds ...int) {
 		on := uint32(1)
 		const fionbio = 0x8004667e
 		if n, _, err := procIoctl.Call(uintptr(fd), fionbio, uintptr(unsafe.Pointer(&on))); n != 0 {
-			t.Errorf("making fd %d non-blocking: %v", fd, err)
+			t.Errorf("set fd %d non-blocking: %v", fd, err)
 		}
 		t.fds[fd] = true
 	}
@@ -63,7 +63,7 @@ func (t *T) close(fds ...int) {
 	t.Helper()
 	for _, fd := range fds {
 		if !t.fds[fd] {
-			t.Fatalf("closing fd %d, which is none of this test's", fd)
+			t.Fatalf("close of fd %d, which this test has not opened", fd)
 		}
 		delete(t.fds, fd)
 		t.noError(windows.Closesocket(windows.Handle(fd)), "closesocket")
@@ -93,12 +93,12 @@ func (t *T) pairOf(kind int) (a, b int) {
 }
 
 func (t *T) pipe() (read, write int) {
-	t.Skip("only sockets can be watched here")
+	t.Skip("selectors on Windows support sockets only")
 	return 0, 0
 }
 
 func (t *T) openFile(string, int) int {
-	t.Skip("only sockets can be watched here")
+	t.Skip("selectors on Windows support sockets only")
 	return 0
 }
 
@@ -110,7 +110,7 @@ func (t *T) write(fd int, data string) {
 	t.Helper()
 	n, err := send(fd, []byte(data), 0)
 	if err != nil || n != len(data) {
-		t.Fatalf("write of %q to fd %d: %d, %v", data, fd, n, err)
+		t.Fatalf("write of %q to fd %d: %d, %v, want %d bytes", data, fd, n, err, len(data))
 	}
 	if peer, known := t.peer[fd]; known && t.fds[peer] {
 		t.waitPoll(peer, readable)
@@ -134,7 +134,7 @@ func (t *T) read(fd int, want string) {
 	buf := make([]byte, len(want))
 	n, err := receive(fd, buf)
 	if err != nil || string(buf[:n]) != want {
-		t.Fatalf("read from fd %d: %q, %v; want %q", fd, buf[:n], err, want)
+		t.Fatalf("read from fd %d: %q, %v, want %q", fd, buf[:n], err, want)
 	}
 }
 
@@ -150,7 +150,7 @@ func (t *T) fill(fd int) {
 			full++ // the peer may still receive some
 			time.Sleep(quietTime)
 		default:
-			t.Fatalf("filling fd %d: %v", fd, err)
+			t.Fatalf("fill fd %d: %v", fd, err)
 		}
 	}
 }
@@ -169,7 +169,7 @@ func (t *T) drain(fd int) {
 			empty++
 			time.Sleep(quietTime)
 		default:
-			t.Fatalf("draining fd %d: %v", fd, err)
+			t.Fatalf("drain fd %d: %v", fd, err)
 		}
 	}
 }
@@ -203,7 +203,7 @@ func (t *T) dup(fd, least int) int {
 
 func (t *T) dupTo(int, int) {
 	t.Helper()
-	t.Skip("Windows does not let one choose the number of a socket")
+	t.Skip("Windows cannot give a socket a chosen number")
 }
 
 func (t *T) moveToZero(int) { t.dupTo(0, 0) }
@@ -228,7 +228,7 @@ func (t *T) waitPoll(fd int, mask int16) {
 			return
 		}
 	}
-	t.Fatalf("fd %d does not get into the state that the test is about: WSAPoll tells %#x, want %#x", fd, fds[0].revents, mask)
+	t.Fatalf("WSAPoll of fd %d reports %#x after %v, want %#x", fd, fds[0].revents, reportTimeout, mask)
 }
 
 // newSocket returns an IPv4 socket that is not connected.
@@ -313,7 +313,7 @@ func (t *T) wantOpen(fd int) {
 	t.Helper()
 	const soType = 0x1008
 	if _, err := windows.GetsockoptInt(windows.Handle(fd), windows.SOL_SOCKET, soType); err != nil {
-		t.Errorf("fd %d is not open any more: %v", fd, err)
+		t.Errorf("fd %d is not open: %v", fd, err)
 	}
 }
 
@@ -348,7 +348,7 @@ func (t *T) sendTo(fd int, data string, to address) {
 func (t *T) isNonblocking(int) bool { return true }
 
 // needSignals skips a test if no signals can be sent.
-func (t *T) needSignals() { t.Skip("Windows has no signals that end a system call") }
+func (t *T) needSignals() { t.Skip("Windows has no signals that interrupt a system call") }
 
 func signalAllThreads() {}
 
@@ -358,13 +358,13 @@ var systemFileObjRules = []rule{
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		file, err := windows.CreateFile(windows.StringToUTF16Ptr("NUL"), windows.GENERIC_READ, 0, nil, windows.OPEN_EXISTING, 0, 0)
-		t.noError(err, "opening NUL")
+		t.noError(err, "open NUL")
 		defer windows.CloseHandle(file)
 		if t.features&anyFile == 0 {
-			t.wantError(errorOf(t.s.Register(int(file), r, nil)), "Register of a handle that is no socket", badFD)
+			t.wantError(errorOf(t.s.Register(int(file), r, nil)), "Register of a handle that is not a socket", badFD)
 		}
-		t.wantError(errorOf(t.s.Register(a+1, r, nil)), "Register of a number that is no handle", badFD)
-		t.wantError(errorOf(t.s.Key(a+1)), "Key of it", selectors.ErrNotRegistered)
+		t.wantError(errorOf(t.s.Register(a+1, r, nil)), "Register of a number that is not a handle", badFD)
+		t.wantError(errorOf(t.s.Key(a+1)), "Key of a number that is not a handle", selectors.ErrNotRegistered)
 		t.wantStillReported(key, b)
 	}},
 }

@@ -69,7 +69,7 @@ func checkState(t *T, s state) {
 				must, may = 0, 0 // hints without an event of the interest are reported once
 			}
 			if got&must != must || got&^(must|may) != 0 {
-				t.Errorf("with interest %v, Select number %d reports %v, want %v", interest, again+1, got, must)
+				t.Errorf("interest %v: Select number %d reports %v, want %v and at most %v", interest, again+1, got, must, must|may)
 			}
 		}
 		t.unregister(fd)
@@ -82,7 +82,7 @@ func nextEvents(t *T, key *selectors.SelectorKey) (events selectors.Event) {
 	t.Helper()
 	for _, entry := range t.mustSelect(0) {
 		if entry.Key != key {
-			t.Fatalf("an entry for fd %d, which is not registered", entry.Key.FD)
+			t.Fatalf("Select reports fd %d (%p), want only key %p", entry.Key.FD, entry.Key, key)
 		}
 		events |= entry.Events
 	}

@@ -15,7 +15,7 @@ var registerRules = []rule{
 		data := &struct{}{}
 		key := t.register(a, r|w, data)
 		if key.FileObj != any(a) || key.FD != a || key.Events != r|w || key.Data != any(data) {
-			t.Errorf("the key is %+v; want file object and descriptor %d, events %v, data %p", *key, a, r|w, data)
+			t.Errorf("Register returned key %+v, want file object and fd %d, events %v, data %p", *key, a, r|w, data)
 		}
 		t.wantKey(a, key)
 		t.wantLen(1)
@@ -24,7 +24,7 @@ var registerRules = []rule{
 	{"KeyHasModes", 0, func(t *T) {
 		a, _ := t.pair()
 		if key := t.register(a, r|oneShot, nil); key.Events != r|oneShot {
-			t.Errorf("the key has events %v, want %v", key.Events, r|oneShot)
+			t.Errorf("key.Events = %v, want %v", key.Events, r|oneShot)
 		}
 	}},
 
@@ -90,7 +90,7 @@ var registerRules = []rule{
 				t.wantError(err, "Register of a number that is not open", badFD)
 			}
 			if _, err := t.s.Key(fd); err == nil {
-				t.Errorf("%v has a key after all", fd)
+				t.Errorf("Key(%v) succeeded after Register had failed, want an error", fd)
 			}
 		}
 		t.wantLen(1)
@@ -103,7 +103,7 @@ var registerRules = []rule{
 		t.unregister(a)
 		key := t.register(a, r, "new")
 		if key == old {
-			t.Error("Register returned a key that it had returned before")
+			t.Error("Register returned the old key, want a new one")
 		}
 		t.wantStillReported(key, b)
 	}},
@@ -143,7 +143,7 @@ var keysRules = []rule{
 		for _, unknown := range []any{c, uintptr(d), &fdPointer{uintptr(c)}, 1 << 20, math.MaxInt32, uintptr(math.MaxInt32 + 1)} {
 			for name, call := range fileObjCalls(t.s, unknown) {
 				if name != "Register" {
-					t.wantError(call(), name+" of what is not registered", selectors.ErrNotRegistered)
+					t.wantError(call(), name+" of an object that is not registered", selectors.ErrNotRegistered)
 				}
 			}
 		}
@@ -185,7 +185,7 @@ var keysRules = []rule{
 		n = 0
 		for key := range before {
 			if key.FD != fds[n] {
-				t.Errorf("entry %d of the old snapshot is fd %d, want %d", n, key.FD, fds[n])
+				t.Errorf("key %d of the old snapshot has fd %d, want %d", n, key.FD, fds[n])
 			}
 			n++
 		}
@@ -201,10 +201,10 @@ var keysRules = []rule{
 		second := t.modify(a, w, "second")
 		third := t.modify(a, w, "third")
 		if first == second || second == third {
-			t.Error("Modify returned the key that was, want a new one")
+			t.Error("Modify returned the old key, want a new one")
 		}
 		if *first != was || second.Data != any("second") || second.Events != w {
-			t.Errorf("a key has changed: %+v was %+v; %+v", *first, was, *second)
+			t.Errorf("after two calls of Modify the keys are %+v and %+v, want %+v, and data %q with events %v", *first, *second, was, "second", w)
 		}
 		t.wantUnregister(a, third)
 	}},
@@ -218,7 +218,7 @@ var keysRules = []rule{
 		}
 		key = t.modify(uintptr(a), r, "modified")
 		if key.FileObj != any(obj) {
-			t.Errorf("Modify by number made the file object %v, want it as registered", key.FileObj)
+			t.Errorf("key.FileObj = %v after Modify by number, want %v as registered", key.FileObj, obj)
 		}
 		t.wantStillReported(key, b)
 		t.wantUnregister(a, key)

@@ -2,6 +2,7 @@ package selectortest
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"testing"
@@ -200,7 +201,7 @@ var scaleRules = []rule{
 			t.wantReady(want...)
 		}
 		if len(want) < 3 {
-			t.Errorf("only %d numbers could be registered", len(want))
+			t.Errorf("%d numbers could be registered, want at least 3", len(want))
 		}
 		// Unregister from the highest number down.
 		for len(want) > 0 {
@@ -236,11 +237,11 @@ var selectIntoRules = []rule{
 			batch, err := t.s.SelectInto(dst, -1)
 			t.noError(err, "SelectInto")
 			if len(batch) != 3 || batch[0] != before {
-				t.Fatalf("SelectInto returned %v, want what it was given and two more", formatBatch(batch))
+				t.Fatalf("batch of SelectInto: %v, want dst and two more entries", formatBatch(batch))
 			}
 			t.wantBatch(batch[1:], report(one, w), report(two, w))
 			if inPlace := &batch[0] == &dst[0]; inPlace != (room >= 2) {
-				t.Errorf("with room for %d more, in place: %v", room, inPlace)
+				t.Errorf("with room for %d more entries, SelectInto used the array of dst: %v, want %v", room, inPlace, room >= 2)
 			}
 		}
 	}},
@@ -253,7 +254,7 @@ var selectIntoRules = []rule{
 		kept := first[0]
 		t.wantReady(report(key, w))
 		if first[0] != kept || first[0].Key == key {
-			t.Error("a Select has written to the batch of the one before")
+			t.Errorf("the second Select changed the batch of the first to %v, want %v", formatBatch(first[:1]), formatBatch([]selectors.Ready{kept}))
 		}
 	}},
 
@@ -273,12 +274,12 @@ var selectIntoRules = []rule{
 			for _, timeout := range []time.Duration{0, time.Hour, -1} {
 				batch, failed := t.s.SelectInto(buf, timeout)
 				if len(batch) < 100 {
-					err = errors.Join(err, errors.New("SelectInto lost something"), failed)
+					err = errors.Join(err, fmt.Errorf("SelectInto returned %d entries, want at least 100", len(batch)), failed)
 				}
 			}
 		})
 		if n != 0 || err != nil {
-			t.Errorf("SelectInto allocates %v times, error %v", n, err)
+			t.Errorf("SelectInto: %v allocations, error %v, want none", n, err)
 		}
 	}},
 
@@ -288,7 +289,7 @@ var selectIntoRules = []rule{
 		t.register(a, r, nil)
 		buf := make([]selectors.Ready, 0, 1)
 		if n := testing.AllocsPerRun(20, func() { t.s.SelectInto(buf, 100*time.Microsecond) }); n != 0 {
-			t.Errorf("SelectInto allocates %v times", n)
+			t.Errorf("SelectInto: %v allocations, want 0", n)
 		}
 	}},
 }

@@ -142,7 +142,7 @@ func check(t *testing.T, newSelector func() (selectors.Selector, error), r rule)
 	c.s = c.newTestSelector()
 	c.features = c.s.Features()
 	if missing := r.need &^ c.features; missing != 0 {
-		t.Skipf("the selector does not have %v", missing)
+		t.Skipf("the selector does not support %v", missing)
 	}
 	r.test(c)
 }
@@ -157,7 +157,7 @@ func (t *T) onTimeout() {
 	}
 	buf := make([]byte, 1<<20)
 	stacks := buf[:runtime.Stack(buf, true)]
-	t.Errorf("not done after %v; its selectors are closed now. All goroutines:\n\n%s", ruleLimit, stacks)
+	t.Errorf("the rule has not returned after %v; its selectors are closed now. All goroutines:\n\n%s", ruleLimit, stacks)
 	name := t.Name()
 	for _, s := range t.opened {
 		go s.Close()
@@ -166,7 +166,7 @@ func (t *T) onTimeout() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if !t.done {
-			panic(fmt.Sprintf("%s hangs, and Close does not end that. All goroutines:\n\n%s", name, stacks))
+			panic(fmt.Sprintf("%s has not returned %v after its selectors were closed. All goroutines before that:\n\n%s", name, closeLimit, stacks))
 		}
 	})
 }
@@ -176,10 +176,10 @@ func (t *T) newTestSelector() selectors.Selector {
 	t.Helper()
 	s, err := t.newSelector()
 	if err != nil {
-		t.Fatalf("making a selector: %v", err)
+		t.Fatalf("new selector: %v", err)
 	}
 	if s == nil {
-		t.Fatal("making a selector: nil without an error")
+		t.Fatal("new selector: nil without an error")
 	}
 	t.mu.Lock()
 	t.opened = append(t.opened, s)
@@ -204,12 +204,12 @@ func (t *T) noError(err error, what string) {
 func (t *T) wantError(err error, what string, targets ...error) {
 	t.Helper()
 	if err == nil {
-		t.Errorf("%s: no error, want %v", what, targets)
+		t.Errorf("%s: no error, want one that matches %q", what, targets)
 		return
 	}
 	for _, target := range targets {
 		if !errors.Is(err, target) {
-			t.Errorf("%s: error %q does not match %q", what, err, target)
+			t.Errorf("%s: error %q, want one that matches %q", what, err, target)
 		}
 	}
 }
@@ -253,15 +253,15 @@ func (t *T) checkBatch(batch []selectors.Ready) {
 	for _, r := range batch {
 		switch {
 		case r.Key == nil:
-			t.Fatalf("a batch with an entry without a key: %v", formatBatch(batch))
+			t.Fatalf("an entry of the batch has no key: %v", formatBatch(batch))
 		case seen[r.Key]:
-			t.Errorf("fd %d is twice in one batch: %v", r.Key.FD, formatBatch(batch))
+			t.Errorf("fd %d has two entries in one batch, want one: %v", r.Key.FD, formatBatch(batch))
 		case r.Events == 0:
-			t.Errorf("fd %d is in a batch with no event", r.Key.FD)
+			t.Errorf("fd %d is in the batch without an event", r.Key.FD)
 		case r.Events&^(interests|hints) != 0:
-			t.Errorf("fd %d is reported with %v, which is no event", r.Key.FD, r.Events&^(interests|hints))
+			t.Errorf("fd %d is reported with %v, which is not an event", r.Key.FD, r.Events&^(interests|hints))
 		case r.Events&^(r.Key.Events|hints) != 0:
-			t.Errorf("fd %d is reported with %v, but only %v was asked for", r.Key.FD, r.Events, r.Key.Events)
+			t.Errorf("fd %d is reported with %v, want only events of its interest %v and hints", r.Key.FD, r.Events, r.Key.Events)
 		}
 		seen[r.Key] = true
 	}
@@ -343,7 +343,7 @@ func (t *T) startSelectFunc(s selectors.Selector, selects func() ([]selectors.Re
 		if batch, err := s.Select(0); errors.Is(err, selectors.ErrConcurrentSelect) {
 			break
 		} else if len(batch) != 0 {
-			t.Fatalf("nothing should be ready yet, but: %v", formatBatch(batch))
+			t.Fatalf("Select(0) reported %v, want an empty batch", formatBatch(batch))
 		}
 	}
 	time.Sleep(quietTime)
@@ -358,7 +358,7 @@ func (t *T) wantBlocked(w *pendingSelect) {
 	t.Helper()
 	select {
 	case r := <-w.done:
-		t.Fatalf("Select returned after %v: %v, error %v; it should have waited", r.took, formatBatch(r.batch), r.err)
+		t.Fatalf("the pending Select returned after %v: batch %v, error %v, want it to wait", r.took, formatBatch(r.batch), r.err)
 	case <-time.After(quietTime):
 	}
 }
@@ -368,7 +368,7 @@ func (t *T) wantBlocked(w *pendingSelect) {
 func (t *T) wantResult(w *pendingSelect, want ...selectors.Ready) {
 	t.Helper()
 	r := w.result()
-	t.noError(r.err, "the Select that waited")
+	t.noError(r.err, "the pending Select")
 	t.checkBatch(r.batch)
 	t.wantBatch(r.batch, want...)
 }
@@ -381,7 +381,7 @@ func (t *T) wantTimeout(s selectors.Selector, timeout time.Duration) {
 	batch := t.mustSelectOn(s, timeout)
 	took := time.Since(from)
 	if len(batch) != 0 {
-		t.Fatalf("the batch is %v, want nothing", formatBatch(batch))
+		t.Fatalf("Select(%v) reported %v, want an empty batch", timeout, formatBatch(batch))
 	}
 	if took < timeout {
 		t.Errorf("Select(%v) returned an empty batch after %v, want at least the timeout", timeout, took)

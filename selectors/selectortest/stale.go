@@ -54,12 +54,12 @@ var staleRules = []rule{
 		t.dupTo(a, old) // closes the old file
 		key := t.register(old, r, "new")
 		if key == gone || key.Data != any("new") {
-			t.Errorf("Register returned the key %+v", *key)
+			t.Errorf("Register returned key %+v, want a new key with data %q", *key, "new")
 		}
 		t.wantLen(1)
 		t.wantNothing()
 		t.wantStillReported(key, peer)
-		t.wantError(errorOf(t.s.Register(old, r, nil)), "Register of the new file again", selectors.ErrRegistered)
+		t.wantError(errorOf(t.s.Register(old, r, nil)), "the second Register of the new file", selectors.ErrRegistered)
 		t.unregister(old)
 		t.wantError(errorOf(t.s.Unregister(old)), "the second Unregister", selectors.ErrNotRegistered)
 	}},
@@ -204,7 +204,7 @@ var closedDescriptorRules = []rule{
 
 	{"NotReportedWithoutFeatureInvalid", 0, func(t *T) {
 		if t.features&selectors.FeatureInvalid != 0 {
-			t.Skip("the selector has FeatureInvalid, and tells")
+			t.Skip("the selector has FeatureInvalid and reports closed descriptors")
 		}
 		a, b := t.pair()
 		a = t.moveHigh(a)
@@ -238,13 +238,13 @@ var closedDescriptorRules = []rule{
 				}
 				n, known := closed[entry.Key]
 				if !known || entry.Events != er|iv {
-					t.Errorf("reported: %v", formatBatch([]selectors.Ready{entry}))
+					t.Errorf("Select reported %v, want only closed descriptors with %v", formatBatch([]selectors.Ready{entry}), er|iv)
 				}
 				closed[entry.Key] = n + 1
 			}
 		}
 		if open < 2 {
-			t.Errorf("the open file, which is ready, was reported by %d of 3 Selects", open)
+			t.Errorf("%d of 3 Selects reported the open file, which is ready, want at least 2", open)
 		}
 		want := 0
 		if t.features&selectors.FeatureInvalid != 0 {
@@ -252,7 +252,7 @@ var closedDescriptorRules = []rule{
 		}
 		for closedKey, n := range closed {
 			if n != want {
-				t.Errorf("fd %d, which is closed, was reported %d times, want %d", closedKey.FD, n, want)
+				t.Errorf("closed fd %d was reported %d times, want %d", closedKey.FD, n, want)
 			}
 		}
 		t.read(a, "x")
@@ -327,7 +327,7 @@ var hintsOnlyRules = []rule{
 		t.close(b)
 		batch := t.mustSelect(reportTimeout)
 		if len(batch) != 1 || batch[0].Key != key || batch[0].Events&r == 0 {
-			t.Fatalf("the batch is %v, want the key, readable", formatBatch(batch))
+			t.Fatalf("Select reported %v, want fd %d readable", formatBatch(batch), a)
 		}
 		t.read(a, "x")
 		t.modify(a, p, nil) // no longer interested in the end of file
@@ -370,7 +370,7 @@ var hintsOnlyRules = []rule{
 		for range 2 {
 			batch := t.mustSelect(reportTimeout)
 			if len(batch) != 1 || batch[0].Key != key || batch[0].Events&w == 0 {
-				t.Fatalf("the batch is %v, want the key, writable", formatBatch(batch))
+				t.Fatalf("Select reported %v, want fd %d writable", formatBatch(batch), a)
 			}
 		}
 	}},
@@ -406,7 +406,7 @@ func wantOnlyHints(t *T, may selectors.Event) {
 	t.Helper()
 	for _, entry := range t.mustSelect(0) {
 		if entry.Events&^may != 0 {
-			t.Errorf("reported: %v, want nothing but hints", entry.Events)
+			t.Errorf("Select reported %v, want at most the hints %v", entry.Events, may)
 		}
 	}
 	t.wantNothing()

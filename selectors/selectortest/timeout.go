@@ -16,7 +16,7 @@ var timeoutRules = []rule{
 			t.wantBatch(t.mustSelect(0))
 		}
 		if took := time.Since(from); took > reportTimeout {
-			t.Errorf("100 times Select(0) took %v", took)
+			t.Errorf("100 calls of Select(0) took %v, want at most %v", took, reportTimeout)
 		}
 	}},
 
@@ -52,7 +52,7 @@ var timeoutRules = []rule{
 			best = min(best, time.Since(from))
 		}
 		if best > 250*time.Millisecond {
-			t.Errorf("of 10 times Select(100µs) the shortest took %v", best)
+			t.Errorf("the shortest of 10 calls of Select(100µs) took %v, want at most 250ms", best)
 		}
 	}},
 
@@ -65,7 +65,7 @@ var timeoutRules = []rule{
 			batch, err := t.s.SelectInto(given, timeout)
 			t.noError(err, "SelectInto")
 			if len(batch) != 1 || batch[0] != given[0] {
-				t.Errorf("SelectInto with nothing ready returns %v, want what it was given", formatBatch(batch))
+				t.Errorf("batch of SelectInto with nothing ready: %v, want dst: %v", formatBatch(batch), formatBatch(given))
 			}
 		}
 	}},
@@ -75,7 +75,7 @@ var timeoutRules = []rule{
 		buf := make([]selectors.Ready, 0, 1)
 		for _, timeout := range []time.Duration{0, 50 * time.Microsecond} {
 			if n := testing.AllocsPerRun(20, func() { t.s.SelectInto(buf, timeout) }); n != 0 {
-				t.Errorf("SelectInto with %v to wait allocates %v times", timeout, n)
+				t.Errorf("SelectInto(%v): %v allocations, want 0", timeout, n)
 			}
 		}
 	}},

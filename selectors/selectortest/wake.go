@@ -50,7 +50,7 @@ var wakeRules = []rule{
 			for !stop.Load() {
 				batch, err := t.s.Select(-1)
 				if err == nil && len(batch) != 0 {
-					err = errors.New("a Wake shows in the batch: " + formatBatch(batch))
+					err = errors.New("batch of Select: " + formatBatch(batch) + ", want empty")
 				}
 				if err != nil {
 					selecting <- err
