@@ -27,45 +27,45 @@ var closeRules = []rule{
 	{"EndsBlockedSelect", 0, func(t *T) {
 		for _, timeout := range []time.Duration{-1, time.Hour} {
 			s := t.newTestSelector()
-			w := t.startSelect(s, timeout)
+			pending := t.startSelect(s, timeout)
 			t.noError(s.Close(), "Close")
-			r := w.result()
-			t.wantError(r.err, "the pending Select", selectors.ErrClosed, os.ErrClosed)
-			if len(r.batch) != 0 {
-				t.Errorf("batch of the pending Select: %v, want empty", formatBatch(r.batch))
+			result := pending.result()
+			t.wantError(result.err, "the pending Select", selectors.ErrClosed, os.ErrClosed)
+			if len(result.batch) != 0 {
+				t.Errorf("batch of the pending Select: %v, want empty", formatBatch(result.batch))
 			}
 		}
 	}},
 
 	{"SelectIntoReturnsDst", 0, func(t *T) {
-		given := []selectors.Ready{{Key: &selectors.SelectorKey{FD: 1}, Events: selectors.EventRead}}
-		w := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return t.s.SelectInto(given, -1) })
+		dst := []selectors.Ready{{Key: &selectors.SelectorKey{FD: 1}, Events: selectors.EventRead}}
+		pending := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return t.s.SelectInto(dst, -1) })
 		t.noError(t.s.Close(), "Close")
-		r := w.result()
-		t.wantError(r.err, "the pending SelectInto", selectors.ErrClosed)
-		later, err := t.s.SelectInto(given, 0)
+		result := pending.result()
+		t.wantError(result.err, "the pending SelectInto", selectors.ErrClosed)
+		later, err := t.s.SelectInto(dst, 0)
 		t.wantError(err, "SelectInto after Close", selectors.ErrClosed)
-		for _, batch := range [][]selectors.Ready{r.batch, later} {
-			if len(batch) != 1 || batch[0] != given[0] {
-				t.Errorf("batch of SelectInto with an error: %v, want dst: %v", formatBatch(batch), formatBatch(given))
+		for _, batch := range [][]selectors.Ready{result.batch, later} {
+			if len(batch) != 1 || batch[0] != dst[0] {
+				t.Errorf("batch of SelectInto with an error: %v, want dst: %v", formatBatch(batch), formatBatch(dst))
 			}
 		}
 	}},
 
 	{"FromManyGoroutines", 0, func(t *T) {
-		w := t.startSelect(t.s, -1)
+		pending := t.startSelect(t.s, -1)
 		t.noError(runConcurrently(8, func(int) error { return t.s.Close() }), "Close")
-		t.wantError(w.result().err, "the pending Select", selectors.ErrClosed)
+		t.wantError(pending.result().err, "the pending Select", selectors.ErrClosed)
 	}},
 
 	{"ConcurrentWithWake", 0, func(t *T) {
 		for range 12 {
 			s := t.newTestSelector()
-			w := make(chan error, 1)
+			selectErr := make(chan error, 1)
 			go func() {
 				for {
 					if _, err := s.Select(-1); err != nil {
-						w <- err
+						selectErr <- err
 						return
 					}
 				}
@@ -78,7 +78,7 @@ var closeRules = []rule{
 				}
 				return nil
 			}), "Close")
-			t.wantError(<-w, "Select", selectors.ErrClosed)
+			t.wantError(<-selectErr, "Select", selectors.ErrClosed)
 		}
 	}},
 }

@@ -72,17 +72,17 @@ var timeoutFileRules = []rule{
 			}
 		}()
 		const timeout = 210 * time.Millisecond
-		from := time.Now()
+		start := time.Now()
 		batch, err := t.s.Select(timeout)
-		took := time.Since(from)
+		elapsed := time.Since(start)
 		stop.Store(true)
 		signaller.Wait()
-		if err != nil || len(batch) != 0 || took < timeout {
+		if err != nil || len(batch) != 0 || elapsed < timeout {
 			t.Errorf("Select(%v) during signals: batch %v, error %v after %v, want an empty batch after at least the timeout",
-				timeout, formatBatch(batch), err, took)
+				timeout, formatBatch(batch), err, elapsed)
 		}
 		if sent.Load() < 10 {
-			t.Errorf("%d rounds of signals were sent in %v, want at least 10", sent.Load(), took)
+			t.Errorf("%d rounds of signals were sent in %v, want at least 10", sent.Load(), elapsed)
 		}
 		t.wantStillReported(key, b)
 	}},
@@ -145,12 +145,12 @@ var otherGoroutineRules = []rule{
 	{"ConcurrentSelectFails", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
-		given := []selectors.Ready{{Key: key, Events: r}}
+		dst := []selectors.Ready{{Key: key, Events: r}}
 		pending := t.startSelect(t.s, -1)
 		for _, timeout := range []time.Duration{0, time.Millisecond, -1} {
-			batch, err := t.s.SelectInto(given, timeout)
+			batch, err := t.s.SelectInto(dst, timeout)
 			t.wantError(err, "the second Select", selectors.ErrConcurrentSelect)
-			t.wantBatch(batch, given...)
+			t.wantBatch(batch, dst...)
 		}
 		t.wantBlocked(pending)
 		t.write(b, "x")
@@ -249,21 +249,21 @@ var otherGoroutineRules = []rule{
 
 	{"ConcurrentChanges", 0, func(t *T) {
 		const workers = 4
-		type end struct{ fd, peer int }
-		var ends [workers]end
-		for i := range ends {
-			ends[i].fd, ends[i].peer = t.pair()
-			t.write(ends[i].peer, "x")
+		type socketPair struct{ fd, peer int }
+		var pairs [workers]socketPair
+		for i := range pairs {
+			pairs[i].fd, pairs[i].peer = t.pair()
+			t.write(pairs[i].peer, "x")
 		}
 		other, peer := t.pair()
 		key := t.register(other, r, workers)
 		t.write(peer, "x")
 
-		working := make(chan error, 1)
+		workersErr := make(chan error, 1)
 		go func() {
-			until := time.Now().Add(40 * time.Millisecond)
+			deadline := time.Now().Add(40 * time.Millisecond)
 			err := runConcurrently(workers, func(i int) error {
-				for fd := ends[i].fd; time.Now().Before(until); {
+				for fd := pairs[i].fd; time.Now().Before(deadline); {
 					for _, step := range []func() error{
 						func() error { return errorOf(t.s.Register(fd, r, i)) },
 						func() error { return errorOf(t.s.Modify(fd, r|w, i)) },
@@ -280,23 +280,23 @@ var otherGoroutineRules = []rule{
 				}
 				return nil
 			})
-			working <- err
+			workersErr <- err
 		}()
 		for done := false; !done; {
-			seen := false
+			reported := false
 			for _, entry := range t.mustSelect(-1) {
 				i := entry.Key.Data.(int)
-				if seen = seen || entry.Key == key; i != workers && entry.Key.FD != ends[i].fd {
-					t.Fatalf("fd %d is reported with the data of worker %d, want fd %d", entry.Key.FD, i, ends[i].fd)
+				if reported = reported || entry.Key == key; i != workers && entry.Key.FD != pairs[i].fd {
+					t.Fatalf("fd %d is reported with the data of worker %d, want fd %d", entry.Key.FD, i, pairs[i].fd)
 				}
 			}
 			select {
-			case err := <-working:
+			case err := <-workersErr:
 				t.noError(err, "a change of another goroutine")
 				done = true
 			default:
 			}
-			if !seen && done {
+			if !reported && done {
 				t.mustSelect(0) // a Wake may have ended the previous Select
 			}
 		}
@@ -356,19 +356,19 @@ var closeFileRules = []rule{
 		for range 8 {
 			s := t.newTestSelector()
 			a, b := t.pair()
-			done := make(chan error, 1)
+			selectErr := make(chan error, 1)
 			go func() {
 				for {
 					if err := errorOf(s.Select(-1)); err != nil {
-						done <- err
+						selectErr <- err
 						return
 					}
 				}
 			}()
-			closing := time.Now().Add(time.Millisecond)
+			closeAt := time.Now().Add(time.Millisecond)
 			t.noError(runConcurrently(3, func(i int) error {
 				if i == 2 {
-					time.Sleep(time.Until(closing))
+					time.Sleep(time.Until(closeAt))
 					return s.Close()
 				}
 				fd := []int{a, b}[i]
@@ -384,7 +384,7 @@ var closeFileRules = []rule{
 					}
 				}
 			}), "Close")
-			t.wantError(<-done, "Select", selectors.ErrClosed)
+			t.wantError(<-selectErr, "Select", selectors.ErrClosed)
 			t.wantError(errorOf(s.Register(a, r, nil)), "Register", selectors.ErrClosed)
 			t.wantOpen(a)
 			t.close(a, b)

@@ -14,11 +14,11 @@ var contextRules = []rule{
 	{"AlreadyCancelled", 0, func(t *T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		given := make([]selectors.Ready, 1)
-		batch, err := selectors.SelectContext(ctx, t.s, given)
+		dst := make([]selectors.Ready, 1)
+		batch, err := selectors.SelectContext(ctx, t.s, dst)
 		t.wantError(err, "SelectContext", context.Canceled)
-		if len(batch) != len(given) {
-			t.Errorf("SelectContext returned %d entries with the error, want the %d of dst", len(batch), len(given))
+		if len(batch) != len(dst) {
+			t.Errorf("SelectContext returned %d entries with the error, want the %d of dst", len(batch), len(dst))
 		}
 		wantNoPendingWake(t)
 	}},
@@ -26,39 +26,39 @@ var contextRules = []rule{
 	{"Cancel", 0, func(t *T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		w := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(ctx, t.s, nil) })
-		t.wantBlocked(w)
+		pending := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(ctx, t.s, nil) })
+		t.wantBlocked(pending)
 		cancel()
-		r := w.result()
-		t.wantError(r.err, "SelectContext", context.Canceled)
+		result := pending.result()
+		t.wantError(result.err, "SelectContext", context.Canceled)
 		wantNoPendingWake(t)
 	}},
 
 	{"Deadline", 0, func(t *T) {
 		const timeout = 10 * time.Millisecond
-		from := time.Now()
+		start := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
 		_, err := selectors.SelectContext(ctx, t.s, nil)
 		t.wantError(err, "SelectContext", context.DeadlineExceeded)
-		if took := time.Since(from); took < timeout {
-			t.Errorf("SelectContext returned after %v, want at least the timeout of %v", took, timeout)
+		if elapsed := time.Since(start); elapsed < timeout {
+			t.Errorf("SelectContext returned after %v, want at least the timeout of %v", elapsed, timeout)
 		}
 		wantNoPendingWake(t)
 	}},
 
 	{"Wake", 0, func(t *T) {
 		for _, ctx := range []context.Context{context.Background(), cancellableContext(t)} {
-			w := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(ctx, t.s, nil) })
+			pending := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(ctx, t.s, nil) })
 			t.noError(t.s.Wake(), "Wake")
-			t.wantResult(w)
+			t.wantResult(pending)
 		}
 	}},
 
 	{"Close", 0, func(t *T) {
-		w := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(cancellableContext(t), t.s, nil) })
+		pending := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(cancellableContext(t), t.s, nil) })
 		t.noError(t.s.Close(), "Close")
-		t.wantError(w.result().err, "SelectContext", selectors.ErrClosed)
+		t.wantError(pending.result().err, "SelectContext", selectors.ErrClosed)
 	}},
 
 	{"CancelConcurrentWithWake", 0, func(t *T) {
@@ -94,7 +94,7 @@ func cancellableContext(t *T) context.Context {
 // would end the next Select. Only selectors of package selectors guarantee that.
 func wantNoPendingWake(t *T) {
 	t.Helper()
-	if home := reflect.TypeFor[selectors.Error]().PkgPath(); reflect.Indirect(reflect.ValueOf(t.s)).Type().PkgPath() == home {
+	if selectorsPath := reflect.TypeFor[selectors.Error]().PkgPath(); reflect.Indirect(reflect.ValueOf(t.s)).Type().PkgPath() == selectorsPath {
 		t.wantTimeout(t.s, 2*time.Millisecond)
 	}
 }

@@ -57,20 +57,20 @@ var invalidEventsRules = []rule{
 func wantRefused(t *T, target error, interests ...selectors.Event) {
 	t.Helper()
 	a, b := t.pair()
-	fresh, _ := t.pair()
+	unregistered, _ := t.pair()
 	key := t.register(a, r, nil)
 	want := t.s.Len()
 	for _, events := range interests {
-		_, err := t.s.Register(fresh, events, nil)
+		_, err := t.s.Register(unregistered, events, nil)
 		t.wantError(err, "Register with "+events.String(), target)
-		_, err = t.s.Key(fresh)
+		_, err = t.s.Key(unregistered)
 		t.wantError(err, "Key after a failed Register", selectors.ErrNotRegistered)
 		_, err = t.s.Modify(a, events, nil)
 		t.wantError(err, "Modify with "+events.String(), target)
 		t.wantLen(want)
 		t.wantStillReported(key, b)
 	}
-	t.register(fresh, r, nil) // a valid interest still works
+	t.register(unregistered, r, nil) // a valid interest still works
 }
 
 // errorRules check the type and the fields of errors.

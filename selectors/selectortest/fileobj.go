@@ -32,8 +32,8 @@ var fileObjRules = append([]rule{
 		// SyscallConn is preferred because Fd can have side effects.
 		f, _ := t.socketFile()
 		other, _ := t.pair()
-		both := connWithFd{f, uintptr(other)}
-		key := t.register(both, w, nil)
+		obj := connWithFd{f, uintptr(other)}
+		key := t.register(obj, w, nil)
 		if key.FD != t.fdOf(f) {
 			t.Errorf("key.FD = %d, want %d", key.FD, t.fdOf(f))
 		}

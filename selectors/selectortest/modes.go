@@ -110,12 +110,12 @@ var modesRules = []rule{
 
 	{"OneShotDoesNotAffectOthers", 0, func(t *T) {
 		a, b := t.pair()
-		once, level := t.register(a, w|oneShot, "once"), t.register(b, w, "level")
-		t.wantReady(report(once, w), report(level, w))
-		t.wantReady(report(level, w))
-		once = t.modify(a, w|oneShot, "again")
-		t.wantReady(report(once, w), report(level, w))
-		t.wantReady(report(level, w))
+		oneShotKey, levelKey := t.register(a, w|oneShot, "once"), t.register(b, w, "level")
+		t.wantReady(report(oneShotKey, w), report(levelKey, w))
+		t.wantReady(report(levelKey, w))
+		oneShotKey = t.modify(a, w|oneShot, "again")
+		t.wantReady(report(oneShotKey, w), report(levelKey, w))
+		t.wantReady(report(levelKey, w))
 	}},
 
 	{"OneShotRegisterAfterUnregister", 0, func(t *T) {
@@ -151,22 +151,22 @@ var modesRules = []rule{
 		t.write(b, "x")
 		t.register(a, r, nil)
 		for range 2 {
-			level := t.modify(a, r, "level")
-			t.wantReady(report(level, r))
-			t.wantReady(report(level, r))
-			once := t.modify(a, r|oneShot, "one-shot")
-			t.wantReady(report(once, r))
+			levelKey := t.modify(a, r, "level")
+			t.wantReady(report(levelKey, r))
+			t.wantReady(report(levelKey, r))
+			oneShotKey := t.modify(a, r|oneShot, "one-shot")
+			t.wantReady(report(oneShotKey, r))
 			t.wantNothing()
 			if t.features&edgeFeature != 0 {
-				change := t.modify(a, r|edge, "edge")
-				t.wantReady(report(change, r))
+				edgeKey := t.modify(a, r|edge, "edge")
+				t.wantReady(report(edgeKey, r))
 				t.wantNothing()
 			}
 		}
-		level := t.modify(a, r, "level")
-		t.wantReady(report(level, r))
+		levelKey := t.modify(a, r, "level")
+		t.wantReady(report(levelKey, r))
 		t.read(a, "x")
-		t.wantStillReported(level, b)
+		t.wantStillReported(levelKey, b)
 	}},
 
 	{"ExclusiveInOneSelector", selectors.FeatureExclusive, func(t *T) {
@@ -232,34 +232,34 @@ func inTwoSelectors(t *T, events selectors.Event, check func(s selectors.Selecto
 
 // wantWakes checks that at least the given number of Selects return when two
 // selectors wait for the same file and it becomes readable.
-func wantWakes(t *T, events selectors.Event, least int) {
+func wantWakes(t *T, events selectors.Event, atLeast int) {
 	t.Helper()
 	a, b := t.pair()
-	type watch struct {
+	type waiter struct {
 		s   selectors.Selector
 		key *selectors.SelectorKey
 		*pendingSelect
 	}
-	var watches []watch
+	var waiting []waiter
 	for _, s := range []selectors.Selector{t.s, t.newTestSelector()} {
 		key := t.registerWith(s, a, events, nil)
-		watches = append(watches, watch{s, key, t.startSelect(s, -1)})
+		waiting = append(waiting, waiter{s, key, t.startSelect(s, -1)})
 	}
 	t.write(b, "x")
-	for range least {
-		var done selectResult
-		var first watch
+	for range atLeast {
+		var result selectResult
+		var returned waiter
 		select {
-		case done = <-watches[0].done:
-			first, watches = watches[0], watches[1:]
-		case done = <-watches[len(watches)-1].done:
-			first, watches = watches[len(watches)-1], watches[:len(watches)-1]
+		case result = <-waiting[0].done:
+			returned, waiting = waiting[0], waiting[1:]
+		case result = <-waiting[len(waiting)-1].done:
+			returned, waiting = waiting[len(waiting)-1], waiting[:len(waiting)-1]
 		}
-		t.noError(done.err, "the pending Select")
-		t.wantBatch(done.batch, report(first.key, r))
+		t.noError(result.err, "the pending Select")
+		t.wantBatch(result.batch, report(returned.key, r))
 	}
-	for _, last := range watches {
-		t.noError(last.s.Wake(), "Wake")
-		t.noError(last.result().err, "the pending Select")
+	for _, remaining := range waiting {
+		t.noError(remaining.s.Wake(), "Wake")
+		t.noError(remaining.result().err, "the pending Select")
 	}
 }

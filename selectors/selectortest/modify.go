@@ -52,9 +52,9 @@ var modifyRules = []rule{
 	{"FailureChangesNothing", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, "old")
-		for _, bad := range []selectors.Event{0, 1 << 9, r | hu, edge} {
-			_, err := t.s.Modify(a, bad, "new")
-			t.wantError(err, "Modify with "+bad.String(), selectors.ErrInvalidEvents)
+		for _, invalid := range []selectors.Event{0, 1 << 9, r | hu, edge} {
+			_, err := t.s.Modify(a, invalid, "new")
+			t.wantError(err, "Modify with "+invalid.String(), selectors.ErrInvalidEvents)
 			t.wantStillReported(key, b)
 		}
 	}},
@@ -154,9 +154,9 @@ var unregisterRules = []rule{
 		key := t.register(other, r, "other")
 		a, b := t.pair()
 		a = t.moveHigh(a)
-		gone := t.register(a, r|w, nil)
+		closedKey := t.register(a, r|w, nil)
 		t.close(a, b)
-		t.wantUnregister(a, gone)
+		t.wantUnregister(a, closedKey)
 		t.wantStillReported(key, peer)
 	}},
 
@@ -180,13 +180,13 @@ var unregisterRules = []rule{
 		key := t.register(other, r, "other")
 		for _, byNumber := range []bool{false, true} {
 			f, _ := t.socketFile()
-			gone := t.register(f, r, nil)
+			closedKey := t.register(f, r, nil)
 			name := any(f)
 			if byNumber {
-				name = gone.FD
+				name = closedKey.FD
 			}
 			t.noError(f.Close(), "close")
-			t.wantUnregister(name, gone)
+			t.wantUnregister(name, closedKey)
 		}
 		t.wantStillReported(key, peer)
 	}},

@@ -233,9 +233,9 @@ func (t *T) wantNoSpin() {
 	const timeout = 50 * time.Millisecond
 	var used time.Duration
 	for range 4 {
-		from := t.cpuTime()
+		start := t.cpuTime()
 		t.wantTimeout(t.s, timeout)
-		if used = t.cpuTime() - from; used < timeout/4 {
+		if used = t.cpuTime() - start; used < timeout/4 {
 			return
 		}
 	}

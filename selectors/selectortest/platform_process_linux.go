@@ -86,7 +86,7 @@ var linuxGroups = []group{{"Process", []rule{
 		}
 		restore := func() { t.noError(unix.Prlimit(0, unix.RLIMIT_NOFILE, &limit, nil), "prlimit") }
 		t.Cleanup(restore)
-		for room := range 6 {
+		for free := range 6 {
 			// Free numbers below the limit can still be allocated, so open files
 			// until only room numbers are free.
 			t.noError(unix.Prlimit(0, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(highest + 20), Max: limit.Max}, nil), "prlimit")
@@ -98,7 +98,7 @@ var linuxGroups = []group{{"Process", []rule{
 				}
 				fillers = append(fillers, fd)
 			}
-			for _, fd := range fillers[len(fillers)-room:] {
+			for _, fd := range fillers[len(fillers)-free:] {
 				unix.Close(fd)
 			}
 			s, err := t.newSelector()
@@ -107,7 +107,7 @@ var linuxGroups = []group{{"Process", []rule{
 			} else {
 				t.wantError(err, "new selector", unix.EMFILE)
 			}
-			for _, fd := range fillers[:len(fillers)-room] {
+			for _, fd := range fillers[:len(fillers)-free] {
 				unix.Close(fd)
 			}
 			restore()
@@ -115,7 +115,7 @@ var linuxGroups = []group{{"Process", []rule{
 				continue
 			}
 			if after := openFiles(t); len(after) > len(before) {
-				t.Errorf("with %d free descriptors, a failed new selector left %d open, want 0: %v", room, len(after)-len(before), after)
+				t.Errorf("with %d free descriptors, a failed new selector left %d open, want 0: %v", free, len(after)-len(before), after)
 			}
 		}
 	}},

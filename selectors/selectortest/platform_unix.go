@@ -123,10 +123,10 @@ func (t *T) fill(fd int) {
 	}
 }
 
-// dup returns a duplicate with the lowest free number from least up.
-func (t *T) dup(fd, least int) int {
+// dup returns a duplicate with the first free number that is at least lowest.
+func (t *T) dup(fd, lowest int) int {
 	t.Helper()
-	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD, least)
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD, lowest)
 	t.noError(err, "fcntl(F_DUPFD)")
 	t.track(dup)
 	return dup
@@ -145,7 +145,7 @@ func (t *T) waitPoll(fd int, mask int) {
 	t.Helper()
 	fds := []unix.PollFd{{Fd: int32(fd)}}
 	setMask(&fds[0].Events, mask)
-	for until := time.Now().Add(reportTimeout); time.Now().Before(until); time.Sleep(50 * time.Microsecond) {
+	for deadline := time.Now().Add(reportTimeout); time.Now().Before(deadline); time.Sleep(50 * time.Microsecond) {
 		if _, err := unix.Poll(fds, 0); err == nil && int(fds[0].Revents)&mask == mask {
 			return
 		}

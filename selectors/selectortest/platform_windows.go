@@ -67,7 +67,7 @@ func (t *T) close(fds ...int) {
 		}
 		delete(t.fds, fd)
 		t.noError(windows.Closesocket(windows.Handle(fd)), "closesocket")
-		if peer, open := t.peer[fd]; open && t.fds[peer] && !t.hasDuplicate(fd) {
+		if peer, ok := t.peer[fd]; ok && t.fds[peer] && !t.hasDuplicate(fd) {
 			t.waitPoll(peer, readable)
 		}
 		delete(t.peer, fd)
@@ -112,20 +112,20 @@ func (t *T) write(fd int, data string) {
 	if err != nil || n != len(data) {
 		t.Fatalf("write of %q to fd %d: %d, %v, want %d bytes", data, fd, n, err, len(data))
 	}
-	if peer, known := t.peer[fd]; known && t.fds[peer] {
+	if peer, ok := t.peer[fd]; ok && t.fds[peer] {
 		t.waitPoll(peer, readable)
 	}
 }
 
-func send(fd int, p []byte, flags uint32) (int, error) {
+func send(fd int, buf []byte, flags uint32) (int, error) {
 	var n uint32
-	err := windows.WSASend(windows.Handle(fd), &windows.WSABuf{Len: uint32(len(p)), Buf: unsafe.SliceData(p)}, 1, &n, flags, nil, nil)
+	err := windows.WSASend(windows.Handle(fd), &windows.WSABuf{Len: uint32(len(buf)), Buf: unsafe.SliceData(buf)}, 1, &n, flags, nil, nil)
 	return int(n), err
 }
 
-func receive(fd int, p []byte) (int, error) {
+func receive(fd int, buf []byte) (int, error) {
 	var n, flags uint32
-	err := windows.WSARecv(windows.Handle(fd), &windows.WSABuf{Len: uint32(len(p)), Buf: unsafe.SliceData(p)}, 1, &n, &flags, nil, nil)
+	err := windows.WSARecv(windows.Handle(fd), &windows.WSABuf{Len: uint32(len(buf)), Buf: unsafe.SliceData(buf)}, 1, &n, &flags, nil, nil)
 	return int(n), err
 }
 
@@ -142,12 +142,12 @@ func (t *T) read(fd int, want string) {
 func (t *T) fill(fd int) {
 	t.Helper()
 	buf := make([]byte, 64<<10)
-	for full := 0; full < 5; {
+	for blocked := 0; blocked < 5; {
 		switch _, err := send(fd, buf, 0); err {
 		case nil:
-			full = 0
+			blocked = 0
 		case windows.WSAEWOULDBLOCK:
-			full++ // the peer may still receive some
+			blocked++ // the peer may still receive some
 			time.Sleep(quietTime)
 		default:
 			t.Fatalf("fill fd %d: %v", fd, err)
@@ -159,14 +159,14 @@ func (t *T) fill(fd int) {
 func (t *T) drain(fd int) {
 	t.Helper()
 	buf := make([]byte, 64<<10)
-	for empty := 0; empty < 5; {
+	for blocked := 0; blocked < 5; {
 		switch n, err := receive(fd, buf); {
 		case err == nil && n == 0:
 			return
 		case err == nil:
-			empty = 0
+			blocked = 0
 		case err == windows.WSAEWOULDBLOCK:
-			empty++
+			blocked++
 			time.Sleep(quietTime)
 		default:
 			t.Fatalf("drain fd %d: %v", fd, err)
@@ -174,12 +174,12 @@ func (t *T) drain(fd int) {
 	}
 }
 
-// dup returns a duplicate with a number of at least least.
-func (t *T) dup(fd, least int) int {
+// dup returns a duplicate with a number of at least lowest.
+func (t *T) dup(fd, lowest int) int {
 	t.Helper()
-	var below []windows.Handle
+	var tooLow []windows.Handle
 	defer func() {
-		for _, s := range below {
+		for _, s := range tooLow {
 			windows.Closesocket(s)
 		}
 	}()
@@ -188,12 +188,12 @@ func (t *T) dup(fd, least int) int {
 		t.noError(windows.WSADuplicateSocket(windows.Handle(fd), windows.GetCurrentProcessId(), &info), "WSADuplicateSocket")
 		s, err := windows.WSASocket(-1, -1, -1, &info, 0, windows.WSA_FLAG_OVERLAPPED|windows.WSA_FLAG_NO_HANDLE_INHERIT)
 		t.noError(err, "WSASocket")
-		if int(s) < least {
-			below = append(below, s)
+		if int(s) < lowest {
+			tooLow = append(tooLow, s)
 			continue
 		}
 		t.track(int(s))
-		if peer, known := t.peer[fd]; known {
+		if peer, ok := t.peer[fd]; ok {
 			t.peer[int(s)] = peer
 			t.peer[peer] = int(s)
 		}
@@ -221,7 +221,7 @@ func (t *T) waitPoll(fd int, mask int16) {
 	t.Helper()
 	const hup = 0x0002
 	fds := []pollFD{{fd: uintptr(fd), events: mask}}
-	for until := time.Now().Add(reportTimeout); time.Now().Before(until); time.Sleep(50 * time.Microsecond) {
+	for deadline := time.Now().Add(reportTimeout); time.Now().Before(deadline); time.Sleep(50 * time.Microsecond) {
 		n, _, _ := procPoll.Call(uintptr(unsafe.Pointer(&fds[0])), 1, 0)
 		got := fds[0].revents
 		if int32(n) == 1 && (got&mask == mask || mask == readable && got&hup != 0) {
@@ -324,7 +324,7 @@ func (t *T) fdLimit() int { return 1500 }
 func (t *T) shutdownWrite(fd int) {
 	t.Helper()
 	t.noError(windows.Shutdown(windows.Handle(fd), windows.SHUT_WR), "shutdown")
-	if peer, known := t.peer[fd]; known && t.fds[peer] {
+	if peer, ok := t.peer[fd]; ok && t.fds[peer] {
 		t.waitPoll(peer, readable)
 	}
 }

@@ -14,8 +14,9 @@ type state struct {
 	name string
 	need selectors.Feature
 	make func(t *T) (fd int)
-	is   selectors.Event // all events and hints of the state
-	may  selectors.Event // hints that depend on the kernel version
+
+	events   selectors.Event // all events and hints of the state
+	optional selectors.Event // further hints, which depend on the kernel version
 }
 
 // readinessRules makes a rule of each state.
@@ -46,13 +47,13 @@ func checkState(t *T, s state) {
 		if interest &= available; interest == 0 {
 			continue
 		}
-		must := s.is & interest
-		may := s.is&hints | s.may
+		must := s.events & interest
+		may := s.events&hints | s.optional
 		if t.features&selectors.FeatureHangup != 0 {
-			must |= s.is & (hu | er)
+			must |= s.events & (hu | er)
 		}
 		if t.features&selectors.FeatureReadClosed != 0 && interest&r != 0 {
-			must |= s.is & rc
+			must |= s.events & rc
 		}
 		if runtime.GOOS != "linux" {
 			// Systems differ in what poll(2) reports for hang-ups and errors.
@@ -60,16 +61,16 @@ func checkState(t *T, s state) {
 		}
 
 		key := t.register(fd, interest, nil)
-		asked := selectors.Event(0) // events of the interest in the first report
-		for again := range 2 {
+		var first selectors.Event // events of the interest in the first report
+		for i := range 2 {
 			got := nextEvents(t, key)
-			if again == 0 {
-				asked = got & interest
-			} else if asked == 0 {
+			if i == 0 {
+				first = got & interest
+			} else if first == 0 {
 				must, may = 0, 0 // hints without an event of the interest are reported once
 			}
 			if got&must != must || got&^(must|may) != 0 {
-				t.Errorf("interest %v: Select number %d reports %v, want %v and at most %v", interest, again+1, got, must, must|may)
+				t.Errorf("interest %v: Select number %d reports %v, want %v and at most %v", interest, i+1, got, must, must|may)
 			}
 		}
 		t.unregister(fd)

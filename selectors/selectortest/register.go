@@ -47,8 +47,8 @@ var registerRules = []rule{
 		a, b := t.pair()
 		obj := &fdPointer{uintptr(a)}
 		key := t.register(obj, r, "first")
-		for _, again := range []any{obj, a, uintptr(a), &fdPointer{uintptr(a)}} {
-			_, err := t.s.Register(again, r|w, "second")
+		for _, fileobj := range []any{obj, a, uintptr(a), &fdPointer{uintptr(a)}} {
+			_, err := t.s.Register(fileobj, r|w, "second")
 			t.wantError(err, "Register of a registered descriptor", selectors.ErrRegistered)
 		}
 		t.wantLen(1)
@@ -82,8 +82,8 @@ var registerRules = []rule{
 		notOpen := []any{c, uintptr(c), math.MaxInt32, uintptr(math.MaxInt32 + 1), ^uintptr(0) - 1}
 		if bits.UintSize == 64 {
 			// Truncated to a C int, these numbers equal a. They must be refused.
-			const cut = 1 << (bits.UintSize / 2)
-			notOpen = append(notOpen, a+cut, uintptr(a)+cut)
+			const overflow = 1 << (bits.UintSize / 2)
+			notOpen = append(notOpen, a+overflow, uintptr(a)+overflow)
 		}
 		for _, fd := range notOpen {
 			if _, err := t.s.Register(fd, r, nil); !isTooLarge(err) {
@@ -119,12 +119,12 @@ var registerRules = []rule{
 
 	{"UnregisterEachAfterMessage", 0, func(t *T) {
 		// One message to each socket, which is unregistered after reading it.
-		ends := map[*selectors.SelectorKey]int{}
+		peers := map[*selectors.SelectorKey]int{}
 		for i := range 12 {
 			a, b := t.pair()
-			ends[t.register(a, r, i)] = b
+			peers[t.register(a, r, i)] = b
 		}
-		for key, peer := range ends {
+		for key, peer := range peers {
 			t.write(peer, "ping")
 			t.wantReady(report(key, r))
 			t.read(key.FD, "ping")
@@ -159,14 +159,14 @@ var keysRules = []rule{
 		for _, fd := range fds {
 			t.register(fd, w, nil)
 		}
-		numbers := func() (got []int) {
+		keyFDs := func() (got []int) {
 			for key := range t.s.Keys() {
 				got = append(got, key.FD)
 			}
 			return got
 		}
 		slices.Sort(fds)
-		if got := numbers(); !slices.Equal(got, fds) {
+		if got := keyFDs(); !slices.Equal(got, fds) {
 			t.Errorf("Keys yields %v, want %v", got, fds)
 		}
 
@@ -178,7 +178,7 @@ var keysRules = []rule{
 				break
 			}
 		}
-		if got := numbers(); !slices.Equal(got, fds[5:]) {
+		if got := keyFDs(); !slices.Equal(got, fds[5:]) {
 			t.Errorf("Keys yields %v, want %v", got, fds[5:])
 		}
 		t.wantLen(len(fds) - 5)
@@ -197,14 +197,14 @@ var keysRules = []rule{
 	{"KeysAreImmutable", 0, func(t *T) {
 		a, _ := t.pair()
 		first := t.register(a, r, "first")
-		was := *first
+		saved := *first
 		second := t.modify(a, w, "second")
 		third := t.modify(a, w, "third")
 		if first == second || second == third {
 			t.Error("Modify returned the old key, want a new one")
 		}
-		if *first != was || second.Data != any("second") || second.Events != w {
-			t.Errorf("after two calls of Modify the keys are %+v and %+v, want %+v, and data %q with events %v", *first, *second, was, "second", w)
+		if *first != saved || second.Data != any("second") || second.Events != w {
+			t.Errorf("after two calls of Modify the keys are %+v and %+v, want %+v, and data %q with events %v", *first, *second, saved, "second", w)
 		}
 		t.wantUnregister(a, third)
 	}},

@@ -185,12 +185,12 @@ var scaleRules = []rule{
 	{"HighNumbers", 0, func(t *T) {
 		limit := t.fdLimit()
 		var want []selectors.Ready
-		for _, least := range []int{62, 63, 64, 65, 127, 128, 255, 256, 511, 512, 1022, 1023, 1024, 1025, 2047, 2048, 4096, 10_000, limit / 2, limit - 1} {
-			if least >= limit {
+		for _, lowest := range []int{62, 63, 64, 65, 127, 128, 255, 256, 511, 512, 1022, 1023, 1024, 1025, 2047, 2048, 4096, 10_000, limit / 2, limit - 1} {
+			if lowest >= limit {
 				continue
 			}
 			a, b := t.pair()
-			high := t.dup(a, least)
+			high := t.dup(a, lowest)
 			key, err := t.s.Register(high, r, high)
 			if isTooLarge(err) {
 				continue
@@ -232,16 +232,16 @@ var selectIntoRules = []rule{
 		a, b := t.pair()
 		one, two := t.register(a, w, "one"), t.register(b, w, "two")
 		before := report(&selectors.SelectorKey{FD: -1}, r)
-		for _, room := range []int{0, 1, 2, 10} {
-			dst := append(make([]selectors.Ready, 0, 1+room), before)
+		for _, spare := range []int{0, 1, 2, 10} {
+			dst := append(make([]selectors.Ready, 0, 1+spare), before)
 			batch, err := t.s.SelectInto(dst, -1)
 			t.noError(err, "SelectInto")
 			if len(batch) != 3 || batch[0] != before {
 				t.Fatalf("batch of SelectInto: %v, want dst and two more entries", formatBatch(batch))
 			}
 			t.wantBatch(batch[1:], report(one, w), report(two, w))
-			if inPlace := &batch[0] == &dst[0]; inPlace != (room >= 2) {
-				t.Errorf("with room for %d more entries, SelectInto used the array of dst: %v, want %v", room, inPlace, room >= 2)
+			if inPlace := &batch[0] == &dst[0]; inPlace != (spare >= 2) {
+				t.Errorf("with room for %d more entries, SelectInto used the array of dst: %v, want %v", spare, inPlace, spare >= 2)
 			}
 		}
 	}},
@@ -251,10 +251,10 @@ var selectIntoRules = []rule{
 		t.register(a, w, nil)
 		first := t.mustSelect(0)
 		key := t.modify(a, w, "modified")
-		kept := first[0]
+		saved := first[0]
 		t.wantReady(report(key, w))
-		if first[0] != kept || first[0].Key == key {
-			t.Errorf("the second Select changed the batch of the first to %v, want %v", formatBatch(first[:1]), formatBatch([]selectors.Ready{kept}))
+		if first[0] != saved || first[0].Key == key {
+			t.Errorf("the second Select changed the batch of the first to %v, want %v", formatBatch(first[:1]), formatBatch([]selectors.Ready{saved}))
 		}
 	}},
 
@@ -269,17 +269,17 @@ var selectIntoRules = []rule{
 			t.register(t.regularFile(), r, nil)
 		}
 		buf := make([]selectors.Ready, 0, 200)
-		var err error
+		var errs error
 		n := testing.AllocsPerRun(100, func() {
 			for _, timeout := range []time.Duration{0, time.Hour, -1} {
-				batch, failed := t.s.SelectInto(buf, timeout)
+				batch, err := t.s.SelectInto(buf, timeout)
 				if len(batch) < 100 {
-					err = errors.Join(err, fmt.Errorf("SelectInto returned %d entries, want at least 100", len(batch)), failed)
+					errs = errors.Join(errs, fmt.Errorf("SelectInto returned %d entries, want at least 100", len(batch)), err)
 				}
 			}
 		})
-		if n != 0 || err != nil {
-			t.Errorf("SelectInto: %v allocations, error %v, want none", n, err)
+		if n != 0 || errs != nil {
+			t.Errorf("SelectInto: %v allocations, error %v, want none", n, errs)
 		}
 	}},
 

@@ -84,8 +84,8 @@ func Run(t *testing.T, newSelector func() (selectors.Selector, error)) {
 	t.Helper()
 	for _, g := range groups() {
 		t.Run(g.name, func(t *testing.T) {
-			for _, r := range g.rules {
-				t.Run(r.name, func(t *testing.T) { check(t, newSelector, r) })
+			for _, tc := range g.rules {
+				t.Run(tc.name, func(t *testing.T) { check(t, newSelector, tc) })
 			}
 		})
 	}
@@ -130,7 +130,7 @@ type T struct {
 }
 
 // check runs a rule with a new selector. The rule fails after ruleLimit.
-func check(t *testing.T, newSelector func() (selectors.Selector, error), r rule) {
+func check(t *testing.T, newSelector func() (selectors.Selector, error), tc rule) {
 	c := &T{T: t, newSelector: newSelector}
 	watchdog := time.AfterFunc(ruleLimit, c.onTimeout)
 	t.Cleanup(func() { // registered first, so it runs after all other cleanups
@@ -141,10 +141,10 @@ func check(t *testing.T, newSelector func() (selectors.Selector, error), r rule)
 	})
 	c.s = c.newTestSelector()
 	c.features = c.s.Features()
-	if missing := r.need &^ c.features; missing != 0 {
+	if missing := tc.need &^ c.features; missing != 0 {
 		t.Skipf("the selector does not support %v", missing)
 	}
-	r.test(c)
+	tc.test(c)
 }
 
 // onTimeout fails the rule and closes its selectors, which ends their waits. If
@@ -249,21 +249,21 @@ const (
 // key.
 func (t *T) checkBatch(batch []selectors.Ready) {
 	t.Helper()
-	seen := make(map[*selectors.SelectorKey]bool, len(batch))
-	for _, r := range batch {
+	reported := make(map[*selectors.SelectorKey]bool, len(batch))
+	for _, entry := range batch {
 		switch {
-		case r.Key == nil:
+		case entry.Key == nil:
 			t.Fatalf("an entry of the batch has no key: %v", formatBatch(batch))
-		case seen[r.Key]:
-			t.Errorf("fd %d has two entries in one batch, want one: %v", r.Key.FD, formatBatch(batch))
-		case r.Events == 0:
-			t.Errorf("fd %d is in the batch without an event", r.Key.FD)
-		case r.Events&^(interests|hints) != 0:
-			t.Errorf("fd %d is reported with %v, which is not an event", r.Key.FD, r.Events&^(interests|hints))
-		case r.Events&^(r.Key.Events|hints) != 0:
-			t.Errorf("fd %d is reported with %v, want only events of its interest %v and hints", r.Key.FD, r.Events, r.Key.Events)
+		case reported[entry.Key]:
+			t.Errorf("fd %d has two entries in one batch, want one: %v", entry.Key.FD, formatBatch(batch))
+		case entry.Events == 0:
+			t.Errorf("fd %d is in the batch without an event", entry.Key.FD)
+		case entry.Events&^(interests|hints) != 0:
+			t.Errorf("fd %d is reported with %v, which is not an event", entry.Key.FD, entry.Events&^(interests|hints))
+		case entry.Events&^(entry.Key.Events|hints) != 0:
+			t.Errorf("fd %d is reported with %v, want only events of its interest %v and hints", entry.Key.FD, entry.Events, entry.Key.Events)
 		}
-		seen[r.Key] = true
+		reported[entry.Key] = true
 	}
 }
 
@@ -271,12 +271,12 @@ func (t *T) checkBatch(batch []selectors.Ready) {
 func (t *T) wantBatch(batch []selectors.Ready, want ...selectors.Ready) {
 	t.Helper()
 	got := make(map[*selectors.SelectorKey]selectors.Event, len(batch))
-	for _, r := range batch {
-		got[r.Key] = r.Events
+	for _, entry := range batch {
+		got[entry.Key] = entry.Events
 	}
 	equal := len(batch) == len(want)
-	for _, w := range want {
-		if events, reported := got[w.Key]; !reported || events != w.Events {
+	for _, entry := range want {
+		if events, ok := got[entry.Key]; !ok || events != entry.Events {
 			equal = false
 		}
 	}
@@ -291,16 +291,16 @@ func formatBatch(batch []selectors.Ready) string {
 		return "empty"
 	}
 	var entries []string
-	for i, r := range batch {
+	for i, entry := range batch {
 		if i == 20 {
 			entries = append(entries, fmt.Sprintf("and %d more", len(batch)-i))
 			break
 		}
-		if r.Key == nil {
-			entries = append(entries, fmt.Sprintf("no key: %v", r.Events))
+		if entry.Key == nil {
+			entries = append(entries, fmt.Sprintf("no key: %v", entry.Events))
 			continue
 		}
-		entries = append(entries, fmt.Sprintf("fd %d (%v): %v", r.Key.FD, r.Key.Data, r.Events))
+		entries = append(entries, fmt.Sprintf("fd %d (%v): %v", entry.Key.FD, entry.Key.Data, entry.Events))
 	}
 	return strings.Join(entries, ", ")
 }
@@ -310,9 +310,9 @@ type pendingSelect struct{ done chan selectResult }
 
 // A selectResult is the result of a pendingSelect.
 type selectResult struct {
-	batch []selectors.Ready
-	err   error
-	took  time.Duration
+	batch   []selectors.Ready
+	err     error
+	elapsed time.Duration
 }
 
 // startSelect starts a Select in another goroutine and returns when the Select
@@ -323,23 +323,23 @@ func (t *T) startSelect(s selectors.Selector, timeout time.Duration) *pendingSel
 }
 
 // startSelectFunc is startSelect for a function that calls a method of s.
-func (t *T) startSelectFunc(s selectors.Selector, selects func() ([]selectors.Ready, error)) *pendingSelect {
+func (t *T) startSelectFunc(s selectors.Selector, selectOnce func() ([]selectors.Ready, error)) *pendingSelect {
 	t.Helper()
-	w := &pendingSelect{make(chan selectResult, 1)}
+	pending := &pendingSelect{make(chan selectResult, 1)}
 	go func() {
 		for {
-			from := time.Now()
-			batch, err := selects()
+			start := time.Now()
+			batch, err := selectOnce()
 			if errors.Is(err, selectors.ErrConcurrentSelect) {
 				runtime.Gosched() // the Select(0) below was running
 				continue
 			}
-			w.done <- selectResult{batch, err, time.Since(from)}
+			pending.done <- selectResult{batch, err, time.Since(start)}
 			return
 		}
 	}()
 	// The Select is running once a second Select fails with ErrConcurrentSelect.
-	for until := time.Now().Add(time.Second); time.Now().Before(until); time.Sleep(100 * time.Microsecond) {
+	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Microsecond) {
 		if batch, err := s.Select(0); errors.Is(err, selectors.ErrConcurrentSelect) {
 			break
 		} else if len(batch) != 0 {
@@ -347,44 +347,44 @@ func (t *T) startSelectFunc(s selectors.Selector, selects func() ([]selectors.Re
 		}
 	}
 	time.Sleep(quietTime)
-	return w
+	return pending
 }
 
 // result waits for the Select to return.
-func (w *pendingSelect) result() selectResult { return <-w.done }
+func (ps *pendingSelect) result() selectResult { return <-ps.done }
 
 // wantBlocked checks that the Select has not returned.
-func (t *T) wantBlocked(w *pendingSelect) {
+func (t *T) wantBlocked(pending *pendingSelect) {
 	t.Helper()
 	select {
-	case r := <-w.done:
-		t.Fatalf("the pending Select returned after %v: batch %v, error %v, want it to wait", r.took, formatBatch(r.batch), r.err)
+	case result := <-pending.done:
+		t.Fatalf("the pending Select returned after %v: batch %v, error %v, want it to wait", result.elapsed, formatBatch(result.batch), result.err)
 	case <-time.After(quietTime):
 	}
 }
 
 // wantResult checks that the Select returns no error and exactly the entries of
 // want, in any order.
-func (t *T) wantResult(w *pendingSelect, want ...selectors.Ready) {
+func (t *T) wantResult(pending *pendingSelect, want ...selectors.Ready) {
 	t.Helper()
-	r := w.result()
-	t.noError(r.err, "the pending Select")
-	t.checkBatch(r.batch)
-	t.wantBatch(r.batch, want...)
+	result := pending.result()
+	t.noError(result.err, "the pending Select")
+	t.checkBatch(result.batch)
+	t.wantBatch(result.batch, want...)
 }
 
 // wantTimeout checks that Select reports nothing and does not return before its
 // timeout, so no earlier Wake is pending.
 func (t *T) wantTimeout(s selectors.Selector, timeout time.Duration) {
 	t.Helper()
-	from := time.Now()
+	start := time.Now()
 	batch := t.mustSelectOn(s, timeout)
-	took := time.Since(from)
+	elapsed := time.Since(start)
 	if len(batch) != 0 {
 		t.Fatalf("Select(%v) reported %v, want an empty batch", timeout, formatBatch(batch))
 	}
-	if took < timeout {
-		t.Errorf("Select(%v) returned an empty batch after %v, want at least the timeout", timeout, took)
+	if elapsed < timeout {
+		t.Errorf("Select(%v) returned an empty batch after %v, want at least the timeout", timeout, elapsed)
 	}
 }
 

@@ -48,12 +48,12 @@ var staleRules = []rule{
 		// The file is closed without Unregister and its number is reused.
 		old, oldPeer := t.pair()
 		old = t.moveHigh(old)
-		gone := t.register(old, r|w, "old")
+		oldKey := t.register(old, r|w, "old")
 		t.write(oldPeer, "x")
 		a, peer := t.pair()
 		t.dupTo(a, old) // closes the old file
 		key := t.register(old, r, "new")
-		if key == gone || key.Data != any("new") {
+		if key == oldKey || key.Data != any("new") {
 			t.Errorf("Register returned key %+v, want a new key with data %q", *key, "new")
 		}
 		t.wantLen(1)
@@ -219,38 +219,38 @@ var closedDescriptorRules = []rule{
 	{"OthersStillReported", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, "open")
-		closed := map[*selectors.SelectorKey]int{}
+		closedReports := map[*selectors.SelectorKey]int{}
 		for range 3 {
 			c, _ := t.pair()
 			c = t.moveHigh(c)
-			closed[t.register(c, r|w, "closed")] = 0
+			closedReports[t.register(c, r|w, "closed")] = 0
 		}
-		for closedKey := range closed {
+		for closedKey := range closedReports {
 			t.close(closedKey.FD)
 		}
 		t.write(b, "x")
-		open := 0
+		openReports := 0
 		for range 3 {
 			for _, entry := range t.mustSelect(reportTimeout) {
 				if entry == report(key, r) {
-					open++
+					openReports++
 					continue
 				}
-				n, known := closed[entry.Key]
-				if !known || entry.Events != er|iv {
+				n, ok := closedReports[entry.Key]
+				if !ok || entry.Events != er|iv {
 					t.Errorf("Select reported %v, want only closed descriptors with %v", formatBatch([]selectors.Ready{entry}), er|iv)
 				}
-				closed[entry.Key] = n + 1
+				closedReports[entry.Key] = n + 1
 			}
 		}
-		if open < 2 {
-			t.Errorf("%d of 3 Selects reported the open file, which is ready, want at least 2", open)
+		if openReports < 2 {
+			t.Errorf("%d of 3 Selects reported the open file, which is ready, want at least 2", openReports)
 		}
 		want := 0
 		if t.features&selectors.FeatureInvalid != 0 {
 			want = 1
 		}
-		for closedKey, n := range closed {
+		for closedKey, n := range closedReports {
 			if n != want {
 				t.Errorf("closed fd %d was reported %d times, want %d", closedKey.FD, n, want)
 			}
@@ -401,12 +401,12 @@ var hintsOnlyRules = []rule{
 }
 
 // wantOnlyHints checks that the only key reports no events except the hints in
-// may, at most once, and that the next Select does not spin.
-func wantOnlyHints(t *T, may selectors.Event) {
+// allowed, at most once, and that the next Select does not spin.
+func wantOnlyHints(t *T, allowed selectors.Event) {
 	t.Helper()
 	for _, entry := range t.mustSelect(0) {
-		if entry.Events&^may != 0 {
-			t.Errorf("Select reported %v, want at most the hints %v", entry.Events, may)
+		if entry.Events&^allowed != 0 {
+			t.Errorf("Select reported %v, want at most the hints %v", entry.Events, allowed)
 		}
 	}
 	t.wantNothing()

@@ -11,12 +11,12 @@ import (
 // timeoutRules check how long Select waits with no file registered.
 var timeoutRules = []rule{
 	{"ZeroReturnsImmediately", 0, func(t *T) {
-		from := time.Now()
+		start := time.Now()
 		for range 100 {
 			t.wantBatch(t.mustSelect(0))
 		}
-		if took := time.Since(from); took > reportTimeout {
-			t.Errorf("100 calls of Select(0) took %v, want at most %v", took, reportTimeout)
+		if elapsed := time.Since(start); elapsed > reportTimeout {
+			t.Errorf("100 calls of Select(0) took %v, want at most %v", elapsed, reportTimeout)
 		}
 	}},
 
@@ -45,14 +45,14 @@ var timeoutRules = []rule{
 	}},
 
 	{"ShortTimeoutEnds", 0, func(t *T) {
-		best := time.Duration(math.MaxInt64)
+		shortest := time.Duration(math.MaxInt64)
 		for range 10 {
-			from := time.Now()
+			start := time.Now()
 			t.wantBatch(t.mustSelect(100 * time.Microsecond))
-			best = min(best, time.Since(from))
+			shortest = min(shortest, time.Since(start))
 		}
-		if best > 250*time.Millisecond {
-			t.Errorf("the shortest of 10 calls of Select(100µs) took %v, want at most 250ms", best)
+		if shortest > 250*time.Millisecond {
+			t.Errorf("the shortest of 10 calls of Select(100µs) took %v, want at most 250ms", shortest)
 		}
 	}},
 
@@ -60,12 +60,12 @@ var timeoutRules = []rule{
 	{"HugeWaitsForWake", 0, func(t *T) { wantUntilWake(t, math.MaxInt64, math.MaxInt64-1, 1<<62, 290*365*24*time.Hour) }},
 
 	{"SelectIntoReturnsDst", 0, func(t *T) {
-		given := []selectors.Ready{{Key: &selectors.SelectorKey{FD: 1}, Events: selectors.EventRead}}
+		dst := []selectors.Ready{{Key: &selectors.SelectorKey{FD: 1}, Events: selectors.EventRead}}
 		for _, timeout := range []time.Duration{0, time.Millisecond} {
-			batch, err := t.s.SelectInto(given, timeout)
+			batch, err := t.s.SelectInto(dst, timeout)
 			t.noError(err, "SelectInto")
-			if len(batch) != 1 || batch[0] != given[0] {
-				t.Errorf("batch of SelectInto with nothing ready: %v, want dst: %v", formatBatch(batch), formatBatch(given))
+			if len(batch) != 1 || batch[0] != dst[0] {
+				t.Errorf("batch of SelectInto with nothing ready: %v, want dst: %v", formatBatch(batch), formatBatch(dst))
 			}
 		}
 	}},
@@ -84,9 +84,9 @@ var timeoutRules = []rule{
 // wantUntilWake checks that Select waits until Wake for each of the timeouts.
 func wantUntilWake(t *T, timeouts ...time.Duration) {
 	for _, timeout := range timeouts {
-		w := t.startSelect(t.s, timeout)
-		t.wantBlocked(w)
+		pending := t.startSelect(t.s, timeout)
+		t.wantBlocked(pending)
 		t.noError(t.s.Wake(), "Wake")
-		t.wantResult(w)
+		t.wantResult(pending)
 	}
 }

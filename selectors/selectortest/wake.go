@@ -16,9 +16,9 @@ var wakeRules = []rule{
 
 	{"DuringSelect", 0, func(t *T) {
 		for range 10 {
-			w := t.startSelect(t.s, -1)
+			pending := t.startSelect(t.s, -1)
 			t.noError(t.s.Wake(), "Wake")
-			t.wantResult(w)
+			t.wantResult(pending)
 		}
 		t.wantTimeout(t.s, 2*time.Millisecond)
 	}},
@@ -33,11 +33,11 @@ var wakeRules = []rule{
 	}},
 
 	{"WakesDuringSelectCoalesce", 0, func(t *T) {
-		w := t.startSelect(t.s, -1)
+		pending := t.startSelect(t.s, -1)
 		for range 1000 {
 			t.noError(t.s.Wake(), "Wake")
 		}
-		t.wantResult(w)
+		t.wantResult(pending)
 		// Wakes after the Select has returned count as one for the next Select.
 		t.wantBatch(t.mustSelect(time.Millisecond))
 		t.wantTimeout(t.s, 2*time.Millisecond)
@@ -45,7 +45,7 @@ var wakeRules = []rule{
 
 	{"FromManyGoroutines", 0, func(t *T) {
 		var stop atomic.Bool
-		selecting := make(chan error, 1)
+		selectErr := make(chan error, 1)
 		go func() {
 			for !stop.Load() {
 				batch, err := t.s.Select(-1)
@@ -53,11 +53,11 @@ var wakeRules = []rule{
 					err = errors.New("batch of Select: " + formatBatch(batch) + ", want empty")
 				}
 				if err != nil {
-					selecting <- err
+					selectErr <- err
 					return
 				}
 			}
-			selecting <- nil
+			selectErr <- nil
 		}()
 		t.noError(runConcurrently(4, func(int) error {
 			for range 500 {
@@ -69,23 +69,23 @@ var wakeRules = []rule{
 		}), "Wake")
 		stop.Store(true)
 		t.noError(t.s.Wake(), "Wake") // ends the last Select
-		t.noError(<-selecting, "Select")
+		t.noError(<-selectErr, "Select")
 	}},
 
 	{"EachWakeEndsOneSelect", 0, func(t *T) {
 		// Each Wake comes after the previous Select has returned, so each must
 		// end another Select, before or while that waits.
-		turns := make(chan error)
+		results := make(chan error)
 		const n = 1000
 		go func() {
 			for range n {
 				_, err := t.s.Select(-1)
-				turns <- err
+				results <- err
 			}
 		}()
 		for range n {
 			t.noError(t.s.Wake(), "Wake")
-			t.noError(<-turns, "Select")
+			t.noError(<-results, "Select")
 		}
 	}},
 }
