@@ -208,7 +208,7 @@ var otherGoroutineRules = []rule{
 		other, peer := t.pair()
 		key := t.register(other, r, "other")
 		for range 3 {
-			t.register(a, r, "gone")
+			t.register(a, r, "removed")
 			pending := t.startSelect(t.s, -1)
 			t.unregister(a)
 			t.write(b, "x")

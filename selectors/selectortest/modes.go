@@ -110,10 +110,10 @@ var modesRules = []rule{
 
 	{"OneShotDoesNotAffectOthers", 0, func(t *T) {
 		a, b := t.pair()
-		oneShotKey, levelKey := t.register(a, w|oneShot, "once"), t.register(b, w, "level")
+		oneShotKey, levelKey := t.register(a, w|oneShot, "one-shot"), t.register(b, w, "level")
 		t.wantReady(report(oneShotKey, w), report(levelKey, w))
 		t.wantReady(report(levelKey, w))
-		oneShotKey = t.modify(a, w|oneShot, "again")
+		oneShotKey = t.modify(a, w|oneShot, "modified")
 		t.wantReady(report(oneShotKey, w), report(levelKey, w))
 		t.wantReady(report(levelKey, w))
 	}},
