@@ -71,8 +71,8 @@ type watched struct {
 }
 
 // highFD is the lowest number of the descriptors that the rules move out of the
-// way. The system allocates the lowest free number, so no other descriptor of
-// the process gets a number that high.
+// way. The system allocates the lowest free number, so other descriptors of
+// the process normally stay below it.
 const highFD = 700
 
 // moveHigh moves a descriptor to a number of at least highFD. That number stays
