@@ -7,7 +7,7 @@ import (
 	"goselectors/selectors"
 )
 
-// Close, with nothing registered.
+// closeRules check Close with no file registered.
 var closeRules = []rule{
 	{"Idempotent", 0, func(t *T) {
 		for range 3 {
@@ -15,57 +15,57 @@ var closeRules = []rule{
 		}
 	}},
 
-	{"LaterCallsAreErrClosed", 0, func(t *T) {
+	{"LaterCallsReturnErrClosed", 0, func(t *T) {
 		features := t.s.Features()
 		t.noError(t.s.Close(), "Close")
 		wantAllClosed(t, 0)
 		if got := t.s.Features(); got != features {
-			t.Errorf("Features is %v after Close, was %v", got, features)
+			t.Errorf("Features() = %v after Close, want %v as before", got, features)
 		}
 	}},
 
-	{"WakesSelect", 0, func(t *T) {
+	{"EndsBlockedSelect", 0, func(t *T) {
 		for _, timeout := range []time.Duration{-1, time.Hour} {
 			s := t.newTestSelector()
-			w := t.startSelect(s, timeout)
+			pending := t.startSelect(s, timeout)
 			t.noError(s.Close(), "Close")
-			r := w.result()
-			t.wantError(r.err, "the Select that waited", selectors.ErrClosed, os.ErrClosed)
-			if len(r.batch) != 0 {
-				t.Errorf("the Select that waited reports %v", formatBatch(r.batch))
+			result := pending.result()
+			t.wantError(result.err, "the pending Select", selectors.ErrClosed, os.ErrClosed)
+			if len(result.batch) != 0 {
+				t.Errorf("batch of the pending Select: %v, want empty", formatBatch(result.batch))
 			}
 		}
 	}},
 
 	{"SelectIntoReturnsDst", 0, func(t *T) {
-		given := []selectors.Ready{{Key: &selectors.SelectorKey{FD: 1}, Events: selectors.EventRead}}
-		w := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return t.s.SelectInto(given, -1) })
+		dst := []selectors.Ready{{Key: &selectors.SelectorKey{FD: 1}, Events: selectors.EventRead}}
+		pending := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return t.s.SelectInto(dst, -1) })
 		t.noError(t.s.Close(), "Close")
-		r := w.result()
-		t.wantError(r.err, "the SelectInto that waited", selectors.ErrClosed)
-		later, err := t.s.SelectInto(given, 0)
+		result := pending.result()
+		t.wantError(result.err, "the pending SelectInto", selectors.ErrClosed)
+		later, err := t.s.SelectInto(dst, 0)
 		t.wantError(err, "SelectInto after Close", selectors.ErrClosed)
-		for _, batch := range [][]selectors.Ready{r.batch, later} {
-			if len(batch) != 1 || batch[0] != given[0] {
-				t.Errorf("SelectInto returned %v with the error, want what it was given", formatBatch(batch))
+		for _, batch := range [][]selectors.Ready{result.batch, later} {
+			if len(batch) != 1 || batch[0] != dst[0] {
+				t.Errorf("batch of SelectInto with an error: %v, want dst: %v", formatBatch(batch), formatBatch(dst))
 			}
 		}
 	}},
 
 	{"FromManyGoroutines", 0, func(t *T) {
-		w := t.startSelect(t.s, -1)
+		pending := t.startSelect(t.s, -1)
 		t.noError(runConcurrently(8, func(int) error { return t.s.Close() }), "Close")
-		t.wantError(w.result().err, "the Select that waited", selectors.ErrClosed)
+		t.wantError(pending.result().err, "the pending Select", selectors.ErrClosed)
 	}},
 
-	{"BesideWake", 0, func(t *T) {
+	{"ConcurrentWithWake", 0, func(t *T) {
 		for range 12 {
 			s := t.newTestSelector()
-			w := make(chan error, 1)
+			selectErr := make(chan error, 1)
 			go func() {
 				for {
 					if _, err := s.Select(-1); err != nil {
-						w <- err
+						selectErr <- err
 						return
 					}
 				}
@@ -78,12 +78,13 @@ var closeRules = []rule{
 				}
 				return nil
 			}), "Close")
-			t.wantError(<-w, "Select", selectors.ErrClosed)
+			t.wantError(<-selectErr, "Select", selectors.ErrClosed)
 		}
 	}},
 }
 
-// wantAllClosed checks that every method says that the selector is closed.
+// wantAllClosed checks that every method of a closed selector returns ErrClosed,
+// and that it has no keys.
 func wantAllClosed(t *T, fileobj any) {
 	t.Helper()
 	for _, call := range []struct {
@@ -102,10 +103,8 @@ func wantAllClosed(t *T, fileobj any) {
 	} {
 		t.wantError(call.err(), call.name+" after Close", selectors.ErrClosed, os.ErrClosed)
 	}
-	if n := t.s.Len(); n != 0 {
-		t.Errorf("Len is %d after Close", n)
-	}
+	t.wantLen(0)
 	for key := range t.s.Keys() {
-		t.Errorf("Keys has fd %d after Close", key.FD)
+		t.Errorf("Keys yields fd %d after Close, want no key", key.FD)
 	}
 }

@@ -10,9 +10,9 @@ import (
 	"goselectors/selectors"
 )
 
-// How long a Select waits, with files registered.
+// timeoutFileRules check how long Select waits with files registered.
 var timeoutFileRules = []rule{
-	{"ZeroAsksTheKernel", 0, func(t *T) {
+	{"ZeroReportsReadyFile", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		for range 3 {
@@ -23,7 +23,7 @@ var timeoutFileRules = []rule{
 		}
 	}},
 
-	{"FullTimeWithSilentFile", 0, func(t *T) {
+	{"FullTimeoutWithIdleFile", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		for range 2 {
@@ -33,7 +33,7 @@ var timeoutFileRules = []rule{
 		t.wantStillReported(key, b)
 	}},
 
-	{"ReadyEndsIt", 0, func(t *T) {
+	{"ReadinessEndsSelect", 0, func(t *T) {
 		for _, timeout := range []time.Duration{-1, time.Hour, math.MaxInt64} {
 			a, b := t.pair()
 			key := t.register(a, r, nil)
@@ -45,7 +45,7 @@ var timeoutFileRules = []rule{
 		}
 	}},
 
-	{"ReadyBeforeEndsIt", 0, func(t *T) {
+	{"AlreadyReadyEndsSelect", 0, func(t *T) {
 		a, _ := t.pair()
 		key := t.register(a, w, nil)
 		for _, timeout := range []time.Duration{-1, 0, time.Hour, math.MaxInt64, math.MinInt64} {
@@ -55,8 +55,8 @@ var timeoutFileRules = []rule{
 
 	{"Signals", 0, func(t *T) {
 		t.needSignals()
-		// Signals end system calls early, EINTR; the Go runtime uses them all
-		// the time. The wait has to go on, for as long as is left.
+		// A signal interrupts a system call, which then fails with EINTR. The Go
+		// runtime sends signals often. Select must wait for the remaining time.
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		var stop atomic.Bool
@@ -72,24 +72,25 @@ var timeoutFileRules = []rule{
 			}
 		}()
 		const timeout = 210 * time.Millisecond
-		from := time.Now()
+		start := time.Now()
 		batch, err := t.s.Select(timeout)
-		took := time.Since(from)
+		elapsed := time.Since(start)
 		stop.Store(true)
 		signaller.Wait()
-		if err != nil || len(batch) != 0 || took < timeout {
-			t.Errorf("Select(%v) beside signals returned after %v: %v, error %v", timeout, took, formatBatch(batch), err)
+		if err != nil || len(batch) != 0 || elapsed < timeout {
+			t.Errorf("Select(%v) during signals: batch %v, error %v after %v, want an empty batch after at least the timeout",
+				timeout, formatBatch(batch), err, elapsed)
 		}
 		if sent.Load() < 10 {
-			t.Errorf("only %d rounds of signals were sent in %v", sent.Load(), took)
+			t.Errorf("%d rounds of signals were sent in %v, want at least 10", sent.Load(), elapsed)
 		}
 		t.wantStillReported(key, b)
 	}},
 }
 
-// Wake, with files registered.
+// wakeFileRules check Wake with files registered.
 var wakeFileRules = []rule{
-	{"IsNoEvent", 0, func(t *T) {
+	{"WakeIsNotReported", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		pending := t.startSelect(t.s, -1)
@@ -97,17 +98,15 @@ var wakeFileRules = []rule{
 		t.wantResult(pending)
 		t.write(b, "x")
 		t.noError(t.s.Wake(), "Wake")
-		t.wantReady(report(key, r)) // the Wake may hide no event either
+		t.wantReady(report(key, r)) // a Wake must not hide an event
 		t.read(a, "x")
 		t.mustSelect(0)
 		t.wantStillReported(key, b)
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1: what wakes is no key", n)
-		}
+		t.wantLen(1)
 	}},
 
-	{"LeavesNothingToSpinOn", 0, func(t *T) {
-		// What ended the wait has to be taken back, or it ends every other.
+	{"NoSpinAfterWake", 0, func(t *T) {
+		// The wake-up must be consumed, or it ends every later Select too.
 		a, b := t.pair()
 		pending := t.startSelect(t.s, -1)
 		t.noError(t.s.Wake(), "Wake")
@@ -124,8 +123,8 @@ var wakeFileRules = []rule{
 	}},
 
 	{"DescriptorZero", 0, func(t *T) {
-		// Some facilities name their own wake-up with a number, and it must
-		// not be that of standard input.
+		// Some backends identify their wake-up by a number. That number must not
+		// collide with descriptor 0.
 		a, b := t.pair()
 		t.moveToZero(a)
 		key := t.register(0, r, "zero")
@@ -141,22 +140,22 @@ var wakeFileRules = []rule{
 	}},
 }
 
-// What other goroutines do while a Select goes on.
+// otherGoroutineRules check calls of other goroutines during a Select.
 var otherGoroutineRules = []rule{
-	{"ConcurrentSelectIsRefused", 0, func(t *T) {
+	{"ConcurrentSelectFails", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
-		given := []selectors.Ready{{Key: key, Events: r}}
+		dst := []selectors.Ready{{Key: key, Events: r}}
 		pending := t.startSelect(t.s, -1)
 		for _, timeout := range []time.Duration{0, time.Millisecond, -1} {
-			batch, err := t.s.SelectInto(given, timeout)
+			batch, err := t.s.SelectInto(dst, timeout)
 			t.wantError(err, "the second Select", selectors.ErrConcurrentSelect)
-			t.wantBatch(batch, given...)
+			t.wantBatch(batch, dst...)
 		}
 		t.wantBlocked(pending)
 		t.write(b, "x")
 		t.wantResult(pending, report(key, r))
-		t.wantReady(report(key, r)) // and now it may
+		t.wantReady(report(key, r)) // allowed after the first Select has returned
 	}},
 
 	{"Register", 0, func(t *T) {
@@ -169,7 +168,7 @@ var otherGoroutineRules = []rule{
 
 			pending = t.startSelect(t.s, -1)
 			key = t.register(a, r, nil)
-			t.wantBlocked(pending) // what was done for that is not visible
+			t.wantBlocked(pending) // the change itself does not end the Select
 			t.write(b, "x")
 			t.wantResult(pending, report(key, r))
 			t.read(a, "x")
@@ -190,13 +189,13 @@ var otherGoroutineRules = []rule{
 			key = t.modify(a, r, "data only")
 			t.wantBlocked(pending)
 			t.write(b, "x")
-			t.wantResult(pending, report(key, r)) // with the key as it is now
+			t.wantResult(pending, report(key, r)) // with the new key
 			t.read(a, "x")
 			t.unregister(a)
 		}
 	}},
 
-	{"ModifyArmsOneShot", 0, func(t *T) {
+	{"ModifyRearmsOneShot", 0, func(t *T) {
 		a, _ := t.pair()
 		t.wantReady(report(t.register(a, w|oneShot, nil), w))
 		pending := t.startSelect(t.s, -1)
@@ -209,7 +208,7 @@ var otherGoroutineRules = []rule{
 		other, peer := t.pair()
 		key := t.register(other, r, "other")
 		for range 3 {
-			t.register(a, r, "gone")
+			t.register(a, r, "removed")
 			pending := t.startSelect(t.s, -1)
 			t.unregister(a)
 			t.write(b, "x")
@@ -231,19 +230,15 @@ var otherGoroutineRules = []rule{
 		t.wantResult(pending, report(key, r))
 	}},
 
-	{"QueriesDoNotWait", 0, func(t *T) {
+	{"QueriesDoNotBlock", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		pending := t.startSelect(t.s, -1)
-		if got, err := t.s.Key(a); err != nil || got != key {
-			t.Errorf("Key is %v, %v; want the key", got, err)
-		}
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1", n)
-		}
+		t.wantKey(a, key)
+		t.wantLen(1)
 		for got := range t.s.Keys() {
 			if got != key {
-				t.Errorf("Keys yields %v, want the key", got)
+				t.Errorf("Keys yields %v, want %v", got, key)
 			}
 		}
 		t.s.Features()
@@ -252,23 +247,23 @@ var otherGoroutineRules = []rule{
 		t.wantResult(pending, report(key, r))
 	}},
 
-	{"Churn", 0, func(t *T) {
+	{"ConcurrentChanges", 0, func(t *T) {
 		const workers = 4
-		type end struct{ fd, peer int }
-		var ends [workers]end
-		for i := range ends {
-			ends[i].fd, ends[i].peer = t.pair()
-			t.write(ends[i].peer, "x")
+		type socketPair struct{ fd, peer int }
+		var pairs [workers]socketPair
+		for i := range pairs {
+			pairs[i].fd, pairs[i].peer = t.pair()
+			t.write(pairs[i].peer, "x")
 		}
 		other, peer := t.pair()
 		key := t.register(other, r, workers)
 		t.write(peer, "x")
 
-		working := make(chan error, 1)
+		workersErr := make(chan error, 1)
 		go func() {
-			until := time.Now().Add(40 * time.Millisecond)
+			deadline := time.Now().Add(40 * time.Millisecond)
 			err := runConcurrently(workers, func(i int) error {
-				for fd := ends[i].fd; time.Now().Before(until); {
+				for fd := pairs[i].fd; time.Now().Before(deadline); {
 					for _, step := range []func() error{
 						func() error { return errorOf(t.s.Register(fd, r, i)) },
 						func() error { return errorOf(t.s.Modify(fd, r|w, i)) },
@@ -285,37 +280,35 @@ var otherGoroutineRules = []rule{
 				}
 				return nil
 			})
-			working <- err
+			workersErr <- err
 		}()
 		for done := false; !done; {
-			seen := false
+			reported := false
 			for _, entry := range t.mustSelect(-1) {
 				i := entry.Key.Data.(int)
-				if seen = seen || entry.Key == key; i != workers && entry.Key.FD != ends[i].fd {
-					t.Fatalf("fd %d is reported with the data of worker %d, whose fd is %d", entry.Key.FD, i, ends[i].fd)
+				if reported = reported || entry.Key == key; i != workers && entry.Key.FD != pairs[i].fd {
+					t.Fatalf("fd %d is reported with the data of worker %d, want fd %d", entry.Key.FD, i, pairs[i].fd)
 				}
 			}
 			select {
-			case err := <-working:
-				t.noError(err, "working")
+			case err := <-workersErr:
+				t.noError(err, "a change of another goroutine")
 				done = true
 			default:
 			}
-			if !seen && done {
-				t.mustSelect(0) // the last Wake may have ended the one before
+			if !reported && done {
+				t.mustSelect(0) // a Wake may have ended the previous Select
 			}
 		}
 		t.mustSelect(0)
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1", n)
-		}
+		t.wantLen(1)
 		t.wantReady(report(key, r))
 		t.read(other, "x")
 		t.wantStillReported(key, peer)
 	}},
 }
 
-// Close, with files registered.
+// closeFileRules check Close with files registered.
 var closeFileRules = []rule{
 	{"UnregistersAll", 0, func(t *T) {
 		a, b := t.pair()
@@ -327,19 +320,19 @@ var closeFileRules = []rule{
 			t.wantOpen(fd)
 		}
 		t.write(b, "x")
-		t.read(a, "x") // and they still work
+		t.read(a, "x") // the files still work
 	}},
 
-	{"WakesSelect", 0, func(t *T) {
+	{"EndsBlockedSelect", 0, func(t *T) {
 		a, _ := t.pair()
 		t.register(a, r, nil)
 		pending := t.startSelect(t.s, -1)
 		t.noError(t.s.Close(), "Close")
-		t.wantError(pending.result().err, "the Select that waited", selectors.ErrClosed)
+		t.wantError(pending.result().err, "the pending Select", selectors.ErrClosed)
 		t.wantOpen(a)
 	}},
 
-	{"WithEverythingRegistered", anyFile, func(t *T) {
+	{"WithAllKindsOfFiles", anyFile, func(t *T) {
 		a, b := t.pair()
 		c, d := t.pair()
 		c = t.moveHigh(c)
@@ -359,23 +352,23 @@ var closeFileRules = []rule{
 		t.wantOpen(file)
 	}},
 
-	{"BesideChanges", 0, func(t *T) {
+	{"ConcurrentWithChanges", 0, func(t *T) {
 		for range 8 {
 			s := t.newTestSelector()
 			a, b := t.pair()
-			done := make(chan error, 1)
+			selectErr := make(chan error, 1)
 			go func() {
 				for {
 					if err := errorOf(s.Select(-1)); err != nil {
-						done <- err
+						selectErr <- err
 						return
 					}
 				}
 			}()
-			closing := time.Now().Add(time.Millisecond)
+			closeAt := time.Now().Add(time.Millisecond)
 			t.noError(runConcurrently(3, func(i int) error {
 				if i == 2 {
-					time.Sleep(time.Until(closing))
+					time.Sleep(time.Until(closeAt))
 					return s.Close()
 				}
 				fd := []int{a, b}[i]
@@ -391,7 +384,7 @@ var closeFileRules = []rule{
 					}
 				}
 			}), "Close")
-			t.wantError(<-done, "Select", selectors.ErrClosed)
+			t.wantError(<-selectErr, "Select", selectors.ErrClosed)
 			t.wantError(errorOf(s.Register(a, r, nil)), "Register", selectors.ErrClosed)
 			t.wantOpen(a)
 			t.close(a, b)

@@ -9,16 +9,16 @@ import (
 	"goselectors/selectors"
 )
 
-// SelectContext, with nothing registered.
+// contextRules check SelectContext with no file registered.
 var contextRules = []rule{
 	{"AlreadyCancelled", 0, func(t *T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		given := make([]selectors.Ready, 1)
-		batch, err := selectors.SelectContext(ctx, t.s, given)
+		dst := make([]selectors.Ready, 1)
+		batch, err := selectors.SelectContext(ctx, t.s, dst)
 		t.wantError(err, "SelectContext", context.Canceled)
-		if len(batch) != len(given) {
-			t.Errorf("SelectContext returned %d entries with the error, want the %d it was given", len(batch), len(given))
+		if len(batch) != len(dst) {
+			t.Errorf("SelectContext returned %d entries with the error, want the %d of dst", len(batch), len(dst))
 		}
 		wantNoPendingWake(t)
 	}},
@@ -26,44 +26,44 @@ var contextRules = []rule{
 	{"Cancel", 0, func(t *T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		w := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(ctx, t.s, nil) })
-		t.wantBlocked(w)
+		pending := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(ctx, t.s, nil) })
+		t.wantBlocked(pending)
 		cancel()
-		r := w.result()
-		t.wantError(r.err, "SelectContext", context.Canceled)
+		result := pending.result()
+		t.wantError(result.err, "SelectContext", context.Canceled)
 		wantNoPendingWake(t)
 	}},
 
 	{"Deadline", 0, func(t *T) {
 		const timeout = 10 * time.Millisecond
-		from := time.Now()
+		start := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
 		_, err := selectors.SelectContext(ctx, t.s, nil)
 		t.wantError(err, "SelectContext", context.DeadlineExceeded)
-		if took := time.Since(from); took < timeout {
-			t.Errorf("SelectContext with %v to go ended after %v", timeout, took)
+		if elapsed := time.Since(start); elapsed < timeout {
+			t.Errorf("SelectContext returned after %v, want at least the timeout of %v", elapsed, timeout)
 		}
 		wantNoPendingWake(t)
 	}},
 
 	{"Wake", 0, func(t *T) {
 		for _, ctx := range []context.Context{context.Background(), cancellableContext(t)} {
-			w := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(ctx, t.s, nil) })
+			pending := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(ctx, t.s, nil) })
 			t.noError(t.s.Wake(), "Wake")
-			t.wantResult(w)
+			t.wantResult(pending)
 		}
 	}},
 
 	{"Close", 0, func(t *T) {
-		w := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(cancellableContext(t), t.s, nil) })
+		pending := t.startSelectFunc(t.s, func() ([]selectors.Ready, error) { return selectors.SelectContext(cancellableContext(t), t.s, nil) })
 		t.noError(t.s.Close(), "Close")
-		t.wantError(w.result().err, "SelectContext", selectors.ErrClosed)
+		t.wantError(pending.result().err, "SelectContext", selectors.ErrClosed)
 	}},
 
-	{"CancelBesideSelects", 0, func(t *T) {
-		// A context that ends just when the Select has returned for another
-		// reason: none of this may hang or spoil the Selects to come.
+	{"CancelConcurrentWithWake", 0, func(t *T) {
+		// The context ends while the Select returns for another reason. No call
+		// may hang, and later calls must work.
 		for range 200 {
 			ctx, cancel := context.WithCancel(context.Background())
 			t.noError(runConcurrently(3, func(i int) error {
@@ -83,17 +83,18 @@ var contextRules = []rule{
 	}},
 }
 
+// cancellableContext returns a context that is cancelled at the end of the test.
 func cancellableContext(t *T) context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// wantNoPendingWake checks that the end of a context does not shorten the next
-// Select. Selectors of package selectors promise that; others cannot.
+// wantNoPendingWake checks that the end of a context leaves no pending Wake that
+// would end the next Select. Only selectors of package selectors guarantee that.
 func wantNoPendingWake(t *T) {
 	t.Helper()
-	if home := reflect.TypeFor[selectors.Error]().PkgPath(); reflect.Indirect(reflect.ValueOf(t.s)).Type().PkgPath() == home {
+	if selectorsPath := reflect.TypeFor[selectors.Error]().PkgPath(); reflect.Indirect(reflect.ValueOf(t.s)).Type().PkgPath() == selectorsPath {
 		t.wantTimeout(t.s, 2*time.Millisecond)
 	}
 }

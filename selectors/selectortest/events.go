@@ -6,23 +6,24 @@ import (
 	"goselectors/selectors"
 )
 
-// Interests that make no sense, or that the selector does not have.
-var badEventsRules = []rule{
-	{"Nothing", 0, func(t *T) { wantRefused(t, selectors.ErrInvalidEvents, 0) }},
+// invalidEventsRules check that Register and Modify refuse invalid interests, and
+// interests that the selector does not support.
+var invalidEventsRules = []rule{
+	{"Zero", 0, func(t *T) { wantRefused(t, selectors.ErrInvalidEvents, 0) }},
 
 	{"UnknownBits", 0, func(t *T) {
 		wantRefused(t, selectors.ErrInvalidEvents, 1<<7, r|1<<7, r|w|1<<15, r|1<<19, 1<<31, r|1<<31, 999999)
 	}},
 
-	{"Hints", 0, func(t *T) {
+	{"HintsInInterest", 0, func(t *T) {
 		wantRefused(t, selectors.ErrInvalidEvents, hu, er, iv, r|hu, w|er, r|w|iv, r|hu|er|iv)
 	}},
 
-	{"ModesAlone", 0, func(t *T) {
+	{"ModesWithoutInterest", 0, func(t *T) {
 		wantRefused(t, selectors.ErrInvalidEvents, edge, oneShot, excl, edge|oneShot, edge|excl, edge|oneShot|excl)
 	}},
 
-	{"ExclusiveDoesNotGoWith", 0, func(t *T) {
+	{"InvalidExclusiveCombinations", 0, func(t *T) {
 		wantRefused(t, selectors.ErrInvalidEvents, r|p|excl, r|rc|excl, r|oneShot|excl, w|edge|oneShot|excl, p|excl, rc|excl)
 	}},
 
@@ -43,7 +44,7 @@ var badEventsRules = []rule{
 			a, _ := t.pair()
 			for _, events := range c.events {
 				if key := t.register(a, events, nil); key.Events != events {
-					t.Errorf("the key has events %v, want %v", key.Events, events)
+					t.Errorf("key.Events = %v, want %v", key.Events, events)
 				}
 				t.unregister(a)
 			}
@@ -51,30 +52,28 @@ var badEventsRules = []rule{
 	}},
 }
 
-// wantRefused checks that the interests are an error for Register and for Modify,
-// and that all else goes on.
+// wantRefused checks that Register and Modify return an error that matches target
+// for each of the interests, and that the failed calls change nothing.
 func wantRefused(t *T, target error, interests ...selectors.Event) {
 	t.Helper()
 	a, b := t.pair()
-	fresh, _ := t.pair()
+	unregistered, _ := t.pair()
 	key := t.register(a, r, nil)
 	want := t.s.Len()
 	for _, events := range interests {
-		_, err := t.s.Register(fresh, events, nil)
+		_, err := t.s.Register(unregistered, events, nil)
 		t.wantError(err, "Register with "+events.String(), target)
-		_, err = t.s.Key(fresh)
-		t.wantError(err, "Key of what was refused", selectors.ErrNotRegistered)
+		_, err = t.s.Key(unregistered)
+		t.wantError(err, "Key after a failed Register", selectors.ErrNotRegistered)
 		_, err = t.s.Modify(a, events, nil)
 		t.wantError(err, "Modify with "+events.String(), target)
-		if n := t.s.Len(); n != want {
-			t.Errorf("Len is %d, want %d", n, want)
-		}
+		t.wantLen(want)
 		t.wantStillReported(key, b)
 	}
-	t.register(fresh, r, nil) // the number is none the worse for it
+	t.register(unregistered, r, nil) // a valid interest still works
 }
 
-// What errors tell.
+// errorRules check the type and the fields of errors.
 var errorRules = []rule{
 	{"AreOfTypeError", 0, func(t *T) {
 		a, _ := t.pair()
@@ -113,12 +112,13 @@ var errorRules = []rule{
 			var e *selectors.Error
 			switch {
 			case !errors.As(c.err, &e):
-				t.Errorf("%s: the error %v is not a *selectors.Error", c.op, c.err)
+				t.Errorf("%s: error %v of type %T, want a *selectors.Error", c.op, c.err, c.err)
 			case e.Op != c.op || e.FD != c.fd || e.Backend == "" || e.Error() == "":
-				t.Errorf("%s: the error is %+v; want op %q, fd %d, and the name of a backend", c.op, *e, c.op, c.fd)
+				t.Errorf("%s: error %+v, want Op %q, FD %d, and the name of a backend", c.op, *e, c.op, c.fd)
 			}
 		}
 	}},
 }
 
+// errorOf returns the error of a call with two results.
 func errorOf[V any](_ V, err error) error { return err }

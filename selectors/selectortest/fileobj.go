@@ -10,7 +10,7 @@ import (
 	"goselectors/selectors"
 )
 
-// Everything that may be registered, and objects that were closed.
+// fileObjRules check each kind of file object, and objects that were closed.
 var fileObjRules = append([]rule{
 	{"Int", 0, func(t *T) {
 		a, b := t.pair()
@@ -28,14 +28,14 @@ var fileObjRules = append([]rule{
 		a, b := t.pair()
 		checkFileObj(t, fdValue{uintptr(a)}, a, func() { t.write(b, "x") })
 	}},
-	{"SyscallConnBeforeFd", 0, func(t *T) {
-		// Of the two the one without side effects counts.
+	{"SyscallConnPreferredOverFd", 0, func(t *T) {
+		// SyscallConn is preferred because Fd can have side effects.
 		f, _ := t.socketFile()
 		other, _ := t.pair()
-		both := connWithFd{f, uintptr(other)}
-		key := t.register(both, w, nil)
+		obj := connWithFd{f, uintptr(other)}
+		key := t.register(obj, w, nil)
 		if key.FD != t.fdOf(f) {
-			t.Errorf("the key has fd %d, want %d", key.FD, t.fdOf(f))
+			t.Errorf("key.FD = %d, want %d", key.FD, t.fdOf(f))
 		}
 		t.wantReady(report(key, w))
 	}},
@@ -76,19 +76,17 @@ var fileObjRules = append([]rule{
 		t.wantError(errorOf(t.s.Key(c)), "Key of a closed object", selectors.ErrNotRegistered)
 	}},
 
-	{"Uncomparable", 0, func(t *T) {
+	{"UncomparableObject", 0, func(t *T) {
 		a, b := t.pair()
 		for _, obj := range []any{
 			fdSlice{uintptr(a), []int{1}},
-			fdAny{uintptr(a), []int{1}}, // Go finds out when it compares
+			fdAny{uintptr(a), []int{1}}, // comparable type, but comparing panics
 			fdAny{uintptr(a), fdAny{0, map[int]int{}}},
 		} {
 			key := t.register(obj, r, nil)
 			_, err := t.s.Register(obj, r, nil)
 			t.wantError(err, "the second Register", selectors.ErrRegistered)
-			if got, err := t.s.Key(obj); err != nil || got != key {
-				t.Errorf("Key is %v, %v; want the key", got, err)
-			}
+			t.wantKey(obj, key)
 			t.wantStillReported(t.modify(obj, r, "modified"), b)
 			t.unregister(obj)
 			_, err = t.s.Unregister(obj)
@@ -97,27 +95,25 @@ var fileObjRules = append([]rule{
 	}},
 
 	{"EqualObjects", 0, func(t *T) {
-		// Equal values with the same descriptor are the same object.
+		// Equal values with the same descriptor count as the same object.
 		a, b := t.pair()
 		t.register(fdValue{uintptr(a)}, r, nil)
 		t.wantStillReported(t.modify(fdValue{uintptr(a)}, r, nil), b)
 		t.unregister(fdValue{uintptr(a)})
 	}},
 
-	{"ClosedIsErrClosedAndEBADF", 0, func(t *T) {
+	{"ClosedReturnsErrClosedAndEBADF", 0, func(t *T) {
 		for _, obj := range closedObjects(t) {
 			_, err := t.s.Register(obj, r, nil)
 			t.wantError(err, "Register of a closed object", os.ErrClosed, badFD)
 			if errors.Is(err, selectors.ErrClosed) {
-				t.Errorf("the error of a closed object is that of a closed selector: %v", err)
+				t.Errorf("Register of a closed object: error %v matches selectors.ErrClosed, want os.ErrClosed only", err)
 			}
 		}
-		if n := t.s.Len(); n != 0 {
-			t.Errorf("Len is %d, want 0", n)
-		}
+		t.wantLen(0)
 	}},
 
-	{"ClosedAndUnknownIsErrNotRegistered", 0, func(t *T) {
+	{"ClosedUnknownReturnsErrNotRegistered", 0, func(t *T) {
 		for _, obj := range closedObjects(t) {
 			for name, call := range fileObjCalls(t.s, obj) {
 				if name != "Register" {
@@ -127,18 +123,14 @@ var fileObjRules = append([]rule{
 		}
 	}},
 
-	{"ClosedButKnown", 0, func(t *T) {
+	{"ClosedWhileRegistered", 0, func(t *T) {
 		f, _ := t.socketFile()
 		key := t.register(f, r, nil)
 		t.noError(f.Close(), "close")
-		if got, err := t.s.Key(f); err != nil || got != key {
-			t.Errorf("Key of a closed object is %v, %v; want its key", got, err)
-		}
+		t.wantKey(f, key)
 		_, err := t.s.Modify(f, w, nil)
 		t.wantError(err, "Modify of a closed object", badFD)
-		if got, err := t.s.Key(f); err != nil || got != key {
-			t.Errorf("Key of a closed object is %v, %v; want its key", got, err)
-		}
+		t.wantKey(f, key)
 		t.unregister(f)
 	}},
 }, systemFileObjRules...)
@@ -168,18 +160,16 @@ type fdAny struct {
 
 func (v fdAny) Fd() uintptr { return v.fd }
 
-// checkFileObj takes a file object, which has nothing to read until send is called,
-// through all methods.
+// checkFileObj calls all methods with a file object. The object must not be
+// readable until send is called.
 func checkFileObj(t *T, obj any, fd int, send func()) {
 	t.Helper()
 	key := t.register(obj, r, "data")
 	if key.FileObj != obj || key.FD != fd {
-		t.Fatalf("the key is %+v; want fd %d and the object", *key, fd)
+		t.Fatalf("Register returned key %+v, want fd %d and file object %v", *key, fd, obj)
 	}
 	for _, name := range []any{obj, fd} {
-		if got, err := t.s.Key(name); err != nil || got != key {
-			t.Errorf("Key(%T) is %v, %v; want the key", name, got, err)
-		}
+		t.wantKey(name, key)
 		_, err := t.s.Register(name, r, nil)
 		t.wantError(err, "the second Register", selectors.ErrRegistered)
 	}
@@ -188,34 +178,33 @@ func checkFileObj(t *T, obj any, fd int, send func()) {
 	t.wantReady(report(key, r))
 	key = t.modify(obj, r, "other data")
 	t.wantReady(report(key, r))
-	if got := t.unregister(obj); got != key {
-		t.Errorf("Unregister returned %v, want the key %v", got, key)
-	}
+	t.wantUnregister(obj, key)
 	t.wantNothing()
 }
 
-// wantStillNonblocking checks that an object with something to read is non-blocking still
-// and that its deadlines work.
+// wantStillNonblocking checks that an object with one byte to read is still
+// non-blocking and that its deadlines work.
 func wantStillNonblocking(t *T, conn syscall.Conn, f interface {
 	SetReadDeadline(time.Time) error
 	Read([]byte) (int, error)
 }) {
 	t.Helper()
 	if !t.isNonblocking(t.fdOf(conn)) {
-		t.Error("the object has become blocking")
+		t.Error("the object is in blocking mode, want non-blocking")
 		return // Read might never return
 	}
 	buf := make([]byte, 1)
 	if _, err := f.Read(buf); err != nil {
-		t.Errorf("Read of what was sent: %v", err)
+		t.Errorf("Read of the sent byte: %v", err)
 	}
 	t.noError(f.SetReadDeadline(time.Now().Add(2*time.Millisecond)), "SetReadDeadline")
 	_, err := f.Read(buf)
-	t.wantError(err, "Read with nothing there", os.ErrDeadlineExceeded)
+	t.wantError(err, "Read with no data", os.ErrDeadlineExceeded)
 	t.noError(f.SetReadDeadline(time.Time{}), "SetReadDeadline")
 }
 
-// closedObjects is one of each kind that can tell it was closed.
+// closedObjects returns one closed object of each kind that reports that it is
+// closed.
 func closedObjects(t *T) []any {
 	t.Helper()
 	f, _ := t.socketFile()

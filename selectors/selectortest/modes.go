@@ -6,7 +6,8 @@ import (
 
 const edgeFeature = selectors.FeatureEdgeTriggered
 
-// How what is ready is delivered.
+// modesRules check how the registration modes report readiness:
+// level-triggered, edge-triggered, one-shot and exclusive.
 var modesRules = []rule{
 	{"LevelRepeats", 0, func(t *T) {
 		a, b := t.pair()
@@ -22,7 +23,7 @@ var modesRules = []rule{
 		t.wantReady(report(key, r))
 	}},
 
-	{"LevelBoth", 0, func(t *T) {
+	{"LevelReadAndWrite", 0, func(t *T) {
 		a, b := t.pair()
 		t.write(b, "x")
 		key := t.register(a, r|w, nil)
@@ -33,7 +34,7 @@ var modesRules = []rule{
 		t.wantReady(report(key, w))
 	}},
 
-	{"EdgeOnce", edgeFeature, func(t *T) {
+	{"EdgeReportsOnce", edgeFeature, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r|edge, nil)
 		t.wantNothing()
@@ -41,7 +42,7 @@ var modesRules = []rule{
 		t.wantReady(report(key, r))
 		t.wantNothing()
 		t.read(a, "x")
-		t.wantNothing() // y is left, but nothing is new
+		t.wantNothing() // y is unread, but no new data has arrived
 		t.wantNoSpin()
 		t.write(b, "z")
 		t.wantReady(report(key, r))
@@ -49,14 +50,14 @@ var modesRules = []rule{
 		t.wantNothing()
 	}},
 
-	{"EdgeReadyBefore", edgeFeature, func(t *T) {
+	{"EdgeReadyBeforeRegister", edgeFeature, func(t *T) {
 		a, b := t.pair()
 		t.write(b, "x")
 		t.wantReady(report(t.register(a, r|edge, nil), r))
 		t.wantNothing()
 	}},
 
-	{"EdgeEveryWrite", edgeFeature, func(t *T) {
+	{"EdgeReportsEachWrite", edgeFeature, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r|edge, nil)
 		for range 3 {
@@ -78,7 +79,7 @@ var modesRules = []rule{
 		t.wantNothing()
 	}},
 
-	{"OneShotOnce", 0, func(t *T) {
+	{"OneShotReportsOnce", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r|oneShot, nil)
 		t.wantNothing()
@@ -91,15 +92,13 @@ var modesRules = []rule{
 		t.write(b, "x")
 		t.wantNothing()
 		t.close(b)
-		t.wantNothing() // not even of a hang-up
+		t.wantNothing() // no hang-up either
 		t.wantNoSpin()
-		if got, err := t.s.Key(a); err != nil || got != key {
-			t.Errorf("Key is %v, %v; want the key: it has fired, but it is there", got, err)
-		}
+		t.wantKey(a, key)
 		t.unregister(a)
 	}},
 
-	{"OneShotIsOneForBoth", 0, func(t *T) {
+	{"OneShotReadAndWrite", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r|w|oneShot, nil)
 		t.wantReady(report(key, w))
@@ -109,17 +108,17 @@ var modesRules = []rule{
 		t.wantNothing()
 	}},
 
-	{"OneShotLeavesOthers", 0, func(t *T) {
+	{"OneShotDoesNotAffectOthers", 0, func(t *T) {
 		a, b := t.pair()
-		once, level := t.register(a, w|oneShot, "once"), t.register(b, w, "level")
-		t.wantReady(report(once, w), report(level, w))
-		t.wantReady(report(level, w))
-		once = t.modify(a, w|oneShot, "again")
-		t.wantReady(report(once, w), report(level, w))
-		t.wantReady(report(level, w))
+		oneShotKey, levelKey := t.register(a, w|oneShot, "one-shot"), t.register(b, w, "level")
+		t.wantReady(report(oneShotKey, w), report(levelKey, w))
+		t.wantReady(report(levelKey, w))
+		oneShotKey = t.modify(a, w|oneShot, "modified")
+		t.wantReady(report(oneShotKey, w), report(levelKey, w))
+		t.wantReady(report(levelKey, w))
 	}},
 
-	{"OneShotAgainAfterUnregister", 0, func(t *T) {
+	{"OneShotRegisterAfterUnregister", 0, func(t *T) {
 		a, _ := t.pair()
 		for range 3 {
 			t.wantReady(report(t.register(a, w|oneShot, nil), w))
@@ -132,7 +131,7 @@ var modesRules = []rule{
 		a, _ := t.pair()
 		t.wantReady(report(t.register(a, w|oneShot, nil), w))
 		_, err := t.s.Register(a, w, nil)
-		t.wantError(err, "Register of a key that has fired", selectors.ErrRegistered)
+		t.wantError(err, "Register of a key that was reported", selectors.ErrRegistered)
 		t.wantNothing()
 	}},
 
@@ -147,30 +146,30 @@ var modesRules = []rule{
 		t.wantNothing()
 	}},
 
-	{"Switch", 0, func(t *T) {
+	{"SwitchModes", 0, func(t *T) {
 		a, b := t.pair()
 		t.write(b, "x")
 		t.register(a, r, nil)
 		for range 2 {
-			level := t.modify(a, r, "level")
-			t.wantReady(report(level, r))
-			t.wantReady(report(level, r))
-			once := t.modify(a, r|oneShot, "one-shot")
-			t.wantReady(report(once, r))
+			levelKey := t.modify(a, r, "level")
+			t.wantReady(report(levelKey, r))
+			t.wantReady(report(levelKey, r))
+			oneShotKey := t.modify(a, r|oneShot, "one-shot")
+			t.wantReady(report(oneShotKey, r))
 			t.wantNothing()
 			if t.features&edgeFeature != 0 {
-				change := t.modify(a, r|edge, "edge")
-				t.wantReady(report(change, r))
+				edgeKey := t.modify(a, r|edge, "edge")
+				t.wantReady(report(edgeKey, r))
 				t.wantNothing()
 			}
 		}
-		level := t.modify(a, r, "level")
-		t.wantReady(report(level, r))
+		levelKey := t.modify(a, r, "level")
+		t.wantReady(report(levelKey, r))
 		t.read(a, "x")
-		t.wantStillReported(level, b)
+		t.wantStillReported(levelKey, b)
 	}},
 
-	{"ExclusiveAlone", selectors.FeatureExclusive, func(t *T) {
+	{"ExclusiveInOneSelector", selectors.FeatureExclusive, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r|excl, nil)
 		t.wantStillReported(key, b)
@@ -179,7 +178,7 @@ var modesRules = []rule{
 	}},
 }
 
-// One file in two selectors.
+// twoSelectorsRules check one file that is registered in two selectors.
 var twoSelectorsRules = []rule{
 	{"Level", 0, func(t *T) {
 		inTwoSelectors(t, r, func(s selectors.Selector, key *selectors.SelectorKey) {
@@ -202,7 +201,7 @@ var twoSelectorsRules = []rule{
 		})
 	}},
 
-	{"AreIndependent", 0, func(t *T) {
+	{"Independent", 0, func(t *T) {
 		a, b := t.pair()
 		other := t.newTestSelector()
 		key := t.register(a, r, nil)
@@ -219,7 +218,8 @@ var twoSelectorsRules = []rule{
 	{"ExclusiveWakesOne", selectors.FeatureExclusive, func(t *T) { wantWakes(t, r|excl, 1) }},
 }
 
-// inTwoSelectors registers a file in two selectors, makes it ready, and checks each.
+// inTwoSelectors registers a file in two selectors, makes it readable and calls
+// check for each selector.
 func inTwoSelectors(t *T, events selectors.Event, check func(s selectors.Selector, key *selectors.SelectorKey)) {
 	t.Helper()
 	a, b := t.pair()
@@ -230,36 +230,36 @@ func inTwoSelectors(t *T, events selectors.Event, check func(s selectors.Selecto
 	check(other, two)
 }
 
-// wantWakes checks that at least so many of two selectors that wait for the
-// same file return when it gets ready.
-func wantWakes(t *T, events selectors.Event, least int) {
+// wantWakes checks that at least the given number of Selects return when two
+// selectors wait for the same file and it becomes readable.
+func wantWakes(t *T, events selectors.Event, atLeast int) {
 	t.Helper()
 	a, b := t.pair()
-	type watch struct {
+	type waiter struct {
 		s   selectors.Selector
 		key *selectors.SelectorKey
 		*pendingSelect
 	}
-	var watches []watch
+	var waiting []waiter
 	for _, s := range []selectors.Selector{t.s, t.newTestSelector()} {
 		key := t.registerWith(s, a, events, nil)
-		watches = append(watches, watch{s, key, t.startSelect(s, -1)})
+		waiting = append(waiting, waiter{s, key, t.startSelect(s, -1)})
 	}
 	t.write(b, "x")
-	for range least {
-		var done selectResult
-		var first watch
+	for range atLeast {
+		var result selectResult
+		var returned waiter
 		select {
-		case done = <-watches[0].done:
-			first, watches = watches[0], watches[1:]
-		case done = <-watches[len(watches)-1].done:
-			first, watches = watches[len(watches)-1], watches[:len(watches)-1]
+		case result = <-waiting[0].done:
+			returned, waiting = waiting[0], waiting[1:]
+		case result = <-waiting[len(waiting)-1].done:
+			returned, waiting = waiting[len(waiting)-1], waiting[:len(waiting)-1]
 		}
-		t.noError(done.err, "the Select that waited")
-		t.wantBatch(done.batch, report(first.key, r))
+		t.noError(result.err, "the pending Select")
+		t.wantBatch(result.batch, report(returned.key, r))
 	}
-	for _, last := range watches {
-		t.noError(last.s.Wake(), "Wake")
-		t.noError(last.result().err, "the Select that waited")
+	for _, remaining := range waiting {
+		t.noError(remaining.s.Wake(), "Wake")
+		t.noError(remaining.result().err, "the pending Select")
 	}
 }

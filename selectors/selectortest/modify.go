@@ -1,10 +1,12 @@
 package selectortest
 
 import (
+	"slices"
+
 	"goselectors/selectors"
 )
 
-// What Modify changes, and what it leaves.
+// modifyRules check what Modify changes and what stays.
 var modifyRules = []rule{
 	{"Events", 0, func(t *T) {
 		a, b := t.pair()
@@ -13,19 +15,17 @@ var modifyRules = []rule{
 		for _, events := range []selectors.Event{w, r, r | w, w, r | w, r} {
 			key := t.modify(a, events, nil)
 			if key.Events != events {
-				t.Errorf("the key has events %v, want %v", key.Events, events)
+				t.Errorf("key.Events = %v, want %v", key.Events, events)
 			}
 			t.wantReady(report(key, events))
 		}
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1", n)
-		}
+		t.wantLen(1)
 	}},
 
-	{"BeforeItIsSeen", 0, func(t *T) {
+	{"BeforeSelect", 0, func(t *T) {
 		a, b := t.pair()
 		t.register(a, w, nil)
-		key := t.modify(a, r, nil) // was ready to be written all along
+		key := t.modify(a, r, nil) // a is writable all the time
 		t.wantNothing()
 		t.wantStillReported(key, b)
 	}},
@@ -36,69 +36,67 @@ var modifyRules = []rule{
 		for _, data := range []any{"new", nil, []int{1}} {
 			key := t.modify(a, r, data)
 			if key.Events != r || key.FD != a || key.FileObj != any(a) {
-				t.Errorf("the key is %+v", *key)
+				t.Errorf("Modify returned key %+v, want file object and fd %d, events %v", *key, a, r)
 			}
 			t.wantStillReported(key, b)
 		}
 	}},
 
-	{"DataOnlyLosesNothing", 0, func(t *T) {
+	{"DataOnlyKeepsReadiness", 0, func(t *T) {
 		a, b := t.pair()
 		t.register(a, r, "old")
 		t.write(b, "x")
 		t.wantReady(report(t.modify(a, r, "new"), r))
 	}},
 
-	{"IsAtomic", 0, func(t *T) {
+	{"FailureChangesNothing", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, "old")
-		for _, bad := range []selectors.Event{0, 1 << 9, r | hu, edge} {
-			_, err := t.s.Modify(a, bad, "new")
-			t.wantError(err, "Modify with "+bad.String(), selectors.ErrInvalidEvents)
+		for _, invalid := range []selectors.Event{0, 1 << 9, r | hu, edge} {
+			_, err := t.s.Modify(a, invalid, "new")
+			t.wantError(err, "Modify with "+invalid.String(), selectors.ErrInvalidEvents)
 			t.wantStillReported(key, b)
 		}
 	}},
 
-	{"ClosedIsEBADF", 0, func(t *T) {
+	{"ClosedReturnsEBADF", 0, func(t *T) {
 		a, _ := t.pair()
 		a = t.moveHigh(a)
 		key := t.register(a, r, nil)
 		t.close(a)
 		_, err := t.s.Modify(a, w, nil)
-		t.wantError(err, "Modify of a number that was closed", badFD)
-		if got, err := t.s.Key(a); err != nil || got != key {
-			t.Errorf("Key is %v, %v; want the key that was", got, err)
-		}
+		t.wantError(err, "Modify of a closed descriptor", badFD)
+		t.wantKey(a, key)
 		t.unregister(a)
 	}},
 
-	{"ArmsTheFileOfTheNumber", 0, func(t *T) {
+	{"WatchesFileThatReusesNumber", 0, func(t *T) {
 		a, b := t.pair()
 		c, d := t.pair()
 		a = t.moveHigh(a)
 		t.register(a, r, "old")
-		t.dupTo(c, a) // closes what was a
+		t.dupTo(c, a) // closes the old file
 		t.write(d, "x")
 		key := t.modify(a, r|w, "new")
 		t.wantReady(report(key, r|w))
 		t.read(a, "x")
-		t.close(b) // the old file is not watched any more
+		t.close(b) // peer of the old file, which is no longer watched
 		t.wantStillReported(t.modify(a, r, nil), d)
 	}},
 
-	{"OneShotArmsAgain", 0, func(t *T) {
+	{"RearmsOneShot", 0, func(t *T) {
 		a, b := t.pair()
 		t.write(b, "x")
 		key := t.register(a, r|oneShot, 0)
 		for i := range 3 {
 			t.wantReady(report(key, r))
 			t.wantNothing()
-			key = t.modify(a, r|oneShot, i) // no other events: still it arms
+			key = t.modify(a, r|oneShot, i) // the same events arm it again
 		}
 		t.wantReady(report(key, r))
 	}},
 
-	{"EdgeArmsAgain", selectors.FeatureEdgeTriggered, func(t *T) {
+	{"RearmsEdge", selectors.FeatureEdgeTriggered, func(t *T) {
 		a, b := t.pair()
 		t.write(b, "x")
 		key := t.register(a, r|edge, nil)
@@ -124,22 +122,18 @@ var modifyRules = []rule{
 	}},
 }
 
-// What Unregister ends, and when it works.
+// unregisterRules check the effect of Unregister, also after the file was closed.
 var unregisterRules = []rule{
-	{"ReturnsTheKey", 0, func(t *T) {
+	{"ReturnsKey", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
-		if got := t.unregister(a); got != key {
-			t.Errorf("Unregister returned %v, want the key %v", got, key)
-		}
+		t.wantUnregister(a, key)
 		t.write(b, "x")
 		t.wantNothing()
-		if n := t.s.Len(); n != 0 {
-			t.Errorf("Len is %d, want 0", n)
-		}
+		t.wantLen(0)
 	}},
 
-	{"TwiceIsErrNotRegistered", 0, func(t *T) {
+	{"TwiceReturnsErrNotRegistered", 0, func(t *T) {
 		a, _ := t.pair()
 		t.register(a, r, nil)
 		t.unregister(a)
@@ -147,7 +141,7 @@ var unregisterRules = []rule{
 		t.wantError(err, "the second Unregister", selectors.ErrNotRegistered)
 	}},
 
-	{"LeavesTheFileOpen", 0, func(t *T) {
+	{"LeavesFileOpen", 0, func(t *T) {
 		a, b := t.pair()
 		t.register(a, r, nil)
 		t.unregister(a)
@@ -160,11 +154,9 @@ var unregisterRules = []rule{
 		key := t.register(other, r, "other")
 		a, b := t.pair()
 		a = t.moveHigh(a)
-		gone := t.register(a, r|w, nil)
+		closedKey := t.register(a, r|w, nil)
 		t.close(a, b)
-		if got := t.unregister(a); got != gone {
-			t.Errorf("Unregister returned %v, want the key %v", got, gone)
-		}
+		t.wantUnregister(a, closedKey)
 		t.wantStillReported(key, peer)
 	}},
 
@@ -173,7 +165,7 @@ var unregisterRules = []rule{
 		a = t.moveHigh(a)
 		t.register(a, r|w, nil)
 		c, d := t.pair()
-		t.dupTo(c, a) // closes what was a
+		t.dupTo(c, a) // closes the old file
 		t.unregister(a)
 		t.write(d, "x")
 		t.wantNothing()
@@ -183,48 +175,43 @@ var unregisterRules = []rule{
 		t.wantStillReported(key, d)
 	}},
 
-	{"AfterCloseOfTheObject", 0, func(t *T) {
+	{"AfterObjectClose", 0, func(t *T) {
 		other, peer := t.pair()
 		key := t.register(other, r, "other")
 		for _, byNumber := range []bool{false, true} {
 			f, _ := t.socketFile()
-			gone := t.register(f, r, nil)
+			closedKey := t.register(f, r, nil)
 			name := any(f)
 			if byNumber {
-				name = gone.FD
+				name = closedKey.FD
 			}
 			t.noError(f.Close(), "close")
-			if got := t.unregister(name); got != gone {
-				t.Errorf("Unregister returned %v, want the key %v", got, gone)
-			}
+			t.wantUnregister(name, closedKey)
 		}
 		t.wantStillReported(key, peer)
 	}},
 
-	{"InTheMiddle", 0, func(t *T) {
-		// Backends with arrays fill the gap with another entry.
-		type end struct {
-			key  *selectors.SelectorKey
-			peer int
-		}
-		var ends []end
+	{"FromMiddleOfMany", 0, func(t *T) {
+		// Backends that use an array move another entry into the gap.
+		var registered []watched
 		for i := range 7 {
 			a, b := t.pair()
-			ends = append(ends, end{t.register(a, r, i), b})
+			registered = append(registered, watched{t.register(a, r, i), b})
 		}
-		for len(ends) > 0 {
-			gone := ends[len(ends)/2]
-			ends = append(ends[:len(ends)/2], ends[len(ends)/2+1:]...)
-			t.unregister(gone.key.FD)
-			t.write(gone.peer, "x")
-			for _, e := range ends {
-				t.wantStillReported(e.key, e.peer)
+		for len(registered) > 0 {
+			middle := len(registered) / 2
+			removed := registered[middle]
+			registered = slices.Delete(registered, middle, middle+1)
+			t.unregister(removed.key.FD)
+			t.write(removed.peer, "x")
+			for _, remaining := range registered {
+				t.wantStillReported(remaining.key, remaining.peer)
 			}
 		}
 		t.wantNothing()
 	}},
 
-	{"OfOneInTheBatch", 0, func(t *T) {
+	{"OneOfLastBatch", 0, func(t *T) {
 		a, b := t.pair()
 		first, second := t.register(a, w, "first"), t.register(b, w, "second")
 		t.wantReady(report(first, w), report(second, w))

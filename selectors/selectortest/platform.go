@@ -19,7 +19,7 @@ var systemGroups = slices.Concat([]group{
 	{"Unregister", unregisterRules},
 	{"Keys", keysRules},
 	{"FileObj", fileObjRules},
-	{"BadEvents", badEventsRules},
+	{"InvalidEvents", invalidEventsRules},
 	{"Errors", errorRules},
 	{"Readiness", readinessRules()},
 	{"Modes", modesRules},
@@ -52,24 +52,32 @@ const (
 	anyFile = selectors.FeatureAnyFile
 )
 
-// report makes an entry of a batch to compare with.
+// report returns an entry of a batch.
 func report(key *selectors.SelectorKey, events selectors.Event) selectors.Ready {
 	return selectors.Ready{Key: key, Events: events}
 }
 
-// pair makes two sockets that are connected with each other. They can be
-// written and there is nothing to read.
+// pair returns two sockets that are connected to each other. Both are writable
+// and not readable.
 func (t *T) pair() (a, b int) {
 	t.Helper()
 	return t.pairOf(stream)
 }
 
-// highFD is a floor for descriptor numbers that nothing else takes: the system
-// gives the lowest that is free.
+// A watched is one registered socket of a pair, and the other socket.
+type watched struct {
+	key  *selectors.SelectorKey
+	peer int
+}
+
+// highFD is the lowest number of the descriptors that the rules move out of the
+// way. The system allocates the lowest free number, so other descriptors of
+// the process normally stay below it.
 const highFD = 700
 
-// moveHigh gives a file another number, far from those that the runtime or another
-// goroutine may get, so that it stays unused when it has been closed.
+// moveHigh moves a descriptor to a number of at least highFD. That number stays
+// unused after it is closed, because neither the runtime nor another goroutine
+// gets it.
 func (t *T) moveHigh(fd int) int {
 	t.Helper()
 	moved := t.dup(fd, highFD)
@@ -79,7 +87,7 @@ func (t *T) moveHigh(fd int) int {
 
 var loopback = [4]byte{127, 0, 0, 1}
 
-// tcp makes two sockets that are connected through the loopback interface.
+// tcp returns two TCP sockets that are connected through the loopback interface.
 func (t *T) tcp() (a, b int) {
 	t.Helper()
 	listener, address := t.listen()
@@ -87,7 +95,7 @@ func (t *T) tcp() (a, b int) {
 	return a, t.connectAccept(a, listener, address)
 }
 
-// fdOf is the number of an object of package os or net.
+// fdOf returns the descriptor of an object of package os or net.
 func (t *T) fdOf(conn syscall.Conn) (fd int) {
 	t.Helper()
 	raw, err := conn.SyscallConn()
@@ -103,7 +111,7 @@ type file interface {
 	SetReadDeadline(time.Time) error
 }
 
-// tcpConn makes a *net.TCPConn and its other end.
+// tcpConn returns a *net.TCPConn and its peer.
 func (t *T) tcpConn() (a, b *net.TCPConn) {
 	t.Helper()
 	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IP(loopback[:])})
@@ -118,18 +126,19 @@ func (t *T) tcpConn() (a, b *net.TCPConn) {
 	return a, b
 }
 
-// udpConn makes a *net.UDPConn.
+// udpConn returns a *net.UDPConn on the loopback interface.
 func (t *T) udpConn() *net.UDPConn {
 	t.Helper()
 	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IP(loopback[:])})
 	if err != nil && strings.Contains(err.Error(), "wsaioctl: winapi error #10045") {
-		t.Skipf("package net cannot make a UDP socket: %v (Wine 8 lacks an ioctl that it uses)", err)
+		t.Skipf("package net cannot create a UDP socket: %v (Wine 8 lacks an ioctl that it uses)", err)
 	}
 	t.noError(err, "listen")
 	t.Cleanup(func() { c.Close() })
 	return c
 }
 
+// register calls Register. An error stops the test, as for the next three.
 func (t *T) register(fileobj any, events selectors.Event, data any) *selectors.SelectorKey {
 	t.Helper()
 	return t.registerWith(t.s, fileobj, events, data)
@@ -162,7 +171,23 @@ func (t *T) unregister(fileobj any) *selectors.SelectorKey {
 	return key
 }
 
-// wantReady checks that the next batch comes and is exactly want, in any order.
+// wantKey checks that Key returns want for a registered file object.
+func (t *T) wantKey(fileobj any, want *selectors.SelectorKey) {
+	t.Helper()
+	if got, err := t.s.Key(fileobj); err != nil || got != want {
+		t.Errorf("Key(%T %v) = %v, %v, want %v", fileobj, fileobj, got, err, want)
+	}
+}
+
+// wantUnregister checks that Unregister succeeds and returns want.
+func (t *T) wantUnregister(fileobj any, want *selectors.SelectorKey) {
+	t.Helper()
+	if got := t.unregister(fileobj); got != want {
+		t.Errorf("Unregister(%T %v) = %v, want %v", fileobj, fileobj, got, want)
+	}
+}
+
+// wantReady checks that Select returns exactly the entries of want, in any order.
 func (t *T) wantReady(want ...selectors.Ready) {
 	t.Helper()
 	t.wantBatch(t.mustSelect(reportTimeout), want...)
@@ -173,7 +198,7 @@ func (t *T) wantReadyOn(s selectors.Selector, want ...selectors.Ready) {
 	t.wantBatch(t.mustSelectOn(s, reportTimeout), want...)
 }
 
-// wantNothing checks that nothing is ready, and that nothing becomes so.
+// wantNothing checks that no file is ready or becomes ready within quietTime.
 func (t *T) wantNothing() {
 	t.Helper()
 	t.wantNothingOn(t.s)
@@ -183,19 +208,17 @@ func (t *T) wantNothingOn(s selectors.Selector) {
 	t.Helper()
 	for _, timeout := range []time.Duration{0, quietTime} {
 		if batch := t.mustSelectOn(s, timeout); len(batch) != 0 {
-			t.Fatalf("the batch is %v, want nothing", formatBatch(batch))
+			t.Fatalf("Select(%v) reported %v, want an empty batch", timeout, formatBatch(batch))
 		}
 	}
 }
 
-// wantStillReported checks that a key is still registered and still reported: what went
-// wrong elsewhere has done it no harm. It must be of one end of a pair, level-
-// triggered, with EventRead as its interest and nothing to read.
+// wantStillReported checks that a key is registered and reported, and that no
+// other file is ready. The key must be level-triggered with interest EventRead,
+// for one socket of a pair, with nothing to read; peer is the other socket.
 func (t *T) wantStillReported(key *selectors.SelectorKey, peer int) {
 	t.Helper()
-	if got, err := t.s.Key(key.FD); err != nil || got != key {
-		t.Errorf("Key(%d) is %v, %v; want the key %v", key.FD, got, err, key)
-	}
+	t.wantKey(key.FD, key)
 	t.write(peer, "?")
 	t.wantReady(report(key, r))
 	t.read(key.FD, "?")
@@ -210,16 +233,16 @@ func (t *T) wantNoSpin() {
 	const timeout = 50 * time.Millisecond
 	var used time.Duration
 	for range 4 {
-		from := t.cpuTime()
+		start := t.cpuTime()
 		t.wantTimeout(t.s, timeout)
-		if used = t.cpuTime() - from; used < timeout/4 {
+		if used = t.cpuTime() - start; used < timeout/4 {
 			return
 		}
 	}
-	t.Errorf("Select(%v) used %v of processor time, with nothing to tell: it spins", timeout, used)
+	t.Errorf("Select(%v) with nothing ready used %v of processor time, want less than %v", timeout, used, timeout/4)
 }
 
-// skipIfAllocating skips a test of what is allocated where that cannot be nothing.
+// skipIfAllocating skips a test for allocations where some cannot be avoided.
 func (t *T) skipIfAllocating() {
 	t.Helper()
 	if raceEnabled {
@@ -231,6 +254,6 @@ func (t *T) skipIfAllocating() {
 	}
 }
 
-// isTooLarge tells whether a Register failed because the number is beyond what
-// the selector's facility can do, which it may say.
+// isTooLarge reports whether a Register failed because the backend does not
+// support descriptor numbers that high, which is allowed.
 func isTooLarge(err error) bool { return errors.Is(err, selectors.ErrFDTooLarge) }

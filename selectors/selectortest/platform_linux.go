@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// linuxStates are the rows as Linux has them.
+// linuxStates are the rows that only Linux has in this form.
 var linuxStates = []state{
 	{"PairPeerClosedUnread", 0, func(t *T) int { a, b := t.pair(); t.write(a, "x"); t.close(b); return a }, r | w | rc | hu | er, 0},
 	{"PairSelfShutRead", 0, func(t *T) int { a, _ := t.pair(); unix.Shutdown(a, unix.SHUT_RD); return a }, r | w | rc, 0},
@@ -20,7 +20,7 @@ var linuxStates = []state{
 	{"PipeWriteFullReaderClosed", anyFile, func(t *T) int { a, b := t.pipe(); t.fill(b); t.close(a); return b }, r | w | er, 0},
 	{"PipeWriteEmptyReaderClosed", anyFile, func(t *T) int { a, b := t.pipe(); t.close(a); return b }, r | w | er, 0},
 
-	{"TCPFresh", 0, func(t *T) int { return t.newSocket(unix.SOCK_STREAM) }, r | w | hu, 0},
+	{"TCPNotConnected", 0, func(t *T) int { return t.newSocket(unix.SOCK_STREAM) }, r | w | hu, 0},
 	{"TCPBound", 0, func(t *T) int { a, _ := t.boundSocket(unix.SOCK_STREAM); return a }, r | w | hu, 0},
 	{"TCPUrgent", 0, func(t *T) int {
 		a, b := t.tcp()
@@ -35,7 +35,7 @@ var linuxStates = []state{
 		return a
 	}, r | w | rc | hu | er, 0},
 	{"TCPRefused", 0, func(t *T) int {
-		_, address := t.boundSocket(unix.SOCK_STREAM) // and not listening
+		_, address := t.boundSocket(unix.SOCK_STREAM) // not listening
 		a := t.newSocket(unix.SOCK_STREAM)
 		t.connectRefused(a, address)
 		t.waitPoll(a, unix.POLLERR)
@@ -46,7 +46,7 @@ var linuxStates = []state{
 	{"TCPSelfShutBoth", 0, func(t *T) int { a, _ := t.tcp(); unix.Shutdown(a, unix.SHUT_RDWR); return a }, r | w | rc | hu, 0},
 
 	{"UDPUnreachable", 0, func(t *T) int {
-		// The other socket takes datagrams from itself only.
+		// The other socket is connected to itself and receives from no other.
 		other, address := t.boundSocket(unix.SOCK_DGRAM)
 		t.connect(other, address)
 		a := t.newSocket(unix.SOCK_DGRAM)
@@ -75,18 +75,18 @@ var linuxStates = []state{
 	{"InotifyEvent", anyFile, func(t *T) int {
 		dir := t.TempDir()
 		fd := t.inotify(dir)
-		t.noError(os.WriteFile(filepath.Join(dir, "new"), nil, 0o600), "write a file")
+		t.noError(os.WriteFile(filepath.Join(dir, "new"), nil, 0o600), "WriteFile")
 		return fd
 	}, r, 0},
 	{"EpollEmpty", anyFile, func(t *T) int { fd, _ := t.epoll(); return fd }, 0, 0},
 	{"EpollReady", anyFile, func(t *T) int { fd, peer := t.epoll(); t.write(peer, "x"); return fd }, r, 0},
 	{"PidfdRunning", anyFile, func(t *T) int { fd, _ := t.startChild(); return fd }, 0, 0},
 	{"PidfdExited", anyFile, func(t *T) int { fd, end := t.startChild(); end(false); return fd }, r, 0},
-	// A hang-up of what was reaped: since Linux 6.9.
+	// Since Linux 6.9 a reaped process has a hang-up.
 	{"PidfdReaped", anyFile, func(t *T) int { fd, end := t.startChild(); end(true); return fd }, r, hu},
 }
 
-// reset closes a TCP socket so that the peer gets a reset instead of an end.
+// reset closes a TCP socket so that the peer gets a reset instead of end of file.
 func (t *T) reset(fd int) {
 	t.Helper()
 	t.noError(unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}), "setsockopt(SO_LINGER)")
@@ -97,29 +97,30 @@ func (t *T) reset(fd int) {
 func (t *T) connectRefused(fd int, address unix.Sockaddr) {
 	t.Helper()
 	if err := unix.Connect(fd, address); err != unix.EINPROGRESS {
-		t.Skipf("connect has its answer at once here: %v", err)
+		t.Skipf("connect: %v, want EINPROGRESS", err)
 	}
 }
 
-// pty makes a pseudo-terminal.
+// pty returns the two ends of a new pseudo-terminal.
 func (t *T) pty() (master, slave int) {
 	t.Helper()
 	master, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		t.Skipf("no pseudo-terminals here: /dev/ptmx: %v", err)
+		t.Skipf("no pseudo-terminals: open /dev/ptmx: %v", err)
 	}
 	t.track(master)
-	t.noError(unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0), "unlock the pseudo-terminal")
-	n, err := unix.IoctlGetUint32(master, unix.TIOCGPTN) // 32 bits, in the machine's order
-	t.noError(err, "number of the pseudo-terminal")
+	t.noError(unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0), "ioctl(TIOCSPTLCK)")
+	n, err := unix.IoctlGetUint32(master, unix.TIOCGPTN) // 32 bits in native byte order
+	t.noError(err, "ioctl(TIOCGPTN)")
 	slave, err = unix.Open("/dev/pts/"+strconv.Itoa(int(n)), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		t.Skipf("no pseudo-terminals here: %v", err)
+		t.Skipf("no pseudo-terminals: open /dev/pts/%d: %v", n, err)
 	}
 	t.track(slave)
 	return master, slave
 }
 
+// eventfd returns an eventfd with the given count.
 func (t *T) eventfd(count uint64) int {
 	t.Helper()
 	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
@@ -129,12 +130,12 @@ func (t *T) eventfd(count uint64) int {
 		buf := make([]byte, 8)
 		binary.NativeEndian.PutUint64(buf, count)
 		_, err := unix.Write(fd, buf)
-		t.noError(err, "write to an eventfd")
+		t.noError(err, "write to eventfd")
 	}
 	return fd
 }
 
-// timerfd makes a timer that expires in so many nanoseconds; 0 is never.
+// timerfd returns a timer that expires in ns nanoseconds, or never if ns is 0.
 func (t *T) timerfd(ns int64) int {
 	t.Helper()
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC)
@@ -144,6 +145,7 @@ func (t *T) timerfd(ns int64) int {
 	return fd
 }
 
+// inotify returns an inotify descriptor that watches dir for new files.
 func (t *T) inotify(dir string) int {
 	t.Helper()
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
@@ -154,7 +156,7 @@ func (t *T) inotify(dir string) int {
 	return fd
 }
 
-// epoll makes an epoll set that watches a socket whose other end is peer.
+// epoll returns an epoll set that watches a socket, and the peer of that socket.
 func (t *T) epoll() (set, peer int) {
 	t.Helper()
 	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -165,15 +167,15 @@ func (t *T) epoll() (set, peer int) {
 	return set, peer
 }
 
-// startChild starts a process and makes a pidfd of it. end has it exit, and reaps
-// it or not.
+// startChild starts a process and returns a pidfd of it. end makes the process
+// exit and waits for that; it also reaps the process if reap is true.
 func (t *T) startChild() (pidfd int, end func(reap bool)) {
 	t.Helper()
 	cmd := exec.Command("cat")
 	stdin, err := cmd.StdinPipe()
-	t.noError(err, "a pipe")
+	t.noError(err, "StdinPipe")
 	if err := cmd.Start(); err != nil {
-		t.Skipf("no child process: %v", err)
+		t.Skipf("cannot start a child process: %v", err)
 	}
 	reaped := false
 	t.Cleanup(func() {
@@ -184,14 +186,14 @@ func (t *T) startChild() (pidfd int, end func(reap bool)) {
 	})
 	pidfd, err = unix.PidfdOpen(cmd.Process.Pid, 0)
 	if err != nil {
-		t.Skipf("no pidfds here: %v", err)
+		t.Skipf("no pidfds: pidfd_open: %v", err)
 	}
 	t.track(pidfd)
 	return pidfd, func(reap bool) {
 		stdin.Close()
 		t.waitPoll(pidfd, unix.POLLIN)
 		if reaped = reap; reap {
-			t.noError(cmd.Wait(), "the child process")
+			t.noError(cmd.Wait(), "Wait for the child process")
 		}
 	}
 }

@@ -2,8 +2,7 @@
 
 package selectortest
 
-// Nothing is measured, and nothing promised, of these systems beyond what they
-// have in common.
+// Other systems have no rules of their own.
 var (
 	linuxStates []state
 	linuxGroups []group

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// There are no sockets that a selector could watch: every rule on them is
-// skipped, when it asks for the first.
+// No selector can watch sockets here. A rule that needs a socket is skipped when
+// it asks for the first one.
 
 const (
 	readable = iota

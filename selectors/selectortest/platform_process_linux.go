@@ -12,11 +12,10 @@ import (
 	"goselectors/selectors"
 )
 
-// linuxGroups are the rules on what the process looks like from outside, seen
-// through /proc.
+// linuxGroups check the descriptors of the process, listed in /proc.
 var linuxGroups = []group{{"Process", []rule{
 	{"DescriptorsAreNotInherited", 0, func(t *T) {
-		exercise(t, t.s) // so that what is opened once, by whom ever, is there
+		exercise(t, t.s) // opens descriptors that the process opens only once
 		before := openFiles(t)
 		s := t.newTestSelector()
 		exercise(t, s)
@@ -27,13 +26,13 @@ var linuxGroups = []group{{"Process", []rule{
 			}
 			n++
 			if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
-				t.Errorf("fd %d, %s, is inherited by child processes", fd, file)
+				t.Errorf("fd %d (%s) is not close-on-exec", fd, file)
 			}
 			if strings.Contains(file, "eventpoll") {
-				continue // epoll_wait does not care
+				continue // O_NONBLOCK has no effect on epoll_wait
 			}
 			if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err == nil && flags&unix.O_NONBLOCK == 0 {
-				t.Errorf("fd %d, %s, is not non-blocking", fd, file)
+				t.Errorf("fd %d (%s) is in blocking mode, want non-blocking", fd, file)
 			}
 		}
 		t.Logf("a selector has %d descriptors", n)
@@ -43,7 +42,7 @@ var linuxGroups = []group{{"Process", []rule{
 		exercise(t, t.s)
 		cycle := func() {
 			s, err := t.newSelector()
-			t.noError(err, "making a selector")
+			t.noError(err, "new selector")
 			exercise(t, s)
 			t.noError(s.Close(), "Close")
 		}
@@ -53,7 +52,7 @@ var linuxGroups = []group{{"Process", []rule{
 			cycle()
 		}
 		if after := openFiles(t); len(after) > len(before) {
-			t.Errorf("%d descriptors are open, before it were %d: %v", len(after), len(before), after)
+			t.Errorf("%d descriptors are open, want at most %d as before: %v", len(after), len(before), after)
 		}
 	}},
 
@@ -61,10 +60,7 @@ var linuxGroups = []group{{"Process", []rule{
 		exercise(t, t.s)
 		a, _ := t.pair()
 		orphan := func() {
-			number := t.dup(a, highFD)
-			t.register(number, w, nil)
-			t.close(number)
-			t.unregister(number)
+			makeOrphan(t, a, w)
 			t.wantBatch(t.mustSelect(0))
 		}
 		orphan()
@@ -74,12 +70,13 @@ var linuxGroups = []group{{"Process", []rule{
 		}
 		exercise(t, t.s) // it still waits and wakes
 		if after := openFiles(t); len(after) > len(before) {
-			t.Errorf("%d descriptors are open, before it were %d: %v", len(after), len(before), after)
+			t.Errorf("%d descriptors are open, want at most %d as before: %v", len(after), len(before), after)
 		}
 	}},
 
-	{"NoDescriptorsLeft", 0, func(t *T) {
-		// A process that may not open anything: an error, and nothing kept.
+	{"DescriptorLimitReached", 0, func(t *T) {
+		// At the descriptor limit a new selector is an error and leaves no
+		// descriptor open.
 		before := openFiles(t)
 		var limit unix.Rlimit
 		t.noError(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit), "getrlimit")
@@ -89,9 +86,9 @@ var linuxGroups = []group{{"Process", []rule{
 		}
 		restore := func() { t.noError(unix.Prlimit(0, unix.RLIMIT_NOFILE, &limit, nil), "prlimit") }
 		t.Cleanup(restore)
-		for room := range 6 {
-			// Numbers below the limit that are free still can be had, so fill
-			// them up to the room that is wanted.
+		for free := range 6 {
+			// Free numbers below the limit can still be allocated, so open files
+			// until only room numbers are free.
 			t.noError(unix.Prlimit(0, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(highest + 20), Max: limit.Max}, nil), "prlimit")
 			var fillers []int
 			for {
@@ -101,16 +98,16 @@ var linuxGroups = []group{{"Process", []rule{
 				}
 				fillers = append(fillers, fd)
 			}
-			for _, fd := range fillers[len(fillers)-room:] {
+			for _, fd := range fillers[len(fillers)-free:] {
 				unix.Close(fd)
 			}
 			s, err := t.newSelector()
 			if err == nil {
 				err = s.Close()
 			} else {
-				t.wantError(err, "making a selector", unix.EMFILE)
+				t.wantError(err, "new selector", unix.EMFILE)
 			}
-			for _, fd := range fillers[:len(fillers)-room] {
+			for _, fd := range fillers[:len(fillers)-free] {
 				unix.Close(fd)
 			}
 			restore()
@@ -118,13 +115,13 @@ var linuxGroups = []group{{"Process", []rule{
 				continue
 			}
 			if after := openFiles(t); len(after) > len(before) {
-				t.Errorf("with room for %d descriptors, %d are left behind: %v", room, len(after)-len(before), after)
+				t.Errorf("with %d free descriptors, a failed new selector left %d open, want 0: %v", free, len(after)-len(before), after)
 			}
 		}
 	}},
 }}}
 
-// exercise has a selector do everything for which it may open descriptors.
+// exercise calls everything for which a selector may open descriptors.
 func exercise(t *T, s selectors.Selector) {
 	t.Helper()
 	a, b := t.pair()
@@ -143,13 +140,13 @@ func exercise(t *T, s selectors.Selector) {
 	t.close(a, b)
 }
 
-// openFiles is what the process has open, by number.
+// openFiles returns the names of the open files of the process, by descriptor.
 func openFiles(t *T) map[int]string {
 	t.Helper()
 	const dir = "/proc/self/fd"
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		t.Skipf("no %s here: %v", dir, err)
+		t.Skipf("cannot list open descriptors: %v", err)
 	}
 	files := make(map[int]string)
 	for _, e := range entries {
@@ -157,7 +154,7 @@ func openFiles(t *T) map[int]string {
 		if err != nil {
 			continue
 		}
-		// What was open for ReadDir is gone by now.
+		// The descriptor of ReadDir itself is closed by now.
 		if file, err := os.Readlink(dir + "/" + e.Name()); err == nil {
 			files[fd] = file
 		}
@@ -165,7 +162,7 @@ func openFiles(t *T) map[int]string {
 	return files
 }
 
-// signalAllThreads sends every thread of the process a signal.
+// signalAllThreads sends a signal to every thread of the process.
 func signalAllThreads() {
 	entries, err := os.ReadDir("/proc/self/task")
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What becomes waits for, and what inet makes.
+// Masks for waitPoll and kinds of sockets.
 const (
 	readable = unix.POLLIN
 	writable = unix.POLLOUT
@@ -22,14 +22,14 @@ const (
 
 type address = unix.Sockaddr
 
-// badFD is what the system says of a descriptor that is not open.
+// badFD is the error of the system for a descriptor that is not open.
 const badFD = unix.EBADF
 
-// system keeps the descriptors of a test. They are bare numbers, all of them
-// non-blocking and closed on exec.
+// system holds the open descriptors of a test. All are non-blocking and
+// close-on-exec.
 type system struct{ fds map[int]bool }
 
-// track has descriptors closed at the end of the test.
+// track makes descriptors non-blocking and closes them at the end of the test.
 func (t *T) track(fds ...int) {
 	if t.fds == nil {
 		t.fds = make(map[int]bool)
@@ -42,7 +42,7 @@ func (t *T) track(fds ...int) {
 	for _, fd := range fds {
 		unix.CloseOnExec(fd)
 		if err := unix.SetNonblock(fd, true); err != nil {
-			t.Errorf("making fd %d non-blocking: %v", fd, err)
+			t.Errorf("set fd %d non-blocking: %v", fd, err)
 		}
 		t.fds[fd] = true
 	}
@@ -52,7 +52,7 @@ func (t *T) close(fds ...int) {
 	t.Helper()
 	for _, fd := range fds {
 		if !t.fds[fd] {
-			t.Fatalf("closing fd %d, which is none of this test's", fd)
+			t.Fatalf("close of fd %d, which this test has not opened", fd)
 		}
 		delete(t.fds, fd)
 		t.noError(unix.Close(fd), "close")
@@ -67,7 +67,7 @@ func (t *T) pairOf(kind int) (a, b int) {
 	return fds[0], fds[1]
 }
 
-// pipe makes a pipe.
+// pipe returns the two ends of a new pipe.
 func (t *T) pipe() (read, write int) {
 	t.Helper()
 	var fds [2]int
@@ -76,7 +76,7 @@ func (t *T) pipe() (read, write int) {
 	return fds[0], fds[1]
 }
 
-// openFile opens a file that is not a socket.
+// openFile opens a file by name.
 func (t *T) openFile(path string, flags int) int {
 	t.Helper()
 	fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o600)
@@ -85,7 +85,7 @@ func (t *T) openFile(path string, flags int) int {
 	return fd
 }
 
-// regularFile makes a regular file.
+// regularFile returns a new regular file.
 func (t *T) regularFile() int {
 	t.Helper()
 	return t.openFile(filepath.Join(t.TempDir(), "file"), unix.O_RDWR|unix.O_CREAT)
@@ -95,7 +95,7 @@ func (t *T) write(fd int, data string) {
 	t.Helper()
 	n, err := unix.Write(fd, []byte(data))
 	if err != nil || n != len(data) {
-		t.Fatalf("write of %q to fd %d: %d, %v", data, fd, n, err)
+		t.Fatalf("write of %q to fd %d: %d, %v, want %d bytes", data, fd, n, err, len(data))
 	}
 }
 
@@ -104,11 +104,11 @@ func (t *T) read(fd int, want string) {
 	buf := make([]byte, len(want))
 	n, err := unix.Read(fd, buf)
 	if err != nil || string(buf[:n]) != want {
-		t.Fatalf("read from fd %d: %q, %v; want %q", fd, buf[:max(n, 0)], err, want)
+		t.Fatalf("read from fd %d: %q, %v, want %q", fd, buf[:max(n, 0)], err, want)
 	}
 }
 
-// fill writes until there is no more room.
+// fill writes until the buffer is full.
 func (t *T) fill(fd int) {
 	t.Helper()
 	buf := make([]byte, 64<<10)
@@ -118,45 +118,45 @@ func (t *T) fill(fd int) {
 		case unix.EAGAIN:
 			buf = buf[:len(buf)/2] // a byte may fit where a block does not
 		default:
-			t.Fatalf("filling fd %d: %v", fd, err)
+			t.Fatalf("fill fd %d: %v", fd, err)
 		}
 	}
 }
 
-// dup makes a duplicate, with a number from least up.
-func (t *T) dup(fd, least int) int {
+// dup returns a duplicate with the first free number that is at least lowest.
+func (t *T) dup(fd, lowest int) int {
 	t.Helper()
-	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD, least)
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD, lowest)
 	t.noError(err, "fcntl(F_DUPFD)")
 	t.track(dup)
 	return dup
 }
 
-// dupTo puts a duplicate of a file at a number, which loses its own file.
+// dupTo makes number a duplicate of fd. The previous file of number is closed.
 func (t *T) dupTo(fd, number int) {
 	t.Helper()
 	t.noError(unix.Dup2(fd, number), "dup2")
 	t.track(number)
 }
 
-// waitPoll waits until poll(2) tells all of mask, for states that take the
-// network a moment.
+// waitPoll waits until poll(2) reports all bits of mask. Changes that go through
+// the network are not visible at once.
 func (t *T) waitPoll(fd int, mask int) {
 	t.Helper()
 	fds := []unix.PollFd{{Fd: int32(fd)}}
 	setMask(&fds[0].Events, mask)
-	for until := time.Now().Add(reportTimeout); time.Now().Before(until); time.Sleep(50 * time.Microsecond) {
+	for deadline := time.Now().Add(reportTimeout); time.Now().Before(deadline); time.Sleep(50 * time.Microsecond) {
 		if _, err := unix.Poll(fds, 0); err == nil && int(fds[0].Revents)&mask == mask {
 			return
 		}
 	}
-	t.Fatalf("fd %d does not get into the state that the test is about: poll tells %#x, want %#x", fd, fds[0].Revents, mask)
+	t.Fatalf("poll of fd %d reports %#x after %v, want %#x", fd, fds[0].Revents, reportTimeout, mask)
 }
 
-// setMask is for the members of a pollfd, which are unsigned on AIX.
+// setMask sets a member of a pollfd, which is unsigned on AIX.
 func setMask[M int16 | uint16](member *M, mask int) { *member = M(mask) }
 
-// newSocket makes a socket that is not connected.
+// newSocket returns an IPv4 socket that is not connected.
 func (t *T) newSocket(kind int) int {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, kind, 0)
@@ -165,7 +165,7 @@ func (t *T) newSocket(kind int) int {
 	return fd
 }
 
-// boundSocket makes a socket with a port of its own.
+// boundSocket returns a socket that is bound to a free port, and its address.
 func (t *T) boundSocket(kind int) (fd int, address address) {
 	t.Helper()
 	fd = t.newSocket(kind)
@@ -189,7 +189,7 @@ func (t *T) connect(fd int, address address) {
 	}
 }
 
-// connectAccept connects a to a listener and returns the other end.
+// connectAccept connects a to a listener and returns the accepted socket.
 func (t *T) connectAccept(a, listener int, address address) (b int) {
 	t.Helper()
 	t.connect(a, address)
@@ -201,17 +201,17 @@ func (t *T) connectAccept(a, listener int, address address) (b int) {
 	return b
 }
 
-// socketFile makes an *os.File of one end of a pair.
+// socketFile returns an *os.File of one socket of a pair, and its peer.
 func (t *T) socketFile() (f file, peer int) {
 	t.Helper()
 	a, b := t.pair()
-	delete(t.fds, a) // the file's now
+	delete(t.fds, a) // f owns it
 	f = os.NewFile(uintptr(a), "socket")
 	t.Cleanup(func() { f.Close() })
 	return f, b
 }
 
-// cpuTime is the processor time that the process has used.
+// cpuTime returns the processor time that the process has used.
 func (t *T) cpuTime() time.Duration {
 	t.Helper()
 	var use unix.Rusage
@@ -223,11 +223,11 @@ func (t *T) cpuTime() time.Duration {
 func (t *T) wantOpen(fd int) {
 	t.Helper()
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
-		t.Errorf("fd %d is not open any more: %v", fd, err)
+		t.Errorf("fd %d is not open: %v", fd, err)
 	}
 }
 
-// fdLimit is how many descriptors the process may have.
+// fdLimit returns the descriptor limit of the process, at most 65536.
 func (t *T) fdLimit() int {
 	t.Helper()
 	var limit unix.Rlimit
@@ -235,7 +235,7 @@ func (t *T) fdLimit() int {
 	return int(min(uint64(limit.Cur), 1<<16))
 }
 
-// drain reads until there is nothing left.
+// drain reads until there is no more data.
 func (t *T) drain(fd int) {
 	t.Helper()
 	buf := make([]byte, 64<<10)
@@ -244,12 +244,12 @@ func (t *T) drain(fd int) {
 		case err == unix.EAGAIN || err == nil && n == 0:
 			return
 		case err != nil && err != unix.EINTR:
-			t.Fatalf("draining fd %d: %v", fd, err)
+			t.Fatalf("drain fd %d: %v", fd, err)
 		}
 	}
 }
 
-// shutdownWrite ends what a socket sends.
+// shutdownWrite shuts down the sending direction of a socket.
 func (t *T) shutdownWrite(fd int) { t.noError(unix.Shutdown(fd, unix.SHUT_WR), "shutdown") }
 
 // sendUrgent sends a byte of urgent data.
@@ -260,7 +260,7 @@ func (t *T) sendTo(fd int, data string, to address) {
 	t.noError(unix.Sendto(fd, []byte(data), 0, to), "sendto")
 }
 
-// isNonblocking tells whether a descriptor is in non-blocking mode.
+// isNonblocking reports whether a descriptor is in non-blocking mode.
 func (t *T) isNonblocking(fd int) bool {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	return err == nil && flags&unix.O_NONBLOCK != 0
@@ -269,14 +269,14 @@ func (t *T) isNonblocking(fd int) bool {
 // moveToZero puts a file on descriptor 0 until the end of the test.
 func (t *T) moveToZero(a int) {
 	t.Helper()
-	saved, err := unix.FcntlInt(0, unix.F_DUPFD, highFD) // fails if it is closed
+	saved, err := unix.FcntlInt(0, unix.F_DUPFD, highFD) // fails if descriptor 0 is closed
 	t.Cleanup(func() {
 		if err != nil {
 			unix.Close(0)
 			return
 		}
 		if err := unix.Dup2(saved, 0); err != nil {
-			t.Errorf("putting standard input back: %v", err)
+			t.Errorf("restore descriptor 0: %v", err)
 		}
 		unix.Close(saved)
 	})
@@ -284,8 +284,8 @@ func (t *T) moveToZero(a int) {
 	t.close(a)
 }
 
-// needSignals skips a test where there are none.
+// needSignals skips a test if no signals can be sent.
 func (t *T) needSignals() {}
 
-// signalProcess sends the process a signal that does nothing in Go.
+// signalProcess sends the process SIGURG, which Go programs ignore.
 func signalProcess() { syscall.Kill(syscall.Getpid(), syscall.SIGURG) }

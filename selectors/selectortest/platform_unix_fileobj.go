@@ -11,12 +11,12 @@ import (
 	"goselectors/selectors"
 )
 
-// What can be done with descriptors of Unix only.
+// systemFileObjRules check file objects that only Unix has.
 var systemFileObjRules = []rule{
 	{"UnixConn", 0, func(t *T) {
-		// A directory of a short name: the address has room for some 100 bytes.
+		// The address has room for some 100 bytes, so the directory has a short name.
 		dir, err := os.MkdirTemp("", "sel")
-		t.noError(err, "a directory")
+		t.noError(err, "MkdirTemp")
 		t.Cleanup(func() { os.RemoveAll(dir) })
 		l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: filepath.Join(dir, "s")})
 		t.noError(err, "listen")
@@ -34,7 +34,7 @@ var systemFileObjRules = []rule{
 		wantStillNonblocking(t, c, c)
 	}},
 
-	{"NewObjectWithTheOldNumber", 0, func(t *T) {
+	{"NewObjectReusesNumber", 0, func(t *T) {
 		a, _ := t.pair()
 		a = t.moveHigh(a)
 		delete(t.fds, a)
@@ -46,19 +46,17 @@ var systemFileObjRules = []rule{
 		t.dupTo(c, a)
 		obj := &fdPointer{uintptr(a)}
 		key := t.register(obj, r, "new")
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1: the old key is replaced", n)
-		}
+		t.wantLen(1)
 		_, err := t.s.Key(f)
 		t.wantError(err, "Key of the object that was replaced", selectors.ErrNotRegistered)
 		if key == old {
-			t.Error("Register returned the old key")
+			t.Error("Register returned the old key, want a new one")
 		}
 		t.wantStillReported(key, d)
 	}},
 
-	{"IsKeptAlive", 0, func(t *T) {
-		// Otherwise the finalizer of an os.File closes it.
+	{"KeyKeepsObjectReachable", 0, func(t *T) {
+		// The key must keep the os.File reachable, or its finalizer closes it.
 		a, b := t.pair()
 		delete(t.fds, a)
 		key := t.register(os.NewFile(uintptr(a), ""), r, nil)

@@ -2,5 +2,6 @@
 
 package selectortest
 
-// signalAllThreads sends some thread of the process a signal.
+// signalAllThreads sends a signal to one thread of the process: only Linux has a
+// list of threads.
 func signalAllThreads() { signalProcess() }

@@ -18,7 +18,7 @@ var (
 	procGetTimes = kernel32.NewProc("GetProcessTimes")
 )
 
-// What becomes waits for, and what inet makes.
+// Masks for waitPoll and kinds of sockets.
 const (
 	readable = 0x0100 // POLLRDNORM
 	writable = 0x0010 // POLLWRNORM
@@ -29,17 +29,17 @@ const (
 
 type address = windows.Sockaddr
 
-// badFD is what the system says of a handle that is no open socket.
+// badFD is the error of the system for a handle that is not an open socket.
 const badFD = windows.WSAENOTSOCK
 
-// system keeps the sockets of a test. They are bare numbers, all of them
-// non-blocking and not inherited.
+// system holds the open sockets of a test. All are non-blocking and not
+// inherited.
 type system struct {
 	fds  map[int]bool
-	peer map[int]int // the other end of a pair
+	peer map[int]int // the other socket of a pair
 }
 
-// track has sockets closed at the end of the test.
+// track makes sockets non-blocking and closes them at the end of the test.
 func (t *T) track(fds ...int) {
 	if t.fds == nil {
 		t.fds, t.peer = make(map[int]bool), make(map[int]int)
@@ -53,7 +53,7 @@ func (t *T) track(fds ...int) {
 		on := uint32(1)
 		const fionbio = 0x8004667e
 		if n, _, err := procIoctl.Call(uintptr(fd), fionbio, uintptr(unsafe.Pointer(&on))); n != 0 {
-			t.Errorf("making fd %d non-blocking: %v", fd, err)
+			t.Errorf("set fd %d non-blocking: %v", fd, err)
 		}
 		t.fds[fd] = true
 	}
@@ -63,18 +63,18 @@ func (t *T) close(fds ...int) {
 	t.Helper()
 	for _, fd := range fds {
 		if !t.fds[fd] {
-			t.Fatalf("closing fd %d, which is none of this test's", fd)
+			t.Fatalf("close of fd %d, which this test has not opened", fd)
 		}
 		delete(t.fds, fd)
 		t.noError(windows.Closesocket(windows.Handle(fd)), "closesocket")
-		if peer, open := t.peer[fd]; open && t.fds[peer] && !t.hasDuplicate(fd) {
+		if peer, ok := t.peer[fd]; ok && t.fds[peer] && !t.hasDuplicate(fd) {
 			t.waitPoll(peer, readable)
 		}
 		delete(t.peer, fd)
 	}
 }
 
-// hasDuplicate tells whether there is a duplicate of a socket that was just closed.
+// hasDuplicate reports whether a socket that was just closed has a duplicate.
 func (t *T) hasDuplicate(fd int) bool {
 	for other, peer := range t.peer {
 		if other != fd && peer == t.peer[fd] {
@@ -93,39 +93,39 @@ func (t *T) pairOf(kind int) (a, b int) {
 }
 
 func (t *T) pipe() (read, write int) {
-	t.Skip("only sockets can be watched here")
+	t.Skip("selectors on Windows support sockets only")
 	return 0, 0
 }
 
 func (t *T) openFile(string, int) int {
-	t.Skip("only sockets can be watched here")
+	t.Skip("selectors on Windows support sockets only")
 	return 0
 }
 
 func (t *T) regularFile() int { return t.openFile("", 0) }
 
-// write returns when the other end has got it: through TCP that may take a
-// moment, which the two ends of a Unix pair do not need.
+// write writes data and waits until the peer is readable. The pairs are TCP
+// connections, so the data arrives later than through a Unix socket pair.
 func (t *T) write(fd int, data string) {
 	t.Helper()
 	n, err := send(fd, []byte(data), 0)
 	if err != nil || n != len(data) {
-		t.Fatalf("write of %q to fd %d: %d, %v", data, fd, n, err)
+		t.Fatalf("write of %q to fd %d: %d, %v, want %d bytes", data, fd, n, err, len(data))
 	}
-	if peer, known := t.peer[fd]; known && t.fds[peer] {
+	if peer, ok := t.peer[fd]; ok && t.fds[peer] {
 		t.waitPoll(peer, readable)
 	}
 }
 
-func send(fd int, p []byte, flags uint32) (int, error) {
+func send(fd int, buf []byte, flags uint32) (int, error) {
 	var n uint32
-	err := windows.WSASend(windows.Handle(fd), &windows.WSABuf{Len: uint32(len(p)), Buf: unsafe.SliceData(p)}, 1, &n, flags, nil, nil)
+	err := windows.WSASend(windows.Handle(fd), &windows.WSABuf{Len: uint32(len(buf)), Buf: unsafe.SliceData(buf)}, 1, &n, flags, nil, nil)
 	return int(n), err
 }
 
-func receive(fd int, p []byte) (int, error) {
+func receive(fd int, buf []byte) (int, error) {
 	var n, flags uint32
-	err := windows.WSARecv(windows.Handle(fd), &windows.WSABuf{Len: uint32(len(p)), Buf: unsafe.SliceData(p)}, 1, &n, &flags, nil, nil)
+	err := windows.WSARecv(windows.Handle(fd), &windows.WSABuf{Len: uint32(len(buf)), Buf: unsafe.SliceData(buf)}, 1, &n, &flags, nil, nil)
 	return int(n), err
 }
 
@@ -134,52 +134,52 @@ func (t *T) read(fd int, want string) {
 	buf := make([]byte, len(want))
 	n, err := receive(fd, buf)
 	if err != nil || string(buf[:n]) != want {
-		t.Fatalf("read from fd %d: %q, %v; want %q", fd, buf[:n], err, want)
+		t.Fatalf("read from fd %d: %q, %v, want %q", fd, buf[:n], err, want)
 	}
 }
 
-// fill writes until there is no more room, and there stays none.
+// fill writes until the buffers are full and stay full.
 func (t *T) fill(fd int) {
 	t.Helper()
 	buf := make([]byte, 64<<10)
-	for full := 0; full < 5; {
+	for blocked := 0; blocked < 5; {
 		switch _, err := send(fd, buf, 0); err {
 		case nil:
-			full = 0
+			blocked = 0
 		case windows.WSAEWOULDBLOCK:
-			full++ // the other end may take some more
+			blocked++ // the peer may still receive some
 			time.Sleep(quietTime)
 		default:
-			t.Fatalf("filling fd %d: %v", fd, err)
+			t.Fatalf("fill fd %d: %v", fd, err)
 		}
 	}
 }
 
-// drain reads until there is nothing left, and nothing comes any more.
+// drain reads until there is no more data and none arrives.
 func (t *T) drain(fd int) {
 	t.Helper()
 	buf := make([]byte, 64<<10)
-	for empty := 0; empty < 5; {
+	for blocked := 0; blocked < 5; {
 		switch n, err := receive(fd, buf); {
 		case err == nil && n == 0:
 			return
 		case err == nil:
-			empty = 0
+			blocked = 0
 		case err == windows.WSAEWOULDBLOCK:
-			empty++
+			blocked++
 			time.Sleep(quietTime)
 		default:
-			t.Fatalf("draining fd %d: %v", fd, err)
+			t.Fatalf("drain fd %d: %v", fd, err)
 		}
 	}
 }
 
-// dup makes a duplicate, with a number from least up.
-func (t *T) dup(fd, least int) int {
+// dup returns a duplicate with a number of at least lowest.
+func (t *T) dup(fd, lowest int) int {
 	t.Helper()
-	var below []windows.Handle
+	var tooLow []windows.Handle
 	defer func() {
-		for _, s := range below {
+		for _, s := range tooLow {
 			windows.Closesocket(s)
 		}
 	}()
@@ -188,12 +188,12 @@ func (t *T) dup(fd, least int) int {
 		t.noError(windows.WSADuplicateSocket(windows.Handle(fd), windows.GetCurrentProcessId(), &info), "WSADuplicateSocket")
 		s, err := windows.WSASocket(-1, -1, -1, &info, 0, windows.WSA_FLAG_OVERLAPPED|windows.WSA_FLAG_NO_HANDLE_INHERIT)
 		t.noError(err, "WSASocket")
-		if int(s) < least {
-			below = append(below, s)
+		if int(s) < lowest {
+			tooLow = append(tooLow, s)
 			continue
 		}
 		t.track(int(s))
-		if peer, known := t.peer[fd]; known {
+		if peer, ok := t.peer[fd]; ok {
 			t.peer[int(s)] = peer
 			t.peer[peer] = int(s)
 		}
@@ -203,7 +203,7 @@ func (t *T) dup(fd, least int) int {
 
 func (t *T) dupTo(int, int) {
 	t.Helper()
-	t.Skip("Windows does not let one choose the number of a socket")
+	t.Skip("Windows cannot give a socket a chosen number")
 }
 
 func (t *T) moveToZero(int) { t.dupTo(0, 0) }
@@ -214,24 +214,24 @@ type pollFD struct {
 	events, revents int16
 }
 
-// waitPoll waits until WSAPoll tells all of mask, for states that take the
-// network a moment. The end of what the peer sends is POLLHUP without
-// POLLRDNORM, and only when what came before has been read.
+// waitPoll waits until WSAPoll reports all bits of mask. Changes that go through
+// the network are not visible at once. WSAPoll reports end of file as POLLHUP
+// without POLLRDNORM, and only after all data has been read.
 func (t *T) waitPoll(fd int, mask int16) {
 	t.Helper()
 	const hup = 0x0002
 	fds := []pollFD{{fd: uintptr(fd), events: mask}}
-	for until := time.Now().Add(reportTimeout); time.Now().Before(until); time.Sleep(50 * time.Microsecond) {
+	for deadline := time.Now().Add(reportTimeout); time.Now().Before(deadline); time.Sleep(50 * time.Microsecond) {
 		n, _, _ := procPoll.Call(uintptr(unsafe.Pointer(&fds[0])), 1, 0)
 		got := fds[0].revents
 		if int32(n) == 1 && (got&mask == mask || mask == readable && got&hup != 0) {
 			return
 		}
 	}
-	t.Fatalf("fd %d does not get into the state that the test is about: WSAPoll tells %#x, want %#x", fd, fds[0].revents, mask)
+	t.Fatalf("WSAPoll of fd %d reports %#x after %v, want %#x", fd, fds[0].revents, reportTimeout, mask)
 }
 
-// newSocket makes a socket that is not connected.
+// newSocket returns an IPv4 socket that is not connected.
 func (t *T) newSocket(kind int) int {
 	t.Helper()
 	t.noError(winsock(), "WSAStartup")
@@ -241,13 +241,13 @@ func (t *T) newSocket(kind int) int {
 	return int(s)
 }
 
-// winsock has Winsock started, which package net does too.
+// winsock starts Winsock, as package net does.
 func winsock() error {
 	var data windows.WSAData
 	return windows.WSAStartup(0x0202, &data)
 }
 
-// boundSocket makes a socket with a port of its own.
+// boundSocket returns a socket that is bound to a free port, and its address.
 func (t *T) boundSocket(kind int) (fd int, at address) {
 	t.Helper()
 	fd = t.newSocket(kind)
@@ -271,7 +271,7 @@ func (t *T) connect(fd int, to address) {
 	}
 }
 
-// connectAccept connects a to a listener and returns the other end.
+// connectAccept connects a to a listener and returns the accepted socket.
 func (t *T) connectAccept(a, listener int, at address) (b int) {
 	t.Helper()
 	t.connect(a, at)
@@ -288,14 +288,14 @@ func (t *T) connectAccept(a, listener int, at address) (b int) {
 	return b
 }
 
-// socketFile makes an object and its other end.
+// socketFile returns an object of package net and the descriptor of its peer.
 func (t *T) socketFile() (f file, peer int) {
 	t.Helper()
 	a, b := t.tcpConn()
 	return a, t.fdOf(b)
 }
 
-// cpuTime is the processor time that the process has used.
+// cpuTime returns the processor time that the process has used.
 func (t *T) cpuTime() time.Duration {
 	t.Helper()
 	var created, exited, kernel, user windows.Filetime
@@ -313,18 +313,18 @@ func (t *T) wantOpen(fd int) {
 	t.Helper()
 	const soType = 0x1008
 	if _, err := windows.GetsockoptInt(windows.Handle(fd), windows.SOL_SOCKET, soType); err != nil {
-		t.Errorf("fd %d is not open any more: %v", fd, err)
+		t.Errorf("fd %d is not open: %v", fd, err)
 	}
 }
 
-// fdLimit bounds what the tests open; Windows bounds it by memory.
+// fdLimit returns a limit for the rules. Windows limits sockets by memory only.
 func (t *T) fdLimit() int { return 1500 }
 
-// shutdownWrite ends what a socket sends.
+// shutdownWrite shuts down the sending direction of a socket.
 func (t *T) shutdownWrite(fd int) {
 	t.Helper()
 	t.noError(windows.Shutdown(windows.Handle(fd), windows.SHUT_WR), "shutdown")
-	if peer, known := t.peer[fd]; known && t.fds[peer] {
+	if peer, ok := t.peer[fd]; ok && t.fds[peer] {
 		t.waitPoll(peer, readable)
 	}
 }
@@ -343,28 +343,28 @@ func (t *T) sendTo(fd int, data string, to address) {
 	t.noError(windows.Sendto(windows.Handle(fd), []byte(data), 0, to), "sendto")
 }
 
-// isNonblocking returns true: Windows cannot report the mode. Package net's sockets work by overlapped calls
-// whatever their mode is.
+// isNonblocking returns true because Windows does not report the mode. The
+// sockets of package net use overlapped calls, which work in both modes.
 func (t *T) isNonblocking(int) bool { return true }
 
-// needSignals skips a test where there are none.
-func (t *T) needSignals() { t.Skip("Windows has no signals that end a system call") }
+// needSignals skips a test if no signals can be sent.
+func (t *T) needSignals() { t.Skip("Windows has no signals that interrupt a system call") }
 
 func signalAllThreads() {}
 
-// Only sockets can be watched.
+// systemFileObjRules check that only sockets are accepted.
 var systemFileObjRules = []rule{
-	{"OtherHandlesAreRefused", 0, func(t *T) {
+	{"NonSocketIsRefused", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		file, err := windows.CreateFile(windows.StringToUTF16Ptr("NUL"), windows.GENERIC_READ, 0, nil, windows.OPEN_EXISTING, 0, 0)
-		t.noError(err, "opening NUL")
+		t.noError(err, "open NUL")
 		defer windows.CloseHandle(file)
 		if t.features&anyFile == 0 {
-			t.wantError(errorOf(t.s.Register(int(file), r, nil)), "Register of a handle that is no socket", badFD)
+			t.wantError(errorOf(t.s.Register(int(file), r, nil)), "Register of a handle that is not a socket", badFD)
 		}
-		t.wantError(errorOf(t.s.Register(a+1, r, nil)), "Register of a number that is no handle", badFD)
-		t.wantError(errorOf(t.s.Key(a+1)), "Key of it", selectors.ErrNotRegistered)
+		t.wantError(errorOf(t.s.Register(a+1, r, nil)), "Register of a number that is not a handle", badFD)
+		t.wantError(errorOf(t.s.Key(a+1)), "Key of a number that is not a handle", selectors.ErrNotRegistered)
 		t.wantStillReported(key, b)
 	}},
 }

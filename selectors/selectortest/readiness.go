@@ -7,17 +7,19 @@ import (
 	"goselectors/selectors"
 )
 
-// A state is a row of the truth table: a file in some state, and what it is
-// ready for. The rows are what the kernel tells poll(2), read as select(2)
-// reads it: readable is IN, HUP or ERR, writable is OUT or ERR.
+// A state is a row of the readiness table: a file in some state and the events
+// that a selector must report for it. The rows follow the result of poll(2) with
+// the definitions of select(2): readable is IN, HUP or ERR, writable is OUT or ERR.
 type state struct {
 	name string
 	need selectors.Feature
 	make func(t *T) (fd int)
-	is   selectors.Event // everything that there is to tell
-	may  selectors.Event // hints that depend on the kernel's version
+
+	events   selectors.Event // all events and hints of the state
+	optional selectors.Event // further hints, which depend on the kernel version
 }
 
+// readinessRules makes a rule of each state.
 func readinessRules() (rules []rule) {
 	for _, s := range slices.Concat(states, linuxStates) {
 		rules = append(rules, rule{s.name, s.need, func(t *T) { checkState(t, s) }})
@@ -25,7 +27,8 @@ func readinessRules() (rules []rule) {
 	return rules
 }
 
-// checkState checks what is reported of a state, for every interest.
+// checkState checks the reported events of a state for each combination of
+// interests.
 func checkState(t *T, s state) {
 	fd := s.make(t)
 	available := r | w
@@ -44,49 +47,50 @@ func checkState(t *T, s state) {
 		if interest &= available; interest == 0 {
 			continue
 		}
-		must := s.is & interest
-		may := s.is&hints | s.may
+		must := s.events & interest
+		may := s.events&hints | s.optional
 		if t.features&selectors.FeatureHangup != 0 {
-			must |= s.is & (hu | er)
+			must |= s.events & (hu | er)
 		}
 		if t.features&selectors.FeatureReadClosed != 0 && interest&r != 0 {
-			must |= s.is & rc
+			must |= s.events & rc
 		}
 		if runtime.GOOS != "linux" {
-			// What poll(2) says about ends and errors is every system's own.
+			// Systems differ in what poll(2) reports for hang-ups and errors.
 			must, may = must&(interest&(r|w|p)), hints
 		}
 
 		key := t.register(fd, interest, nil)
-		asked := selectors.Event(0) // what the first report has of the interest
-		for again := range 2 {
+		var first selectors.Event // events of the interest in the first report
+		for i := range 2 {
 			got := nextEvents(t, key)
-			if again == 0 {
-				asked = got & interest
-			} else if asked == 0 {
-				must, may = 0, 0 // hints alone are reported once
+			if i == 0 {
+				first = got & interest
+			} else if first == 0 {
+				must, may = 0, 0 // hints without an event of the interest are reported once
 			}
 			if got&must != must || got&^(must|may) != 0 {
-				t.Errorf("with interest %v, Select number %d reports %v, want %v", interest, again+1, got, must)
+				t.Errorf("interest %v: Select number %d reports %v, want %v and at most %v", interest, i+1, got, must, must|may)
 			}
 		}
 		t.unregister(fd)
 	}
 }
 
-// nextEvents returns the events that the next Select reports for the only key.
+// nextEvents returns the events that Select(0) reports for key, the only
+// registered one.
 func nextEvents(t *T, key *selectors.SelectorKey) (events selectors.Event) {
 	t.Helper()
 	for _, entry := range t.mustSelect(0) {
 		if entry.Key != key {
-			t.Fatalf("an entry for fd %d, which is not registered", entry.Key.FD)
+			t.Fatalf("Select reports fd %d (%p), want only key %p", entry.Key.FD, entry.Key, key)
 		}
 		events |= entry.Events
 	}
 	return events
 }
 
-// states are the rows on which systems agree.
+// states are the rows that are the same on all systems.
 var states = []state{
 	{"PairIdle", 0, func(t *T) int { a, _ := t.pair(); return a }, w, 0},
 	{"PairData", 0, func(t *T) int { a, b := t.pair(); t.write(b, "x"); return a }, r | w, 0},

@@ -8,31 +8,27 @@ import (
 	"goselectors/selectors"
 )
 
-// What Register does, and what it refuses.
+// registerRules check what Register does and which calls fail.
 var registerRules = []rule{
-	{"KeyHasWhatWasGiven", 0, func(t *T) {
+	{"KeyHasArguments", 0, func(t *T) {
 		a, _ := t.pair()
 		data := &struct{}{}
 		key := t.register(a, r|w, data)
 		if key.FileObj != any(a) || key.FD != a || key.Events != r|w || key.Data != any(data) {
-			t.Errorf("the key is %+v; want file object and descriptor %d, events %v, data %p", *key, a, r|w, data)
+			t.Errorf("Register returned key %+v, want file object and fd %d, events %v, data %p", *key, a, r|w, data)
 		}
-		if got, err := t.s.Key(a); err != nil || got != key {
-			t.Errorf("Key(%d) is %v, %v; want what Register returned", a, got, err)
-		}
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1", n)
-		}
+		t.wantKey(a, key)
+		t.wantLen(1)
 	}},
 
-	{"KeyKeepsModes", 0, func(t *T) {
+	{"KeyHasModes", 0, func(t *T) {
 		a, _ := t.pair()
 		if key := t.register(a, r|oneShot, nil); key.Events != r|oneShot {
-			t.Errorf("the key has events %v, want %v", key.Events, r|oneShot)
+			t.Errorf("key.Events = %v, want %v", key.Events, r|oneShot)
 		}
 	}},
 
-	{"ReportHasTheKey", 0, func(t *T) {
+	{"ReportHasKey", 0, func(t *T) {
 		a, _ := t.pair()
 		t.wantReady(report(t.register(a, w, "data"), w))
 	}},
@@ -47,21 +43,19 @@ var registerRules = []rule{
 		}
 	}},
 
-	{"TwiceIsErrRegistered", 0, func(t *T) {
+	{"TwiceReturnsErrRegistered", 0, func(t *T) {
 		a, b := t.pair()
 		obj := &fdPointer{uintptr(a)}
 		key := t.register(obj, r, "first")
-		for _, again := range []any{obj, a, uintptr(a), &fdPointer{uintptr(a)}} {
-			_, err := t.s.Register(again, r|w, "second")
+		for _, fileobj := range []any{obj, a, uintptr(a), &fdPointer{uintptr(a)}} {
+			_, err := t.s.Register(fileobj, r|w, "second")
 			t.wantError(err, "Register of a registered descriptor", selectors.ErrRegistered)
 		}
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1", n)
-		}
+		t.wantLen(1)
 		t.wantStillReported(key, b)
 	}},
 
-	{"NumberThenObject", 0, func(t *T) {
+	{"ObjectWithRegisteredNumber", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		_, err := t.s.Register(&fdPointer{uintptr(a)}, r, nil)
@@ -69,7 +63,7 @@ var registerRules = []rule{
 		t.wantStillReported(key, b)
 	}},
 
-	{"DuplicatesAreTwo", 0, func(t *T) {
+	{"DuplicatesAreSeparateKeys", 0, func(t *T) {
 		a, b := t.pair()
 		other := t.dup(a, 0)
 		first, second := t.register(a, r, "first"), t.register(other, r, "second")
@@ -79,7 +73,7 @@ var registerRules = []rule{
 		t.wantReady(report(second, r))
 	}},
 
-	{"NotOpenIsEBADF", 0, func(t *T) {
+	{"NotOpenReturnsEBADF", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		c, _ := t.pair()
@@ -87,21 +81,19 @@ var registerRules = []rule{
 		t.close(c)
 		notOpen := []any{c, uintptr(c), math.MaxInt32, uintptr(math.MaxInt32 + 1), ^uintptr(0) - 1}
 		if bits.UintSize == 64 {
-			// As a C int these are a: what is cut off must not be lost.
-			const cut = 1 << (bits.UintSize / 2)
-			notOpen = append(notOpen, a+cut, uintptr(a)+cut)
+			// Truncated to a C int, these numbers equal a. They must be refused.
+			const overflow = 1 << (bits.UintSize / 2)
+			notOpen = append(notOpen, a+overflow, uintptr(a)+overflow)
 		}
 		for _, fd := range notOpen {
 			if _, err := t.s.Register(fd, r, nil); !isTooLarge(err) {
 				t.wantError(err, "Register of a number that is not open", badFD)
 			}
 			if _, err := t.s.Key(fd); err == nil {
-				t.Errorf("%v has a key after all", fd)
+				t.Errorf("Key(%v) succeeded after Register had failed, want an error", fd)
 			}
 		}
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1", n)
-		}
+		t.wantLen(1)
 		t.wantStillReported(key, b)
 	}},
 
@@ -111,12 +103,12 @@ var registerRules = []rule{
 		t.unregister(a)
 		key := t.register(a, r, "new")
 		if key == old {
-			t.Error("Register returned a key that it had returned before")
+			t.Error("Register returned the old key, want a new one")
 		}
 		t.wantStillReported(key, b)
 	}},
 
-	{"ManyTimes", 0, func(t *T) {
+	{"RepeatedRegisterUnregister", 0, func(t *T) {
 		a, b := t.pair()
 		for range 1000 {
 			t.register(a, r|w, nil)
@@ -125,14 +117,14 @@ var registerRules = []rule{
 		t.wantStillReported(t.register(a, r, nil), b)
 	}},
 
-	{"WithOneFD", 0, func(t *T) {
-		// A round of messages, each end unregistered when it has its own.
-		ends := map[*selectors.SelectorKey]int{}
+	{"UnregisterEachAfterMessage", 0, func(t *T) {
+		// One message to each socket, which is unregistered after reading it.
+		peers := map[*selectors.SelectorKey]int{}
 		for i := range 12 {
 			a, b := t.pair()
-			ends[t.register(a, r, i)] = b
+			peers[t.register(a, r, i)] = b
 		}
-		for key, peer := range ends {
+		for key, peer := range peers {
 			t.write(peer, "ping")
 			t.wantReady(report(key, r))
 			t.read(key.FD, "ping")
@@ -142,23 +134,23 @@ var registerRules = []rule{
 	}},
 }
 
-// What is registered, and how it is named.
+// keysRules check Key, Keys and Len, and how a key is looked up.
 var keysRules = []rule{
-	{"UnknownIsErrNotRegistered", 0, func(t *T) {
+	{"UnknownReturnsErrNotRegistered", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, nil)
 		c, d := t.pair()
 		for _, unknown := range []any{c, uintptr(d), &fdPointer{uintptr(c)}, 1 << 20, math.MaxInt32, uintptr(math.MaxInt32 + 1)} {
 			for name, call := range fileObjCalls(t.s, unknown) {
 				if name != "Register" {
-					t.wantError(call(), name+" of what is not registered", selectors.ErrNotRegistered)
+					t.wantError(call(), name+" of an object that is not registered", selectors.ErrNotRegistered)
 				}
 			}
 		}
 		t.wantStillReported(key, b)
 	}},
 
-	{"AscendingSnapshot", 0, func(t *T) {
+	{"KeysIsAscendingSnapshot", 0, func(t *T) {
 		var fds []int
 		for range 10 {
 			a, b := t.pair()
@@ -167,35 +159,33 @@ var keysRules = []rule{
 		for _, fd := range fds {
 			t.register(fd, w, nil)
 		}
-		numbers := func() (got []int) {
+		keyFDs := func() (got []int) {
 			for key := range t.s.Keys() {
 				got = append(got, key.FD)
 			}
 			return got
 		}
 		slices.Sort(fds)
-		if got := numbers(); !slices.Equal(got, fds) {
+		if got := keyFDs(); !slices.Equal(got, fds) {
 			t.Errorf("Keys yields %v, want %v", got, fds)
 		}
 
 		before := t.s.Keys()
 		n := 0
 		for key := range before {
-			t.unregister(key.FD) // it may be called inside
+			t.unregister(key.FD) // allowed during the iteration
 			if n++; n == 5 {
 				break
 			}
 		}
-		if got := numbers(); !slices.Equal(got, fds[5:]) {
+		if got := keyFDs(); !slices.Equal(got, fds[5:]) {
 			t.Errorf("Keys yields %v, want %v", got, fds[5:])
 		}
-		if got := t.s.Len(); got != len(fds)-5 {
-			t.Errorf("Len is %d, want %d", got, len(fds)-5)
-		}
+		t.wantLen(len(fds) - 5)
 		n = 0
 		for key := range before {
 			if key.FD != fds[n] {
-				t.Errorf("entry %d of the old snapshot is fd %d, want %d", n, key.FD, fds[n])
+				t.Errorf("key %d of the old snapshot has fd %d, want %d", n, key.FD, fds[n])
 			}
 			n++
 		}
@@ -204,40 +194,34 @@ var keysRules = []rule{
 		}
 	}},
 
-	{"NeverChange", 0, func(t *T) {
+	{"KeysAreImmutable", 0, func(t *T) {
 		a, _ := t.pair()
 		first := t.register(a, r, "first")
-		was := *first
+		saved := *first
 		second := t.modify(a, w, "second")
 		third := t.modify(a, w, "third")
 		if first == second || second == third {
-			t.Error("Modify returned the key that was, want a new one")
+			t.Error("Modify returned the old key, want a new one")
 		}
-		if *first != was || second.Data != any("second") || second.Events != w {
-			t.Errorf("a key has changed: %+v was %+v; %+v", *first, was, *second)
+		if *first != saved || second.Data != any("second") || second.Events != w {
+			t.Errorf("after two calls of Modify the keys are %+v and %+v, want %+v, and data %q with events %v", *first, *second, saved, "second", w)
 		}
-		if key := t.unregister(a); key != third {
-			t.Errorf("Unregister returned %+v, want the last key %+v", key, third)
-		}
+		t.wantUnregister(a, third)
 	}},
 
-	{"AnyNameWillDo", 0, func(t *T) {
+	{"LookupByObjectOrNumber", 0, func(t *T) {
 		a, b := t.pair()
 		obj := &fdPointer{uintptr(a)}
 		key := t.register(obj, r, nil)
 		for _, name := range []any{obj, a, uintptr(a)} {
-			if got, err := t.s.Key(name); err != nil || got != key {
-				t.Errorf("Key(%T) is %v, %v; want the key", name, got, err)
-			}
+			t.wantKey(name, key)
 		}
 		key = t.modify(uintptr(a), r, "modified")
 		if key.FileObj != any(obj) {
-			t.Errorf("Modify by number made the file object %v, want it as registered", key.FileObj)
+			t.Errorf("key.FileObj = %v after Modify by number, want %v as registered", key.FileObj, obj)
 		}
 		t.wantStillReported(key, b)
-		if got := t.unregister(a); got != key {
-			t.Errorf("Unregister by number returned %v, want the key", got)
-		}
+		t.wantUnregister(a, key)
 		_, err := t.s.Key(obj)
 		t.wantError(err, "Key of an object that was unregistered by number", selectors.ErrNotRegistered)
 	}},

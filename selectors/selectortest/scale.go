@@ -2,16 +2,19 @@ package selectortest
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
 	"goselectors/selectors"
 )
 
-// Files that never make anyone wait: regular files, directories, /dev/null.
+// alwaysReadyRules check files that are always ready: regular files,
+// directories, /dev/null.
 var alwaysReadyRules = []rule{
-	{"EveryTime", anyFile, func(t *T) {
+	{"ReadyInEverySelect", anyFile, func(t *T) {
 		for _, fd := range []int{t.regularFile(), t.openFile(t.TempDir(), os.O_RDONLY), t.openFile("/dev/null", os.O_RDWR)} {
 			key := t.register(fd, r|w, nil)
 			for _, timeout := range []time.Duration{0, -1, time.Hour} {
@@ -39,7 +42,7 @@ var alwaysReadyRules = []rule{
 		}
 	}},
 
-	{"Several", anyFile, func(t *T) {
+	{"SeveralFiles", anyFile, func(t *T) {
 		var want []selectors.Ready
 		for i := range 5 {
 			want = append(want, report(t.register(t.regularFile(), w, i), w))
@@ -48,7 +51,7 @@ var alwaysReadyRules = []rule{
 			t.wantReady(want...)
 			middle := len(want) / 2
 			t.unregister(want[middle].Key.FD)
-			want = append(want[:middle], want[middle+1:]...)
+			want = slices.Delete(want, middle, middle+1)
 		}
 		t.wantNothing()
 	}},
@@ -64,7 +67,7 @@ var alwaysReadyRules = []rule{
 		t.wantReady(report(t.modify(fd, r, nil), r))
 	}},
 
-	{"EdgeOnce", anyFile | edgeFeature, func(t *T) {
+	{"EdgeReportsOnce", anyFile | edgeFeature, func(t *T) {
 		fd := t.regularFile()
 		key := t.register(fd, r|edge, nil)
 		for range 3 {
@@ -74,7 +77,7 @@ var alwaysReadyRules = []rule{
 		}
 	}},
 
-	{"NeverForPriority", anyFile | selectors.FeaturePriority, func(t *T) {
+	{"PriorityNeverReported", anyFile | selectors.FeaturePriority, func(t *T) {
 		fd := t.regularFile()
 		t.register(fd, p, nil)
 		t.wantNothing()
@@ -96,7 +99,7 @@ var alwaysReadyRules = []rule{
 		t.wantResult(pending, report(key, r))
 	}},
 
-	{"NumberBecomesSocket", anyFile, func(t *T) {
+	{"SocketReusesNumber", anyFile, func(t *T) {
 		number := t.moveHigh(t.regularFile())
 		t.register(number, r|w, "file")
 		a, b := t.pair()
@@ -111,9 +114,7 @@ var alwaysReadyRules = []rule{
 
 		t.dupTo(a, number)
 		t.wantStillReported(t.modify(number, r, "modified to the socket"), b)
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1", n)
-		}
+		t.wantLen(1)
 	}},
 
 	{"ClosedFile", anyFile, func(t *T) {
@@ -129,15 +130,11 @@ var alwaysReadyRules = []rule{
 	}},
 }
 
-// Many files, and high numbers.
+// scaleRules check many files and high descriptor numbers.
 var scaleRules = []rule{
 	{"ManyFiles", 0, func(t *T) {
 		pairs := min(2000, (t.fdLimit()-300)/2)
-		type end struct {
-			key  *selectors.SelectorKey
-			peer int
-		}
-		var ends []end
+		var files []watched
 		for i := range pairs {
 			a, b := t.pair()
 			key, err := t.s.Register(a, r, i)
@@ -145,23 +142,23 @@ var scaleRules = []rule{
 				break
 			}
 			t.noError(err, "Register")
-			ends = append(ends, end{key, b})
+			files = append(files, watched{key, b})
 		}
-		if len(ends) < 100 {
-			t.Fatalf("only %d files could be registered", len(ends))
+		if len(files) < 100 {
+			t.Fatalf("%d files could be registered, want at least 100", len(files))
 		}
 		t.wantNothing()
 
-		// One among many.
-		for _, e := range []end{ends[0], ends[len(ends)/2], ends[len(ends)-1]} {
-			t.wantStillReported(e.key, e.peer)
+		// One ready file among many.
+		for _, f := range []watched{files[0], files[len(files)/2], files[len(files)-1]} {
+			t.wantStillReported(f.key, f.peer)
 		}
 
-		// All in one batch, and again in the next: no key starves.
+		// All files are ready. Each batch has all of them, so no key starves.
 		var all []selectors.Ready
-		for _, e := range ends {
-			t.write(e.peer, "x")
-			all = append(all, report(e.key, r))
+		for _, f := range files {
+			t.write(f.peer, "x")
+			all = append(all, report(f.key, r))
 		}
 		buf := make([]selectors.Ready, 0, 1)
 		for range 3 {
@@ -172,18 +169,15 @@ var scaleRules = []rule{
 			buf = batch
 		}
 
-		// Few again, and many once more.
-		few := ends[:3]
-		for _, e := range ends[3:] {
-			t.unregister(e.key.FD)
+		// Unregister all but three, then register the others again.
+		for _, f := range files[3:] {
+			t.unregister(f.key.FD)
 		}
 		t.wantReady(all[:3]...)
 		t.wantReady(all[:3]...)
-		if n := t.s.Len(); n != len(few) {
-			t.Errorf("Len is %d, want %d", n, len(few))
-		}
-		for i, e := range ends[3:] {
-			all[i+3] = report(t.register(e.key.FD, r, i+3), r)
+		t.wantLen(3)
+		for i, f := range files[3:] {
+			all[i+3] = report(t.register(f.key.FD, r, i+3), r)
 		}
 		t.wantReady(all...)
 	}},
@@ -191,12 +185,12 @@ var scaleRules = []rule{
 	{"HighNumbers", 0, func(t *T) {
 		limit := t.fdLimit()
 		var want []selectors.Ready
-		for _, least := range []int{62, 63, 64, 65, 127, 128, 255, 256, 511, 512, 1022, 1023, 1024, 1025, 2047, 2048, 4096, 10_000, limit / 2, limit - 1} {
-			if least >= limit {
+		for _, lowest := range []int{62, 63, 64, 65, 127, 128, 255, 256, 511, 512, 1022, 1023, 1024, 1025, 2047, 2048, 4096, 10_000, limit / 2, limit - 1} {
+			if lowest >= limit {
 				continue
 			}
 			a, b := t.pair()
-			high := t.dup(a, least)
+			high := t.dup(a, lowest)
 			key, err := t.s.Register(high, r, high)
 			if isTooLarge(err) {
 				continue
@@ -207,9 +201,9 @@ var scaleRules = []rule{
 			t.wantReady(want...)
 		}
 		if len(want) < 3 {
-			t.Errorf("only %d numbers could be registered", len(want))
+			t.Errorf("%d numbers could be registered, want at least 3", len(want))
 		}
-		// Without the highest it still works, and with none too.
+		// Unregister from the highest number down.
 		for len(want) > 0 {
 			last := len(want) - 1
 			t.unregister(want[last].Key.FD)
@@ -220,7 +214,7 @@ var scaleRules = []rule{
 		t.wantNothing()
 	}},
 
-	{"EveryReadyFileEveryTime", 0, func(t *T) {
+	{"AllReadyFilesInEveryBatch", 0, func(t *T) {
 		var all []selectors.Ready
 		for i := range 40 {
 			a, _ := t.pair()
@@ -232,35 +226,35 @@ var scaleRules = []rule{
 	}},
 }
 
-// How SelectInto uses the slice that it is given.
+// selectIntoRules check how SelectInto uses dst, and that it does not allocate.
 var selectIntoRules = []rule{
 	{"Appends", 0, func(t *T) {
 		a, b := t.pair()
 		one, two := t.register(a, w, "one"), t.register(b, w, "two")
 		before := report(&selectors.SelectorKey{FD: -1}, r)
-		for _, room := range []int{0, 1, 2, 10} {
-			dst := append(make([]selectors.Ready, 0, 1+room), before)
+		for _, spare := range []int{0, 1, 2, 10} {
+			dst := append(make([]selectors.Ready, 0, 1+spare), before)
 			batch, err := t.s.SelectInto(dst, -1)
 			t.noError(err, "SelectInto")
 			if len(batch) != 3 || batch[0] != before {
-				t.Fatalf("SelectInto returned %v, want what it was given and two more", formatBatch(batch))
+				t.Fatalf("batch of SelectInto: %v, want dst and two more entries", formatBatch(batch))
 			}
 			t.wantBatch(batch[1:], report(one, w), report(two, w))
-			if inPlace := &batch[0] == &dst[0]; inPlace != (room >= 2) {
-				t.Errorf("with room for %d more, in place: %v", room, inPlace)
+			if inPlace := &batch[0] == &dst[0]; inPlace != (spare >= 2) {
+				t.Errorf("with room for %d more entries, SelectInto used the array of dst: %v, want %v", spare, inPlace, spare >= 2)
 			}
 		}
 	}},
 
-	{"FreshSlices", 0, func(t *T) {
+	{"SelectReturnsNewSlice", 0, func(t *T) {
 		a, _ := t.pair()
 		t.register(a, w, nil)
 		first := t.mustSelect(0)
 		key := t.modify(a, w, "modified")
-		kept := first[0]
+		saved := first[0]
 		t.wantReady(report(key, w))
-		if first[0] != kept || first[0].Key == key {
-			t.Error("a Select has written to the batch of the one before")
+		if first[0] != saved || first[0].Key == key {
+			t.Errorf("the second Select changed the batch of the first to %v, want %v", formatBatch(first[:1]), formatBatch([]selectors.Ready{saved}))
 		}
 	}},
 
@@ -275,17 +269,17 @@ var selectIntoRules = []rule{
 			t.register(t.regularFile(), r, nil)
 		}
 		buf := make([]selectors.Ready, 0, 200)
-		var err error
+		var errs error
 		n := testing.AllocsPerRun(100, func() {
 			for _, timeout := range []time.Duration{0, time.Hour, -1} {
-				batch, failed := t.s.SelectInto(buf, timeout)
+				batch, err := t.s.SelectInto(buf, timeout)
 				if len(batch) < 100 {
-					err = errors.Join(err, errors.New("SelectInto lost something"), failed)
+					errs = errors.Join(errs, fmt.Errorf("SelectInto returned %d entries, want at least 100", len(batch)), err)
 				}
 			}
 		})
-		if n != 0 || err != nil {
-			t.Errorf("SelectInto allocates %v times, error %v", n, err)
+		if n != 0 || errs != nil {
+			t.Errorf("SelectInto: %v allocations, error %v, want none", n, errs)
 		}
 	}},
 
@@ -295,7 +289,7 @@ var selectIntoRules = []rule{
 		t.register(a, r, nil)
 		buf := make([]selectors.Ready, 0, 1)
 		if n := testing.AllocsPerRun(20, func() { t.s.SelectInto(buf, 100*time.Microsecond) }); n != 0 {
-			t.Errorf("SelectInto allocates %v times", n)
+			t.Errorf("SelectInto: %v allocations, want 0", n)
 		}
 	}},
 }

@@ -22,8 +22,8 @@
 //	Context                       SelectContext
 //	Register, Modify, Unregister  changes of registrations
 //	Keys                          Key, Keys, Len
-//	NoFile, FileObj               which file objects are refused and accepted
-//	BadEvents, Errors             invalid interests, and the type of errors
+//	InvalidFileObj, FileObj       which file objects are refused and accepted
+//	InvalidEvents, Errors         invalid interests, and the type of errors
 //	Readiness                     what is reported for each state of a file
 //	Modes                         level-triggered, edge-triggered, one-shot, exclusive
 //	TwoSelectors                  one file in two selectors
@@ -84,8 +84,8 @@ func Run(t *testing.T, newSelector func() (selectors.Selector, error)) {
 	t.Helper()
 	for _, g := range groups() {
 		t.Run(g.name, func(t *testing.T) {
-			for _, r := range g.rules {
-				t.Run(r.name, func(t *testing.T) { check(t, newSelector, r) })
+			for _, tc := range g.rules {
+				t.Run(tc.name, func(t *testing.T) { check(t, newSelector, tc) })
 			}
 		})
 	}
@@ -97,8 +97,8 @@ type group struct {
 	rules []rule
 }
 
-// A rule is one line of the contract: a test that gets a new selector, for
-// selectors with the features it needs.
+// A rule is one test of the contract. It gets a new selector and is skipped if
+// the selector lacks a feature in need.
 type rule struct {
 	name string
 	need selectors.Feature
@@ -111,7 +111,7 @@ func groups() []group {
 		{"Wake", wakeRules},
 		{"Close", closeRules},
 		{"Context", contextRules},
-		{"NoFile", noFileRules},
+		{"InvalidFileObj", invalidFileObjRules},
 	}, systemGroups)
 }
 
@@ -129,11 +129,11 @@ type T struct {
 	done   bool
 }
 
-// check runs a rule within its time.
-func check(t *testing.T, newSelector func() (selectors.Selector, error), r rule) {
+// check runs a rule with a new selector. The rule fails after ruleLimit.
+func check(t *testing.T, newSelector func() (selectors.Selector, error), tc rule) {
 	c := &T{T: t, newSelector: newSelector}
 	watchdog := time.AfterFunc(ruleLimit, c.onTimeout)
-	t.Cleanup(func() { // runs last
+	t.Cleanup(func() { // registered first, so it runs after all other cleanups
 		watchdog.Stop()
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -141,10 +141,10 @@ func check(t *testing.T, newSelector func() (selectors.Selector, error), r rule)
 	})
 	c.s = c.newTestSelector()
 	c.features = c.s.Features()
-	if missing := r.need &^ c.features; missing != 0 {
-		t.Skipf("the selector does not have %v", missing)
+	if missing := tc.need &^ c.features; missing != 0 {
+		t.Skipf("the selector does not support %v", missing)
 	}
-	r.test(c)
+	tc.test(c)
 }
 
 // onTimeout fails the rule and closes its selectors, which ends their waits. If
@@ -157,7 +157,7 @@ func (t *T) onTimeout() {
 	}
 	buf := make([]byte, 1<<20)
 	stacks := buf[:runtime.Stack(buf, true)]
-	t.Errorf("not done after %v; its selectors are closed now. All goroutines:\n\n%s", ruleLimit, stacks)
+	t.Errorf("the rule has not returned after %v; its selectors are closed now. All goroutines:\n\n%s", ruleLimit, stacks)
 	name := t.Name()
 	for _, s := range t.opened {
 		go s.Close()
@@ -166,20 +166,20 @@ func (t *T) onTimeout() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if !t.done {
-			panic(fmt.Sprintf("%s hangs, and Close does not end that. All goroutines:\n\n%s", name, stacks))
+			panic(fmt.Sprintf("%s has not returned %v after its selectors were closed. All goroutines before that:\n\n%s", name, closeLimit, stacks))
 		}
 	})
 }
 
-// newTestSelector makes another selector, which is closed at the end of the test.
+// newTestSelector returns a new selector and closes it at the end of the test.
 func (t *T) newTestSelector() selectors.Selector {
 	t.Helper()
 	s, err := t.newSelector()
 	if err != nil {
-		t.Fatalf("making a selector: %v", err)
+		t.Fatalf("new selector: %v", err)
 	}
 	if s == nil {
-		t.Fatal("making a selector: nil without an error")
+		t.Fatal("new selector: nil without an error")
 	}
 	t.mu.Lock()
 	t.opened = append(t.opened, s)
@@ -204,13 +204,21 @@ func (t *T) noError(err error, what string) {
 func (t *T) wantError(err error, what string, targets ...error) {
 	t.Helper()
 	if err == nil {
-		t.Errorf("%s: no error, want %v", what, targets)
+		t.Errorf("%s: no error, want one that matches %q", what, targets)
 		return
 	}
 	for _, target := range targets {
 		if !errors.Is(err, target) {
-			t.Errorf("%s: error %q does not match %q", what, err, target)
+			t.Errorf("%s: error %q, want one that matches %q", what, err, target)
 		}
+	}
+}
+
+// wantLen checks the number of registered files.
+func (t *T) wantLen(want int) {
+	t.Helper()
+	if got := t.s.Len(); got != want {
+		t.Errorf("Len() = %d, want %d", got, want)
 	}
 }
 
@@ -220,6 +228,7 @@ func (t *T) mustSelect(timeout time.Duration) []selectors.Ready {
 	return t.mustSelectOn(t.s, timeout)
 }
 
+// mustSelectOn is mustSelect for selector s.
 func (t *T) mustSelectOn(s selectors.Selector, timeout time.Duration) []selectors.Ready {
 	t.Helper()
 	batch, err := s.Select(timeout)
@@ -235,37 +244,39 @@ const (
 	hints     = selectors.EventReadClosed | selectors.EventHangup | selectors.EventError | selectors.EventInvalid
 )
 
-// checkBatch checks what holds for every batch.
+// checkBatch checks the properties of every batch: each entry has a key and an
+// event, no key appears twice, and each event is a hint or in the interest of its
+// key.
 func (t *T) checkBatch(batch []selectors.Ready) {
 	t.Helper()
-	seen := make(map[*selectors.SelectorKey]bool, len(batch))
-	for _, r := range batch {
+	reported := make(map[*selectors.SelectorKey]bool, len(batch))
+	for _, entry := range batch {
 		switch {
-		case r.Key == nil:
-			t.Fatalf("a batch with an entry without a key: %v", formatBatch(batch))
-		case seen[r.Key]:
-			t.Errorf("fd %d is twice in one batch: %v", r.Key.FD, formatBatch(batch))
-		case r.Events == 0:
-			t.Errorf("fd %d is in a batch with no event", r.Key.FD)
-		case r.Events&^(interests|hints) != 0:
-			t.Errorf("fd %d is reported with %v, which is no event", r.Key.FD, r.Events&^(interests|hints))
-		case r.Events&^(r.Key.Events|hints) != 0:
-			t.Errorf("fd %d is reported with %v, but only %v was asked for", r.Key.FD, r.Events, r.Key.Events)
+		case entry.Key == nil:
+			t.Fatalf("an entry of the batch has no key: %v", formatBatch(batch))
+		case reported[entry.Key]:
+			t.Errorf("fd %d has two entries in one batch, want one: %v", entry.Key.FD, formatBatch(batch))
+		case entry.Events == 0:
+			t.Errorf("fd %d is in the batch without an event", entry.Key.FD)
+		case entry.Events&^(interests|hints) != 0:
+			t.Errorf("fd %d is reported with %v, which is not an event", entry.Key.FD, entry.Events&^(interests|hints))
+		case entry.Events&^(entry.Key.Events|hints) != 0:
+			t.Errorf("fd %d is reported with %v, want only events of its interest %v and hints", entry.Key.FD, entry.Events, entry.Key.Events)
 		}
-		seen[r.Key] = true
+		reported[entry.Key] = true
 	}
 }
 
-// wantBatch checks that a batch is exactly want, in any order.
+// wantBatch checks that batch has exactly the entries of want, in any order.
 func (t *T) wantBatch(batch []selectors.Ready, want ...selectors.Ready) {
 	t.Helper()
 	got := make(map[*selectors.SelectorKey]selectors.Event, len(batch))
-	for _, r := range batch {
-		got[r.Key] = r.Events
+	for _, entry := range batch {
+		got[entry.Key] = entry.Events
 	}
 	equal := len(batch) == len(want)
-	for _, w := range want {
-		if events, reported := got[w.Key]; !reported || events != w.Events {
+	for _, entry := range want {
+		if events, ok := got[entry.Key]; !ok || events != entry.Events {
 			equal = false
 		}
 	}
@@ -274,22 +285,22 @@ func (t *T) wantBatch(batch []selectors.Ready, want ...selectors.Ready) {
 	}
 }
 
-// formatBatch names the entries of a batch by descriptor and data.
+// formatBatch formats descriptor, data and events of the first 20 entries.
 func formatBatch(batch []selectors.Ready) string {
 	if len(batch) == 0 {
 		return "empty"
 	}
 	var entries []string
-	for i, r := range batch {
+	for i, entry := range batch {
 		if i == 20 {
 			entries = append(entries, fmt.Sprintf("and %d more", len(batch)-i))
 			break
 		}
-		if r.Key == nil {
-			entries = append(entries, fmt.Sprintf("no key: %v", r.Events))
+		if entry.Key == nil {
+			entries = append(entries, fmt.Sprintf("no key: %v", entry.Events))
 			continue
 		}
-		entries = append(entries, fmt.Sprintf("fd %d (%v): %v", r.Key.FD, r.Key.Data, r.Events))
+		entries = append(entries, fmt.Sprintf("fd %d (%v): %v", entry.Key.FD, entry.Key.Data, entry.Events))
 	}
 	return strings.Join(entries, ", ")
 }
@@ -297,86 +308,87 @@ func formatBatch(batch []selectors.Ready) string {
 // A pendingSelect is a Select that runs in another goroutine.
 type pendingSelect struct{ done chan selectResult }
 
-// selectResult is what came out of it.
+// A selectResult is the result of a pendingSelect.
 type selectResult struct {
-	batch []selectors.Ready
-	err   error
-	took  time.Duration
+	batch   []selectors.Ready
+	err     error
+	elapsed time.Duration
 }
 
-// startSelect starts a Select in another goroutine and returns when it is
-// waiting, as far as can be observed. No registered file may be ready.
+// startSelect starts a Select in another goroutine and returns when the Select
+// is waiting, as far as can be observed. No registered file may be ready.
 func (t *T) startSelect(s selectors.Selector, timeout time.Duration) *pendingSelect {
 	t.Helper()
 	return t.startSelectFunc(s, func() ([]selectors.Ready, error) { return s.Select(timeout) })
 }
 
-func (t *T) startSelectFunc(s selectors.Selector, selects func() ([]selectors.Ready, error)) *pendingSelect {
+// startSelectFunc is startSelect for a function that calls a method of s.
+func (t *T) startSelectFunc(s selectors.Selector, selectOnce func() ([]selectors.Ready, error)) *pendingSelect {
 	t.Helper()
-	w := &pendingSelect{make(chan selectResult, 1)}
+	pending := &pendingSelect{make(chan selectResult, 1)}
 	go func() {
 		for {
-			from := time.Now()
-			batch, err := selects()
+			start := time.Now()
+			batch, err := selectOnce()
 			if errors.Is(err, selectors.ErrConcurrentSelect) {
-				runtime.Gosched() // the Select below got in between
+				runtime.Gosched() // the Select(0) below was running
 				continue
 			}
-			w.done <- selectResult{batch, err, time.Since(from)}
+			pending.done <- selectResult{batch, err, time.Since(start)}
 			return
 		}
 	}()
-	// It is inside when a second one is refused.
-	for until := time.Now().Add(time.Second); time.Now().Before(until); time.Sleep(100 * time.Microsecond) {
+	// The Select is running once a second Select fails with ErrConcurrentSelect.
+	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Microsecond) {
 		if batch, err := s.Select(0); errors.Is(err, selectors.ErrConcurrentSelect) {
 			break
 		} else if len(batch) != 0 {
-			t.Fatalf("nothing should be ready yet, but: %v", formatBatch(batch))
+			t.Fatalf("Select(0) reported %v, want an empty batch", formatBatch(batch))
 		}
 	}
 	time.Sleep(quietTime)
-	return w
+	return pending
 }
 
 // result waits for the Select to return.
-func (w *pendingSelect) result() selectResult { return <-w.done }
+func (ps *pendingSelect) result() selectResult { return <-ps.done }
 
 // wantBlocked checks that the Select has not returned.
-func (t *T) wantBlocked(w *pendingSelect) {
+func (t *T) wantBlocked(pending *pendingSelect) {
 	t.Helper()
 	select {
-	case r := <-w.done:
-		t.Fatalf("Select returned after %v: %v, error %v; it should have waited", r.took, formatBatch(r.batch), r.err)
+	case result := <-pending.done:
+		t.Fatalf("the pending Select returned after %v: batch %v, error %v, want it to wait", result.elapsed, formatBatch(result.batch), result.err)
 	case <-time.After(quietTime):
 	}
 }
 
-// wantResult checks that the Select returns without an error and with
-// exactly want.
-func (t *T) wantResult(w *pendingSelect, want ...selectors.Ready) {
+// wantResult checks that the Select returns no error and exactly the entries of
+// want, in any order.
+func (t *T) wantResult(pending *pendingSelect, want ...selectors.Ready) {
 	t.Helper()
-	r := w.result()
-	t.noError(r.err, "the Select that waited")
-	t.checkBatch(r.batch)
-	t.wantBatch(r.batch, want...)
+	result := pending.result()
+	t.noError(result.err, "the pending Select")
+	t.checkBatch(result.batch)
+	t.wantBatch(result.batch, want...)
 }
 
 // wantTimeout checks that Select reports nothing and does not return before its
 // timeout, so no earlier Wake is pending.
 func (t *T) wantTimeout(s selectors.Selector, timeout time.Duration) {
 	t.Helper()
-	from := time.Now()
+	start := time.Now()
 	batch := t.mustSelectOn(s, timeout)
-	took := time.Since(from)
+	elapsed := time.Since(start)
 	if len(batch) != 0 {
-		t.Fatalf("the batch is %v, want nothing", formatBatch(batch))
+		t.Fatalf("Select(%v) reported %v, want an empty batch", timeout, formatBatch(batch))
 	}
-	if took < timeout {
-		t.Errorf("Select(%v) returned an empty batch after %v, want at least the timeout", timeout, took)
+	if elapsed < timeout {
+		t.Errorf("Select(%v) returned an empty batch after %v, want at least the timeout", timeout, elapsed)
 	}
 }
 
-// runConcurrently runs f n times at once and returns the errors.
+// runConcurrently calls f(0) to f(n-1) in n goroutines and returns their errors.
 func runConcurrently(n int, f func(i int) error) error {
 	errs := make([]error, n)
 	var wg sync.WaitGroup

@@ -4,10 +4,15 @@ import (
 	"goselectors/selectors"
 )
 
-// Files that were unregistered, closed or replaced: what is left of them in
-// the kernel must not show.
+// staleRules check that no stale event is reported for a file that was
+// unregistered, closed or replaced.
+//
+// Several rules make an orphan: a registration that the kernel keeps after the
+// descriptor was closed, because a duplicate keeps the file open. A kernel that
+// identifies registrations by file and number, as epoll(7) does, still reports
+// the closed number, and cannot remove a registration by a number that is closed.
 var staleRules = []rule{
-	{"UnregisteredWhenReady", 0, func(t *T) {
+	{"UnregisteredWhileReady", 0, func(t *T) {
 		a, b := t.pair()
 		other, peer := t.pair()
 		key := t.register(other, r, nil)
@@ -20,16 +25,16 @@ var staleRules = []rule{
 		t.wantStillReported(key, peer)
 	}},
 
-	{"RegisteredAgainWhenReady", 0, func(t *T) {
+	{"RegisteredAgainWhileReady", 0, func(t *T) {
 		a, b := t.pair()
 		t.register(a, r, "old")
 		t.write(b, "x")
 		t.unregister(a)
 		key := t.register(a, w, "new")
-		t.wantReady(report(key, w)) // readable, but nobody asked
+		t.wantReady(report(key, w)) // also readable, which is not in the interest
 	}},
 
-	{"ClosedWhenReady", 0, func(t *T) {
+	{"ClosedWhileReady", 0, func(t *T) {
 		a, b := t.pair()
 		a = t.moveHigh(a)
 		t.register(a, r|w, nil)
@@ -39,29 +44,27 @@ var staleRules = []rule{
 		t.wantNothing()
 	}},
 
-	{"NumberWithNewFile", 0, func(t *T) {
-		// Closed without Unregister, and the number is back with another file.
+	{"NewFileReusesNumber", 0, func(t *T) {
+		// The file is closed without Unregister and its number is reused.
 		old, oldPeer := t.pair()
 		old = t.moveHigh(old)
-		gone := t.register(old, r|w, "old")
+		oldKey := t.register(old, r|w, "old")
 		t.write(oldPeer, "x")
 		a, peer := t.pair()
-		t.dupTo(a, old) // closes what was old
+		t.dupTo(a, old) // closes the old file
 		key := t.register(old, r, "new")
-		if key == gone || key.Data != any("new") {
-			t.Errorf("Register returned the key %+v", *key)
+		if key == oldKey || key.Data != any("new") {
+			t.Errorf("Register returned key %+v, want a new key with data %q", *key, "new")
 		}
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1", n)
-		}
+		t.wantLen(1)
 		t.wantNothing()
 		t.wantStillReported(key, peer)
-		t.wantError(errorOf(t.s.Register(old, r, nil)), "Register of the new file again", selectors.ErrRegistered)
+		t.wantError(errorOf(t.s.Register(old, r, nil)), "the second Register of the new file", selectors.ErrRegistered)
 		t.unregister(old)
 		t.wantError(errorOf(t.s.Unregister(old)), "the second Unregister", selectors.ErrNotRegistered)
 	}},
 
-	{"NumberWithNewFileOften", 0, func(t *T) {
+	{"NewFilesReuseNumber", 0, func(t *T) {
 		a, _ := t.pair()
 		number := t.moveHigh(a)
 		for range 8 {
@@ -72,24 +75,18 @@ var staleRules = []rule{
 		}
 	}},
 
-	{"OrphanIsSilent", 0, func(t *T) {
-		// A file that lives on in a duplicate. Where the kernel knows files by
-		// file and number, as epoll(7) does, it goes on to report the number,
-		// which is closed and cannot be unregistered any more.
+	{"OrphanIsNotReported", 0, func(t *T) {
 		other, otherPeer := t.pair()
 		key := t.register(other, r, "other")
 		a, b := t.pair()
-		number := t.dup(a, highFD)
-		t.register(number, r|w, "orphan")
-		t.close(number)
-		t.unregister(number)
+		makeOrphan(t, a, r|w)
 		t.write(b, "x")
 		t.wantNothing()
 		t.wantNoSpin()
 		t.wantStillReported(key, otherPeer)
 	}},
 
-	{"OrphanThatFired", 0, func(t *T) {
+	{"OrphanReportedBefore", 0, func(t *T) {
 		a, b := t.pair()
 		number := t.dup(a, highFD)
 		t.wantReady(report(t.register(number, w, nil), w))
@@ -105,19 +102,16 @@ var staleRules = []rule{
 		key := t.register(other, r, "other")
 		a, _ := t.pair()
 		for range 50 {
-			number := t.dup(a, highFD)
-			t.register(number, w, "orphan")
-			t.close(number)
-			t.unregister(number)
+			makeOrphan(t, a, w)
 		}
 		t.wantNothing()
 		t.wantNoSpin()
 		t.wantStillReported(key, otherPeer)
 	}},
 
-	{"OrphanDoesNotDisturbModes", 0, func(t *T) {
-		// Getting rid of orphans must not arm what has fired, nor lose what
-		// has not.
+	{"OrphanRemovalKeepsModes", 0, func(t *T) {
+		// Removing an orphan must not rearm a one-shot key that has fired, nor
+		// lose one that has not fired.
 		a, _ := t.pair()
 		fired, firedPeer := t.pair()
 		t.wantReady(report(t.register(fired, w|oneShot, "fired"), w))
@@ -125,10 +119,7 @@ var staleRules = []rule{
 		oneShotKey := t.register(armed, r|oneShot, "armed")
 		level, levelPeer := t.pair()
 		levelKey := t.register(level, r, "level")
-		number := t.dup(a, highFD)
-		t.register(number, w, "orphan")
-		t.close(number)
-		t.unregister(number)
+		makeOrphan(t, a, w)
 		t.wantNothing()
 		t.write(firedPeer, "x")
 		t.wantNothing()
@@ -139,27 +130,24 @@ var staleRules = []rule{
 		t.wantReady(report(t.modify(fired, r|w|oneShot, nil), r|w))
 	}},
 
-	{"OrphanIsNotTheNextFile", 0, func(t *T) {
-		// The number of an orphan comes back: what the old file is ready for
-		// is not told of the new one.
+	{"OrphanNumberReused", 0, func(t *T) {
+		// The number of an orphan is reused. The events of the old file must not
+		// be reported for the new file.
 		a, b := t.pair()
-		number := t.dup(a, highFD)
-		t.register(number, r|w, "orphan")
-		t.close(number)
-		t.unregister(number)
-		t.write(b, "x") // the old file can be read and written
+		number := makeOrphan(t, a, r|w)
+		t.write(b, "x") // the old file is readable and writable
 		c, d := t.pair()
 		t.fill(c)
 		t.dupTo(c, number)
-		key := t.register(number, r|w, "new") // the new one can do neither
+		key := t.register(number, r|w, "new") // the new file is neither
 		t.wantNothing()
 		t.wantNoSpin()
 		t.write(d, "x")
 		t.wantReady(report(key, r))
 	}},
 
-	{"ReplacedOrphanIsNotTheNextFile", 0, func(t *T) {
-		// The same, without Unregister.
+	{"OrphanNumberReusedWithoutUnregister", 0, func(t *T) {
+		// As OrphanNumberReused, without Unregister.
 		a, b := t.pair()
 		number := t.dup(a, highFD)
 		t.register(number, r|w, "orphan")
@@ -172,26 +160,33 @@ var staleRules = []rule{
 		t.wantNoSpin()
 		t.write(d, "x")
 		t.wantReady(report(key, r))
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1", n)
-		}
+		t.wantLen(1)
 	}},
 
-	{"SameFileOnTheSameNumber", 0, func(t *T) {
-		// Closed and brought back: to the kernel it has never been away.
+	{"SameFileReturnsToNumber", 0, func(t *T) {
+		// The same file returns to the number. In epoll the old registration is
+		// still there.
 		a, b := t.pair()
-		number := t.dup(a, highFD)
-		t.register(number, w, "old")
-		t.close(number)
-		t.unregister(number)
+		number := makeOrphan(t, a, w)
 		t.dupTo(a, number)
 		t.wantStillReported(t.register(number, r, "new"), b)
 	}},
 }
 
-// Descriptors that were closed while they are registered.
+// makeOrphan registers a duplicate of fd, closes it and unregisters it. It
+// returns the number of the duplicate.
+func makeOrphan(t *T, fd int, events selectors.Event) (number int) {
+	t.Helper()
+	number = t.dup(fd, highFD)
+	t.register(number, events, "orphan")
+	t.close(number)
+	t.unregister(number)
+	return number
+}
+
+// closedDescriptorRules check descriptors that are closed while registered.
 var closedDescriptorRules = []rule{
-	{"IsInvalidOnce", selectors.FeatureInvalid, func(t *T) {
+	{"InvalidReportedOnce", selectors.FeatureInvalid, func(t *T) {
 		for _, interest := range []selectors.Event{r | w, w | oneShot} {
 			a, b := t.pair()
 			a = t.moveHigh(a)
@@ -202,16 +197,14 @@ var closedDescriptorRules = []rule{
 			t.wantNoSpin()
 			t.close(b)
 			t.wantNothing()
-			if got, err := t.s.Key(a); err != nil || got != key {
-				t.Errorf("Key is %v, %v; want the key: it is registered until Unregister", got, err)
-			}
+			t.wantKey(a, key)
 			t.unregister(a)
 		}
 	}},
 
-	{"IsSilentWhereItCannotBeTold", 0, func(t *T) {
+	{"NotReportedWithoutFeatureInvalid", 0, func(t *T) {
 		if t.features&selectors.FeatureInvalid != 0 {
-			t.Skip("the selector has FeatureInvalid, and tells")
+			t.Skip("the selector has FeatureInvalid and reports closed descriptors")
 		}
 		a, b := t.pair()
 		a = t.moveHigh(a)
@@ -223,50 +216,50 @@ var closedDescriptorRules = []rule{
 		t.unregister(a)
 	}},
 
-	{"LeavesOthers", 0, func(t *T) {
+	{"OthersStillReported", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, "open")
-		closed := map[*selectors.SelectorKey]int{}
+		closedReports := map[*selectors.SelectorKey]int{}
 		for range 3 {
 			c, _ := t.pair()
 			c = t.moveHigh(c)
-			closed[t.register(c, r|w, "closed")] = 0
+			closedReports[t.register(c, r|w, "closed")] = 0
 		}
-		for closedKey := range closed {
+		for closedKey := range closedReports {
 			t.close(closedKey.FD)
 		}
 		t.write(b, "x")
-		open := 0
+		openReports := 0
 		for range 3 {
 			for _, entry := range t.mustSelect(reportTimeout) {
 				if entry == report(key, r) {
-					open++
+					openReports++
 					continue
 				}
-				n, known := closed[entry.Key]
-				if !known || entry.Events != er|iv {
-					t.Errorf("reported: %v", formatBatch([]selectors.Ready{entry}))
+				n, ok := closedReports[entry.Key]
+				if !ok || entry.Events != er|iv {
+					t.Errorf("Select reported %v, want only closed descriptors with %v", formatBatch([]selectors.Ready{entry}), er|iv)
 				}
-				closed[entry.Key] = n + 1
+				closedReports[entry.Key] = n + 1
 			}
 		}
-		if open < 2 {
-			t.Errorf("the open file, which is ready, was reported by %d of 3 Selects", open)
+		if openReports < 2 {
+			t.Errorf("%d of 3 Selects reported the open file, which is ready, want at least 2", openReports)
 		}
 		want := 0
 		if t.features&selectors.FeatureInvalid != 0 {
 			want = 1
 		}
-		for closedKey, n := range closed {
+		for closedKey, n := range closedReports {
 			if n != want {
-				t.Errorf("fd %d, which is closed, was reported %d times, want %d", closedKey.FD, n, want)
+				t.Errorf("closed fd %d was reported %d times, want %d", closedKey.FD, n, want)
 			}
 		}
 		t.read(a, "x")
 		t.wantStillReported(key, b)
 	}},
 
-	{"DoesNotSpin", 0, func(t *T) {
+	{"NoSpin", 0, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r, "open")
 		c, _ := t.pair()
@@ -278,46 +271,47 @@ var closedDescriptorRules = []rule{
 		t.wantStillReported(key, b)
 	}},
 
-	{"RegisterReplacesIt", 0, func(t *T) {
-		a, _ := t.pair()
-		a = t.moveHigh(a)
-		t.register(a, r, "old")
-		t.close(a)
-		t.mustSelect(0) // may tell
-		c, d := t.pair()
-		t.dupTo(c, a)
-		t.wantStillReported(t.register(a, r, "new"), d)
-		if n := t.s.Len(); n != 1 {
-			t.Errorf("Len is %d, want 1", n)
-		}
+	{"RegisterReplacesKey", 0, func(t *T) {
+		number, peer := registerCloseReuse(t)
+		t.wantStillReported(t.register(number, r, "new"), peer)
+		t.wantLen(1)
 	}},
 
-	{"ModifyTakesTheNewFile", 0, func(t *T) {
-		a, _ := t.pair()
-		a = t.moveHigh(a)
-		t.register(a, r, "old")
-		t.close(a)
-		t.mustSelect(0) // may tell
-		c, d := t.pair()
-		t.dupTo(c, a)
-		t.modify(a, w, "new")
-		t.wantStillReported(t.modify(a, r, "new"), d)
+	{"ModifyWatchesNewFile", 0, func(t *T) {
+		number, peer := registerCloseReuse(t)
+		t.modify(number, w, "new")
+		t.wantStillReported(t.modify(number, r, "new"), peer)
 	}},
 
-	{"ModifyOfClosedIsEBADF", 0, func(t *T) {
+	{"ModifyReturnsEBADF", 0, func(t *T) {
 		a, _ := t.pair()
 		a = t.moveHigh(a)
 		t.register(a, r, nil)
 		t.close(a)
-		t.mustSelect(0) // may tell
+		t.mustSelect(0) // may report the closed descriptor
 		t.wantError(errorOf(t.s.Modify(a, w, nil)), "Modify of a closed descriptor", badFD)
 		t.wantNothing()
 		t.unregister(a)
 	}},
 }
 
-// Keys of which only hints are left to tell: the kernel repeats them whether
-// they were asked for or not.
+// registerCloseReuse registers a socket, closes it, and makes its number that of
+// another socket. It returns the number and the peer of the new socket.
+func registerCloseReuse(t *T) (number, peer int) {
+	t.Helper()
+	old, _ := t.pair()
+	number = t.moveHigh(old)
+	t.register(number, r, "old")
+	t.close(number)
+	t.mustSelect(0) // may report the closed descriptor
+	reused, peer := t.pair()
+	t.dupTo(reused, number)
+	return number, peer
+}
+
+// hintsOnlyRules check keys that have nothing but hints to report. The kernel
+// repeats such hints although they are not in the interest. A selector reports
+// them at most once.
 var hintsOnlyRules = []rule{
 	{"PeerClosed", selectors.FeaturePriority, func(t *T) {
 		a, b := t.pair()
@@ -333,10 +327,10 @@ var hintsOnlyRules = []rule{
 		t.close(b)
 		batch := t.mustSelect(reportTimeout)
 		if len(batch) != 1 || batch[0].Key != key || batch[0].Events&r == 0 {
-			t.Fatalf("the batch is %v, want the key, readable", formatBatch(batch))
+			t.Fatalf("Select reported %v, want fd %d readable", formatBatch(batch), a)
 		}
 		t.read(a, "x")
-		t.modify(a, p, nil) // not interested in the end of file any more
+		t.modify(a, p, nil) // no longer interested in the end of file
 		wantOnlyHints(t, hu|rc)
 	}},
 
@@ -349,46 +343,46 @@ var hintsOnlyRules = []rule{
 
 	{"PipeWriterClosed", anyFile, func(t *T) {
 		read, write := t.pipe()
-		t.register(read, w, nil) // it will never be
+		t.register(read, w, nil) // a read end is never writable
 		t.close(write)
 		wantOnlyHints(t, hu|er|rc)
 	}},
 
-	{"LeavesOthers", selectors.FeaturePriority, func(t *T) {
+	{"OthersStillReported", selectors.FeaturePriority, func(t *T) {
 		other, peer := t.pair()
 		key := t.register(other, r, "other")
 		a, b := t.pair()
 		t.register(a, p, "hung up")
 		t.close(b)
-		t.mustSelect(0) // may tell
+		t.mustSelect(0) // may report hints
 		t.wantStillReported(key, peer)
 		t.unregister(a)
 		t.wantStillReported(key, peer)
 	}},
 
-	{"ModifyListensAgain", selectors.FeaturePriority, func(t *T) {
+	{"ModifyRestoresReports", selectors.FeaturePriority, func(t *T) {
 		a, b := t.pair()
 		t.register(a, p, nil)
 		t.close(b)
-		t.mustSelect(0) // may tell
+		t.mustSelect(0) // may report hints
 		t.wantNothing()
 		key := t.modify(a, w|p, nil)
 		for range 2 {
 			batch := t.mustSelect(reportTimeout)
 			if len(batch) != 1 || batch[0].Key != key || batch[0].Events&w == 0 {
-				t.Fatalf("the batch is %v, want the key, writable", formatBatch(batch))
+				t.Fatalf("Select reported %v, want fd %d writable", formatBatch(batch), a)
 			}
 		}
 	}},
 
-	{"ListensOn", selectors.FeaturePriority, func(t *T) {
-		// On Linux a socket that was never connected is hung up. What comes
-		// after the connect has to be told all the same.
+	{"PriorityReportedAfterHints", selectors.FeaturePriority, func(t *T) {
+		// On Linux a socket that was never connected has a hang-up. Events after
+		// the connect must be reported although the hint was reported before.
 		listener, address := t.listen()
 		a := t.newSocket(stream)
 		key := t.register(a, p, nil)
 		for range 3 {
-			t.mustSelect(quietTime) // may tell
+			t.mustSelect(quietTime) // may report hints
 		}
 		b := t.connectAccept(a, listener, address)
 		t.wantNothing()
@@ -398,7 +392,7 @@ var hintsOnlyRules = []rule{
 		}
 	}},
 
-	{"OneShotIsOne", selectors.FeaturePriority, func(t *T) {
+	{"OneShotReportsHintsOnce", selectors.FeaturePriority, func(t *T) {
 		a, b := t.pair()
 		t.register(a, p|oneShot, nil)
 		t.close(b)
@@ -406,13 +400,13 @@ var hintsOnlyRules = []rule{
 	}},
 }
 
-// wantOnlyHints checks that the only key reports nothing but those hints, not more
-// than once, and that Select sleeps then.
-func wantOnlyHints(t *T, may selectors.Event) {
+// wantOnlyHints checks that the only key reports no events except the hints in
+// allowed, at most once, and that the next Select does not spin.
+func wantOnlyHints(t *T, allowed selectors.Event) {
 	t.Helper()
 	for _, entry := range t.mustSelect(0) {
-		if entry.Events&^may != 0 {
-			t.Errorf("reported: %v, want nothing but hints", entry.Events)
+		if entry.Events&^allowed != 0 {
+			t.Errorf("Select reported %v, want at most the hints %v", entry.Events, allowed)
 		}
 	}
 	t.wantNothing()

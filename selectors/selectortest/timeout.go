@@ -8,19 +8,19 @@ import (
 	"goselectors/selectors"
 )
 
-// How long a Select waits, with nothing registered.
+// timeoutRules check how long Select waits with no file registered.
 var timeoutRules = []rule{
-	{"ZeroReturnsAtOnce", 0, func(t *T) {
-		from := time.Now()
+	{"ZeroReturnsImmediately", 0, func(t *T) {
+		start := time.Now()
 		for range 100 {
 			t.wantBatch(t.mustSelect(0))
 		}
-		if took := time.Since(from); took > reportTimeout {
-			t.Errorf("100 times Select(0) took %v", took)
+		if elapsed := time.Since(start); elapsed > reportTimeout {
+			t.Errorf("100 calls of Select(0) took %v, want at most %v", elapsed, reportTimeout)
 		}
 	}},
 
-	{"NeverEarly", 0, func(t *T) {
+	{"NotBeforeTimeout", 0, func(t *T) {
 		for _, c := range []struct {
 			timeout time.Duration
 			times   int
@@ -31,8 +31,8 @@ var timeoutRules = []rule{
 			{999 * time.Microsecond, 3},
 			{1001 * time.Microsecond, 3},
 			{3100 * time.Microsecond, 3},
-			// These are the ones that go wrong when milliseconds are made
-			// from floating-point seconds.
+			// These are rounded wrongly if milliseconds are computed from
+			// floating-point seconds.
 			{9 * time.Millisecond, 1},
 			{13 * time.Millisecond, 1},
 			{18 * time.Millisecond, 1},
@@ -44,15 +44,15 @@ var timeoutRules = []rule{
 		}
 	}},
 
-	{"ShortIsNotForEver", 0, func(t *T) {
-		best := time.Duration(math.MaxInt64)
+	{"ShortTimeoutEnds", 0, func(t *T) {
+		shortest := time.Duration(math.MaxInt64)
 		for range 10 {
-			from := time.Now()
+			start := time.Now()
 			t.wantBatch(t.mustSelect(100 * time.Microsecond))
-			best = min(best, time.Since(from))
+			shortest = min(shortest, time.Since(start))
 		}
-		if best > 250*time.Millisecond {
-			t.Errorf("of 10 times Select(100µs) the shortest took %v", best)
+		if shortest > 250*time.Millisecond {
+			t.Errorf("the shortest of 10 calls of Select(100µs) took %v, want at most 250ms", shortest)
 		}
 	}},
 
@@ -60,12 +60,12 @@ var timeoutRules = []rule{
 	{"HugeWaitsForWake", 0, func(t *T) { wantUntilWake(t, math.MaxInt64, math.MaxInt64-1, 1<<62, 290*365*24*time.Hour) }},
 
 	{"SelectIntoReturnsDst", 0, func(t *T) {
-		given := []selectors.Ready{{Key: &selectors.SelectorKey{FD: 1}, Events: selectors.EventRead}}
+		dst := []selectors.Ready{{Key: &selectors.SelectorKey{FD: 1}, Events: selectors.EventRead}}
 		for _, timeout := range []time.Duration{0, time.Millisecond} {
-			batch, err := t.s.SelectInto(given, timeout)
+			batch, err := t.s.SelectInto(dst, timeout)
 			t.noError(err, "SelectInto")
-			if len(batch) != 1 || batch[0] != given[0] {
-				t.Errorf("SelectInto with nothing ready returns %v, want what it was given", formatBatch(batch))
+			if len(batch) != 1 || batch[0] != dst[0] {
+				t.Errorf("batch of SelectInto with nothing ready: %v, want dst: %v", formatBatch(batch), formatBatch(dst))
 			}
 		}
 	}},
@@ -75,17 +75,18 @@ var timeoutRules = []rule{
 		buf := make([]selectors.Ready, 0, 1)
 		for _, timeout := range []time.Duration{0, 50 * time.Microsecond} {
 			if n := testing.AllocsPerRun(20, func() { t.s.SelectInto(buf, timeout) }); n != 0 {
-				t.Errorf("SelectInto with %v to wait allocates %v times", timeout, n)
+				t.Errorf("SelectInto(%v): %v allocations, want 0", timeout, n)
 			}
 		}
 	}},
 }
 
+// wantUntilWake checks that Select waits until Wake for each of the timeouts.
 func wantUntilWake(t *T, timeouts ...time.Duration) {
 	for _, timeout := range timeouts {
-		w := t.startSelect(t.s, timeout)
-		t.wantBlocked(w)
+		pending := t.startSelect(t.s, timeout)
+		t.wantBlocked(pending)
 		t.noError(t.s.Wake(), "Wake")
-		t.wantResult(w)
+		t.wantResult(pending)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Wake, with nothing registered.
+// wakeRules check Wake with no file registered.
 var wakeRules = []rule{
 	{"BeforeSelect", 0, func(t *T) {
 		t.noError(t.s.Wake(), "Wake")
@@ -16,15 +16,15 @@ var wakeRules = []rule{
 
 	{"DuringSelect", 0, func(t *T) {
 		for range 10 {
-			w := t.startSelect(t.s, -1)
+			pending := t.startSelect(t.s, -1)
 			t.noError(t.s.Wake(), "Wake")
-			t.wantResult(w)
+			t.wantResult(pending)
 		}
 		t.wantTimeout(t.s, 2*time.Millisecond)
 	}},
 
-	{"ManyCountAsOne", 0, func(t *T) {
-		// More than a pipe would hold.
+	{"WakesBeforeSelectCoalesce", 0, func(t *T) {
+		// More than the capacity of a pipe.
 		for range 100_000 {
 			t.noError(t.s.Wake(), "Wake")
 		}
@@ -32,32 +32,32 @@ var wakeRules = []rule{
 		t.wantTimeout(t.s, 2*time.Millisecond)
 	}},
 
-	{"ManyDuringSelectAreSoonOver", 0, func(t *T) {
-		w := t.startSelect(t.s, -1)
+	{"WakesDuringSelectCoalesce", 0, func(t *T) {
+		pending := t.startSelect(t.s, -1)
 		for range 1000 {
 			t.noError(t.s.Wake(), "Wake")
 		}
-		t.wantResult(w)
-		// Those that came after it had left count as one for the next.
+		t.wantResult(pending)
+		// Wakes after the Select has returned count as one for the next Select.
 		t.wantBatch(t.mustSelect(time.Millisecond))
 		t.wantTimeout(t.s, 2*time.Millisecond)
 	}},
 
 	{"FromManyGoroutines", 0, func(t *T) {
 		var stop atomic.Bool
-		selecting := make(chan error, 1)
+		selectErr := make(chan error, 1)
 		go func() {
 			for !stop.Load() {
 				batch, err := t.s.Select(-1)
 				if err == nil && len(batch) != 0 {
-					err = errors.New("a Wake shows in the batch: " + formatBatch(batch))
+					err = errors.New("batch of Select: " + formatBatch(batch) + ", want empty")
 				}
 				if err != nil {
-					selecting <- err
+					selectErr <- err
 					return
 				}
 			}
-			selecting <- nil
+			selectErr <- nil
 		}()
 		t.noError(runConcurrently(4, func(int) error {
 			for range 500 {
@@ -68,24 +68,24 @@ var wakeRules = []rule{
 			return nil
 		}), "Wake")
 		stop.Store(true)
-		t.noError(t.s.Wake(), "Wake") // lost if it does not end the last Select
-		t.noError(<-selecting, "Select")
+		t.noError(t.s.Wake(), "Wake") // ends the last Select
+		t.noError(<-selectErr, "Select")
 	}},
 
-	{"NoneIsLost", 0, func(t *T) {
-		// Each Wake is given when the Select before has returned, so that
-		// each has to end one of its own, at whatever point that is.
-		turns := make(chan error)
+	{"EachWakeEndsOneSelect", 0, func(t *T) {
+		// Each Wake comes after the previous Select has returned, so each must
+		// end another Select, before or while that waits.
+		results := make(chan error)
 		const n = 1000
 		go func() {
 			for range n {
 				_, err := t.s.Select(-1)
-				turns <- err
+				results <- err
 			}
 		}()
 		for range n {
 			t.noError(t.s.Wake(), "Wake")
-			t.noError(<-turns, "Select")
+			t.noError(<-results, "Select")
 		}
 	}},
 }

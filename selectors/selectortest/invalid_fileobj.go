@@ -9,22 +9,21 @@ import (
 	"goselectors/selectors"
 )
 
-// File objects that are none.
-var noFileRules = []rule{
+// invalidFileObjRules check that values which are not file objects are refused.
+var invalidFileObjRules = []rule{
 	{"Refused", 0, func(t *T) {
-		for _, c := range notFiles {
+		for _, c := range invalidFileObjs {
 			for name, call := range fileObjCalls(t.s, c.fileobj) {
 				t.wantError(call(), name+" of "+c.name, selectors.ErrInvalidFileObj)
 			}
 		}
-		if n := t.s.Len(); n != 0 {
-			t.Errorf("Len is %d, nothing was registered", n)
-		}
+		t.wantLen(0)
 		t.wantTimeout(t.s, time.Millisecond)
 	}},
 }
 
-var notFiles = []struct {
+// invalidFileObjs are values for which every method returns ErrInvalidFileObj.
+var invalidFileObjs = []struct {
 	name    string
 	fileobj any
 }{
@@ -68,12 +67,12 @@ type fdFunc func() uintptr
 
 func (f fdFunc) Fd() uintptr { return f() }
 
-// fdInt looks like a file object but is none.
+// fdInt is not a file object: its method Fd has the wrong result type.
 type fdInt int
 
 func (i fdInt) Fd() int { return int(i) }
 
-// fileObjCalls is every method that takes a file object.
+// fileObjCalls returns a call of each method that takes a file object, by name.
 func fileObjCalls(s selectors.Selector, fileobj any) map[string]func() error {
 	return map[string]func() error{
 		"Register":   func() error { _, err := s.Register(fileobj, selectors.EventRead, nil); return err },
