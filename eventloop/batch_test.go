@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A registrar is a way to change what is registered: the loop's methods, or those of
-// its selector, which the loop does not see.
+// A registrar is a way to register files: the methods of the loop, or those of its
+// selector, whose calls the loop does not see.
 type registrar struct {
 	name                      string
 	register, modify, replace func(l *eventloop.Loop, fileobj any, events selectors.Event, callback eventloop.Callback) error
@@ -63,11 +63,11 @@ var registrars = []registrar{
 	},
 }
 
-// batchSize is how many others are ready in the batch in which something is done
-// to all of them.
+// batchSize is the number of ready files that the first callback changes.
 const batchSize = 12
 
-// A mutation is what the callback that comes first does to all others of its batch.
+// A mutation is a change that the first callback of a batch makes to all other files
+// of the batch.
 type mutation struct {
 	name string
 	// do does it to one of them; called is what its callback from now on is to

@@ -25,8 +25,8 @@ import (
 //
 //	go test -run xxx -bench . -benchmem ./eventloop
 
-// A benchFunc does n operations and says how long they took: what it prepares
-// and clears up does not count.
+// A benchFunc does n operations and returns how long they took, without setup and
+// cleanup.
 type benchFunc func(n int) time.Duration
 
 // timed is a benchFunc all of whose time counts.
@@ -38,7 +38,7 @@ func timed(f func(n int)) benchFunc {
 	}
 }
 
-// duel has ours do b.N operations in blocks, and each of the others as many.
+// compare runs b.N operations of ours in blocks, and as many of each of the others.
 func compare(b *testing.B, block int, ours benchFunc, others map[string]benchFunc) {
 	b.Helper()
 	names := slices.Sorted(maps.Keys(others))

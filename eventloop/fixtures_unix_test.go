@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Short names: tests read as tables.
+// Short names for the events, which most tests use.
 const (
 	read    = selectors.EventRead
 	write   = selectors.EventWrite
@@ -28,19 +28,20 @@ const (
 )
 
 const (
-	receiveTimeout = 10 * time.Second      // how long a test waits for what must come
-	quietPeriod    = 20 * time.Millisecond // how long it listens for what must not
-	highFD         = 700                   // descriptors from here on are nobody's but the tests'
-	fdSetEnd       = 1024                  // and those up to here fit everybody's fd_set
+	receiveTimeout = 10 * time.Second      // limit for something that must happen
+	quietPeriod    = 20 * time.Millisecond // how long a test checks that something does not happen
+	highFD         = 700                   // only the tests use descriptors from this number on
+	fdSetEnd       = 1024                  // the descriptors below this number fit an fd_set on every platform
 )
 
-// A kind is one of the loops that every rule is held against: each backend, as
-// a loop finds it by itself, and the ways to wait that it does not choose.
+// A loopKind is a kind of loop that every test case runs on: a backend that the
+// loop chooses itself, or a backend with a way to wait that it does not choose.
 type loopKind struct {
 	selectors.Backend
-	withSelector bool // WithSelector: such a loop knows that it is not alone with it
+	withSelector bool // the loop gets its selector by WithSelector, so other code may use it too
 }
 
+// loopKinds returns the kinds of loop on this platform.
 func loopKinds() []loopKind {
 	var all []loopKind
 	for _, b := range selectors.Backends() {
@@ -57,7 +58,7 @@ func loopKinds() []loopKind {
 	return all
 }
 
-// selector makes a selector for a loop.
+// selector returns a selector of this kind. It is closed when the test ends.
 func (k loopKind) selector(t testing.TB) selectors.Selector {
 	t.Helper()
 	s, err := k.New()
@@ -68,8 +69,8 @@ func (k loopKind) selector(t testing.TB) selectors.Selector {
 	return s
 }
 
-// loop makes a loop and closes it at the end of the test, or earlier, when the
-// test hangs in it.
+// loop returns a loop of this kind. It is closed when the test ends, or after
+// 30 seconds if the test hangs.
 func (k loopKind) loop(t testing.TB, opts ...eventloop.Option) *eventloop.Loop {
 	t.Helper()
 	if k.withSelector {
@@ -83,7 +84,7 @@ func (k loopKind) loop(t testing.TB, opts ...eventloop.Option) *eventloop.Loop {
 	}
 	const hang = 30 * time.Second
 	closing := time.AfterFunc(hang, func() {
-		t.Error("the test hangs: closing its loop")
+		t.Error("test hangs; closing its loop")
 		l.Close()
 	})
 	t.Cleanup(func() {
@@ -93,13 +94,13 @@ func (k loopKind) loop(t testing.TB, opts ...eventloop.Option) *eventloop.Loop {
 	return l
 }
 
-// A rule is what must hold on every backend.
+// A testCase is a test that must pass on every kind of loop.
 type testCase struct {
 	name string
 	test func(t *testing.T, k loopKind)
 }
 
-// hold holds every kind of loop against cases. A rule that hangs fails.
+// forEachLoopKind runs the cases on every kind of loop. A case that hangs fails.
 func forEachLoopKind(t *testing.T, cases ...testCase) {
 	t.Helper()
 	if len(loopKinds()) == 0 {
@@ -115,7 +116,7 @@ func forEachLoopKind(t *testing.T, cases ...testCase) {
 	}
 }
 
-// bound ends the process if closing its loops does not help a test that hangs.
+// limitTime ends the process if a test still hangs after its loops were closed.
 func limitTime(t testing.TB) {
 	ending := time.AfterFunc(60*time.Second, func() {
 		debug.SetTraceback("all")
@@ -124,7 +125,7 @@ func limitTime(t testing.TB) {
 	t.Cleanup(func() { ending.Stop() })
 }
 
-// A record is what happened, in order.
+// A recorder records what was called, in order.
 type recorder struct {
 	mu  sync.Mutex
 	log []string
@@ -136,10 +137,10 @@ func (r *recorder) add(what string) {
 	r.log = append(r.log, what)
 }
 
-// note is a function that adds to the record.
+// fn returns a function that adds to the record.
 func (r *recorder) fn(what string) func() { return func() { r.add(what) } }
 
-// callback is the same for a file.
+// callback returns a file callback that adds to the record.
 func (r *recorder) callback(what string) eventloop.Callback {
 	return func(any, selectors.Event) { r.add(what) }
 }
@@ -155,8 +156,8 @@ func (r *recorder) count(what string) (n int) {
 	return n
 }
 
-// want compares the record with what should be in it, words separated by
-// spaces, and begins a new one.
+// want compares the record with the expected words, which are separated by
+// spaces, and clears it.
 func (r *recorder) want(t testing.TB, words string) {
 	t.Helper()
 	r.mu.Lock()
@@ -167,20 +168,22 @@ func (r *recorder) want(t testing.TB, words string) {
 	r.log = nil
 }
 
-// must is for calls that cannot fail unless the test has failed already. It
-// panics, since it is used in callbacks and on goroutines as well.
+// must returns v, and panics if err is not nil. It is for calls that fail only
+// if the test is wrong. It panics because callbacks and other goroutines, which
+// must not call t.Fatal, use it too.
 func must[T any](v T, err error) T {
 	check(err)
 	return v
 }
 
+// check panics if err is not nil. See must.
 func check(err error) {
 	if err != nil {
 		panic(err)
 	}
 }
 
-// turn runs one turn that must not wait and not fail, and says what it ran.
+// runTurn runs one turn without waiting and returns how many callbacks ran.
 func runTurn(t testing.TB, l *eventloop.Loop) int {
 	t.Helper()
 	ran, err := l.RunOnce(0)
@@ -190,7 +193,7 @@ func runTurn(t testing.TB, l *eventloop.Loop) int {
 	return ran
 }
 
-// run runs a loop until it is stopped.
+// runLoop runs a loop until it is stopped.
 func runLoop(t testing.TB, l *eventloop.Loop) {
 	t.Helper()
 	if err := l.Run(context.Background()); err != nil {
@@ -198,8 +201,8 @@ func runLoop(t testing.TB, l *eventloop.Loop) {
 	}
 }
 
-// start runs a loop on a goroutine and returns where the error of Run comes.
-// It returns when the loop is running.
+// startLoop runs a loop on a new goroutine and returns when the loop is running.
+// The channel receives the error of Run.
 func startLoop(t testing.TB, l *eventloop.Loop) <-chan error {
 	t.Helper()
 	ended, started := make(chan error, 1), make(chan struct{})
@@ -209,28 +212,28 @@ func startLoop(t testing.TB, l *eventloop.Loop) <-chan error {
 	return ended
 }
 
-// await waits for what must come.
+// receive returns the next value of c. The test fails if none arrives in time.
 func receive[T any](t testing.TB, c <-chan T) (v T) {
 	t.Helper()
 	select {
 	case v = <-c:
 	case <-time.After(receiveTimeout):
-		t.Fatal("nothing came")
+		t.Fatal("nothing received")
 	}
 	return v
 }
 
-// eventually waits until something is so.
+// eventually waits until condition returns true.
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	for started := time.Now(); !condition(); time.Sleep(time.Millisecond) {
 		if time.Since(started) > receiveTimeout {
-			t.Fatal("never: ", what)
+			t.Fatal("timed out waiting until ", what)
 		}
 	}
 }
 
-// caught calls f and returns what it panics with, and where.
+// catchPanic calls f and returns the value and the stack of its panic.
 func catchPanic(f func()) (v any, stack string) {
 	defer func() {
 		v = recover()
@@ -240,9 +243,9 @@ func catchPanic(f func()) (v any, stack string) {
 	return nil, ""
 }
 
-// child runs the test in a process of its own, for what would disturb others
-// or end the process. There it returns true; here, the output and the error of
-// the child.
+// runInChild runs the current test in a child process, for a test that would
+// disturb other tests or end the process. In the child, inChild is true. In the
+// parent, output and err are those of the child.
 func runInChild(t *testing.T, env ...string) (inChild bool, output string, err error) {
 	t.Helper()
 	if os.Getenv("EVENTLOOP_CHILD") == t.Name() {
@@ -257,14 +260,13 @@ func runInChild(t *testing.T, env ...string) (inChild bool, output string, err e
 	return false, string(out), err
 }
 
-// nextHighFD is the next descriptor to try: they go round, so that a number that
-// was closed does not come back at once with another file.
+// nextHighFD is the next descriptor to try. The numbers are used in rotation, so
+// that a closed number is not reused at once.
 var nextHighFD = highFD
 
-// own sets a descriptor up for a test, closes it with the test, and moves it
-// to a high number first, which nothing but the tests takes. So the test may
-// close it earlier and still speak of its number, and closing it once more at
-// the end harms nobody.
+// prepareFD moves fd to a high number that only the tests use, makes it
+// non-blocking, and closes it when the test ends. So a test may close it earlier
+// and still use the number, and the second close does not hit another file.
 func prepareFD(t testing.TB, fd int) int {
 	t.Helper()
 	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD, nextHighFD)
@@ -283,7 +285,7 @@ func prepareFD(t testing.TB, fd int) int {
 	return high
 }
 
-// pipe returns the ends of a pipe, non-blocking.
+// pipe returns the two ends of a non-blocking pipe.
 func pipe(t testing.TB) (r, w int) {
 	t.Helper()
 	var p [2]int
@@ -293,7 +295,7 @@ func pipe(t testing.TB) (r, w int) {
 	return prepareFD(t, p[0]), prepareFD(t, p[1])
 }
 
-// pair returns two connected Unix stream sockets.
+// socketPair returns two connected Unix stream sockets.
 func socketPair(t testing.TB) (a, b int) {
 	t.Helper()
 	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
@@ -303,7 +305,7 @@ func socketPair(t testing.TB) (a, b int) {
 	return prepareFD(t, p[0]), prepareFD(t, p[1])
 }
 
-// readable returns a file that has something to read.
+// readableSocket returns a socket that has a byte to read.
 func readableSocket(t testing.TB) int {
 	t.Helper()
 	a, b := socketPair(t)
@@ -311,7 +313,7 @@ func readableSocket(t testing.TB) int {
 	return a
 }
 
-// put writes a few bytes that must fit.
+// writeTo writes s, which must fit in the buffer of fd.
 func writeTo(t testing.TB, fd int, s string) {
 	t.Helper()
 	if n, err := unix.Write(fd, []byte(s)); n != len(s) || err != nil {
@@ -319,7 +321,7 @@ func writeTo(t testing.TB, fd int, s string) {
 	}
 }
 
-// take reads what there is, a few bytes.
+// readFrom reads up to 64 bytes.
 func readFrom(t testing.TB, fd int) string {
 	t.Helper()
 	buf := make([]byte, 64)
@@ -330,7 +332,7 @@ func readFrom(t testing.TB, fd int) string {
 	return string(buf[:n])
 }
 
-// isOpen reports whether a descriptor is.
+// isOpen reports whether fd is an open descriptor.
 func isOpen(fd int) bool {
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 	return err == nil

@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A logBuffer is what a loop logs on, in lines.
+// A logBuffer collects the log lines of a loop.
 type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -35,7 +35,7 @@ func (s *logBuffer) Write(p []byte) (int, error) {
 
 func (s *logBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(s, nil)) }
 
-// lines returns what has been logged, and wipes it.
+// lines returns the logged lines and clears the buffer.
 func (s *logBuffer) lines() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,16 +47,16 @@ func (s *logBuffer) lines() []string {
 	return strings.Split(text, "\n")
 }
 
-// quiet is for tests that look at something else than what is logged.
+// discardLog drops log lines that a test does not check.
 var discardLog = eventloop.WithLogger(slog.New(slog.DiscardHandler))
 
-// here is file:line of its caller.
+// currentLine returns file:line of its caller.
 func currentLine() string {
 	_, file, line, _ := runtime.Caller(1)
 	return fmt.Sprintf("%s:%d", file, line)
 }
 
-// Callbacks with names, to be found again.
+// Callbacks whose names the tests look for in logs and panics.
 func slowTask()                      { slowAction() }
 func slowFile(any, selectors.Event)  { slowAction() }
 func slowSignal(os.Signal)           { slowAction() }
@@ -174,7 +174,7 @@ func TestSlowCallback(t *testing.T) {
 	}})
 }
 
-// Panics are told with the name of the callback of the user's.
+// A Panic has the name of the user's callback.
 func TestPanicNames(t *testing.T) {
 	forEachLoopKind(t, testCase{"of each kind", func(t *testing.T, k loopKind) {
 		slowAction = panicBoom
@@ -349,8 +349,8 @@ func TestLeaks(t *testing.T) {
 	}})
 }
 
-// In debug, what belongs to the loop's goroutine refuses others, while the loop
-// runs. Without it nobody is asked.
+// With WithDebug, the methods that belong to the loop's goroutine return an error
+// on other goroutines while the loop runs. Without it there is no check.
 func TestWrongGoroutine(t *testing.T) {
 	elsewhere := func(f func()) {
 		done := make(chan struct{})

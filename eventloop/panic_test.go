@@ -14,8 +14,8 @@ import (
 	"goselectors/selectors"
 )
 
-// sources are the ways to have a function called in the next turn, each
-// several times in one turn, but in its own place there.
+// sources are the ways to schedule a function for the next turn. Each has its
+// own place in the order of a turn.
 var sources = []struct {
 	name string
 	add  func(t *testing.T, l *eventloop.Loop, fn func())
@@ -30,9 +30,9 @@ var sources = []struct {
 
 func panicBoom() { panic("boom") }
 
-// A panic goes through Run with the stack of the callback. What was to run
-// behind it runs next time, whichever place in the turn it was at, and nothing
-// is run twice or left out after that.
+// A panic propagates out of Run with the stack of the callback. The rest of the
+// turn runs in the next turn, wherever in the turn the panic was. No callback
+// runs twice and none is skipped.
 func TestPanicPropagates(t *testing.T) {
 	var cases []testCase
 	for _, source := range sources {
@@ -54,7 +54,7 @@ func TestPanicPropagates(t *testing.T) {
 				if n := runTurn(t, l); n != 2-at || ran != 3 {
 					t.Fatalf("the next turn ran %d, %d in all; want %d and 3", n, ran, 2-at)
 				}
-				// And the loop is as good as new.
+				// The loop works as before.
 				var r recorder
 				for _, other := range sources {
 					for _, n := range []string{"1", "2"} {
@@ -168,8 +168,8 @@ func TestPanicHandler(t *testing.T) {
 	forEachLoopKind(t, cases...)
 }
 
-// What else can go wrong in a callback that panics.
-func TestPanicAnd(t *testing.T) {
+// A panic together with Close, with Unregister, and Goexit in place of a panic.
+func TestPanicCombinations(t *testing.T) {
 	forEachLoopKind(t,
 		testCase{"close", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
@@ -210,19 +210,19 @@ func TestPanicAnd(t *testing.T) {
 				t.Errorf("%d calls, want 1", called)
 			}
 		}},
-		testCase{"is recovered by nobody: Goexit", func(t *testing.T, k loopKind) {
+		testCase{"Goexit", func(t *testing.T, k loopKind) {
 			for _, opts := range [][]eventloop.Option{nil, {eventloop.WithPanicHandler(func(p eventloop.Panic) { t.Errorf("handled: %v", p.Value) })}} {
 				l := k.loop(t, opts...)
 				var r recorder
 				check(l.CallSoon(runtime.Goexit))
 				check(l.CallSoon(r.fn("rest")))
-				gone := make(chan struct{})
+				exited := make(chan struct{})
 				go func() {
-					defer close(gone)
+					defer close(exited)
 					l.Run(context.Background())
 					t.Error("Run has returned")
 				}()
-				receive(t, gone)
+				receive(t, exited)
 				r.want(t, "")
 				runTurn(t, l)
 				r.want(t, "rest")

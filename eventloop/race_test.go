@@ -2,5 +2,6 @@
 
 package eventloop
 
-// Race: the race detector is on, and what takes a second takes ten.
+// Race reports whether the race detector is on. It makes tests about ten times
+// slower.
 const Race = true

@@ -22,7 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// raise sends this process a signal.
+// sendSignal sends a signal to this process.
 func sendSignal(sig syscall.Signal) { check(unix.Kill(os.Getpid(), sig)) }
 
 func TestOnSignal(t *testing.T) {
@@ -196,7 +196,7 @@ func TestOnSignal(t *testing.T) {
 				}
 			}
 			if l.Alive() {
-				t.Error("a handler that there is not keeps the loop alive")
+				t.Error("a rejected handler keeps the loop alive")
 			}
 		}},
 		testCase{"nothing is left behind", func(t *testing.T, k loopKind) {
@@ -224,9 +224,9 @@ type noSignal struct{}
 func (noSignal) String() string { return "none" }
 func (noSignal) Signal()        {}
 
-// When the last handler is gone the signal does again what it does by default:
-// here, end the process. (Many others, SIGUSR1 for one, do nothing to a Go
-// program that does not listen to them.)
+// When the last handler is removed, the signal has its default effect again. For
+// SIGTERM this ends the process. (Many others, for example SIGUSR1, have no
+// effect on a Go program that does not handle them.)
 func TestSignalDefaultReturns(t *testing.T) {
 	for _, way := range []string{"Stop", "Close", "Close while Run waits"} {
 		t.Run(strings.ReplaceAll(way, " ", "_"), func(t *testing.T) {
@@ -256,7 +256,7 @@ func TestSignalDefaultReturns(t *testing.T) {
 				<-ended
 			}
 			sendSignal(unix.SIGTERM)
-			time.Sleep(receiveTimeout) // it does not get there
+			time.Sleep(receiveTimeout) // the signal ends the process before this returns
 		})
 	}
 }

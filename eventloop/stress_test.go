@@ -19,10 +19,10 @@ import (
 
 var postsEvents = flag.Int("posts.events", 200_000, "how many posts TestNoPostIsLost makes on each backend")
 
-// A loop that misses a wake sleeps on, with the post that nobody runs. So: many
-// posts, on loops that fall asleep as often as they can, with one, two and four
-// processors. Nothing else would wake these loops but the churn of one
-// descriptor's interest, for part of the time.
+// A loop that misses a wake keeps sleeping and does not run the post. The test
+// makes many posts on loops that sleep as often as possible, with GOMAXPROCS 1,
+// 2 and 4. Nothing else wakes these loops, except that the interest of two
+// descriptors changes all the time in one part of the test.
 //
 //	go test -run TestNoPostIsLost ./eventloop -posts.events 10000000
 func TestNoPostIsLost(t *testing.T) {
@@ -54,7 +54,7 @@ func TestNoPostIsLost(t *testing.T) {
 	}
 }
 
-// flood has four goroutines post as fast as they can, each in order.
+// flood posts from four goroutines as fast as possible. The posts of each must run in order.
 func flood(t *testing.T, l *eventloop.Loop, n int) {
 	const producers = 4
 	var ran atomic.Int64
@@ -75,8 +75,8 @@ func flood(t *testing.T, l *eventloop.Loop, n int) {
 	waitForCount(t, &ran, n/producers*producers)
 }
 
-// bursts has four goroutines post a few and wait for them, over and over, with
-// churn or without.
+// bursts has four goroutines repeatedly post up to 64 functions and wait for them.
+// With churn, the interest of two descriptors changes meanwhile.
 func bursts(t *testing.T, l *eventloop.Loop, n int, churn bool) {
 	const producers = 4
 	var ran atomic.Int64
@@ -141,14 +141,15 @@ func burst(t *testing.T, n int, ran *atomic.Int64, post func(i int, done func())
 			select {
 			case <-done:
 			case <-time.After(receiveTimeout):
-				t.Error("a post is lost")
+				t.Error("a post did not run")
 				return
 			}
 		}
 	}
 }
 
-// pingPong posts one and waits for it, so that the loop sleeps before each.
+// pingPong posts one function at a time and waits for it, so that the loop sleeps
+// before each.
 func pingPong(t *testing.T, l *eventloop.Loop, n int) {
 	done := make(chan struct{}, 1)
 	for range n {
@@ -157,7 +158,7 @@ func pingPong(t *testing.T, l *eventloop.Loop, n int) {
 	}
 }
 
-// came waits for n, as long as there is progress.
+// waitForCount waits until ran is n. It fails when there is no progress.
 func waitForCount(t *testing.T, ran *atomic.Int64, n int) {
 	t.Helper()
 	last, since := int64(-1), time.Now()
@@ -169,13 +170,13 @@ func waitForCount(t *testing.T, ran *atomic.Int64, n int) {
 		case now != last:
 			last, since = now, time.Now()
 		case time.Since(since) > receiveTimeout:
-			t.Fatalf("%d of %d posts came, and then no more", now, n)
+			t.Fatalf("%d of %d posts ran, then no more", now, n)
 		}
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// What else wakes a loop is not missed either, whenever it comes.
+// Stop, a cancelled context, Close and the end of work wake a loop at any moment.
 func TestNoWakeIsLost(t *testing.T) {
 	const rounds = 300
 	forEachLoopKind(t,

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// check returns what is wrong with the heap and its tables, of whose slots those
-// in due are to be run.
+// check returns an error if the heap and its tables are not consistent. due has
+// the slots of the timers that are due and have not run.
 func (h *timerHeap) check(due []int32) error {
 	if len(h.pos) != len(h.owner) || len(h.heap)+len(h.freeSlots)+len(due) != len(h.owner) {
 		return fmt.Errorf("%d slots, %d of them owned: %d in the heap, %d free, %d due", len(h.pos), len(h.owner), len(h.heap), len(h.freeSlots), len(due))
@@ -54,7 +54,7 @@ func (h *timerHeap) check(due []int32) error {
 	return nil
 }
 
-// A heapModel does what timers do, in the plainest way, and compares.
+// A heapModel is a simple model of the timers. It is compared with the heap.
 type heapModel struct {
 	timerHeap
 	due    []int32
@@ -97,7 +97,7 @@ func (m *heapModel) stop(i int) {
 	m.want[i] = modelTimer{}
 }
 
-// pass lets time pass. What was due before must have been run.
+// advance moves the time forward. Timers that were due earlier must have run.
 func (m *heapModel) advance(d time.Duration) error {
 	m.now += d
 	var due []int
@@ -129,7 +129,7 @@ func (m *heapModel) advance(d time.Duration) error {
 	return nil
 }
 
-// take runs the next that is due, if there is one.
+// runNext runs the next due timer, if there is one.
 func (m *heapModel) runNext() error {
 	if len(m.due) == 0 {
 		return nil
@@ -160,7 +160,7 @@ func (m *heapModel) compare() error {
 	return nil
 }
 
-// do takes two bytes of a fuzzer for one operation.
+// do does one operation, which two bytes of a fuzzer's input select.
 func (m *heapModel) do(op, arg byte) (err error) {
 	i := int(arg) % len(m.timers)
 	switch op % 8 {
@@ -218,8 +218,8 @@ func TestTimerHeapRandomized(t *testing.T) {
 	}
 }
 
-// After a burst of timers their room is given back, also if a few go on.
-func TestTimersGiveBackTheirRoom(t *testing.T) {
+// After a burst of timers the memory is released, even if some timers remain.
+func TestTimersReleaseMemory(t *testing.T) {
 	const burst, small = 70_000, 1 << 16
 	for _, test := range []struct {
 		standing int
@@ -301,8 +301,8 @@ func TestManyTimersAreDue(t *testing.T) {
 	}
 }
 
-// A few that are due keep the room until they have been run.
-func TestTimersShrinkWhenNoneIsDue(t *testing.T) {
+// The tables shrink only after all due timers have run.
+func TestTimersShrinkAfterDueTimersRan(t *testing.T) {
 	m := newHeapModel(1 << 17)
 	for i := range m.timers {
 		m.start(i, time.Duration(min(i, 2)))
@@ -332,7 +332,7 @@ func TestTimersShrinkWhenNoneIsDue(t *testing.T) {
 	}
 }
 
-// After four thousand million starts the numbers are used up. The order stays.
+// After 2^32 starts the sequence numbers overflow. The order is kept.
 func TestTimerOrderOverflows(t *testing.T) {
 	m := newHeapModel(200)
 	r := rand.New(rand.NewPCG(1, 2))

@@ -18,10 +18,10 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 )
 
-// The tests here are on a virtual clock, but for the last: none of them sleeps,
-// and what they say of time is exact.
+// All tests here except the last use a virtual clock. They do not sleep, and
+// their times are exact.
 
-// A clocked is a loop on a virtual clock, with what has happened on it.
+// A testLoop is a loop on a virtual clock with a log of its callbacks.
 type testLoop struct {
 	*eventloop.Loop
 	*looptest.Clock
@@ -46,10 +46,10 @@ func newTestLoop(t testing.TB, opts ...eventloop.Option) *testLoop {
 	return &testLoop{l, clock, sel, t, nil}
 }
 
-// Now is the loop's.
+// Now returns the loop's time.
 func (c *testLoop) Now() time.Duration { return c.Loop.Now() }
 
-// say makes a callback that logs.
+// logCall returns a callback that adds to the log.
 func (c *testLoop) logCall(what string) func() {
 	return func() { c.log = append(c.log, logEntry{c.Now(), what}) }
 }
@@ -77,7 +77,7 @@ func (c *testLoop) callEvery(interval time.Duration, fn func()) *eventloop.Timer
 	return c.must(c.Every(interval, fn))
 }
 
-// once runs one turn.
+// runOnce runs one turn and returns how many callbacks ran.
 func (c *testLoop) runOnce(timeout time.Duration) int {
 	c.t.Helper()
 	n, err := c.RunOnce(timeout)
@@ -351,8 +351,8 @@ func TestTimers(t *testing.T) {
 	}
 }
 
-// Deadlines further in the past than a Duration can tell.
-func TestTimerFarBehind(t *testing.T) {
+// Deadlines that are further in the past than the range of a Duration.
+func TestTimerDeadlineFarInThePast(t *testing.T) {
 	c := newTestLoop(t)
 	c.Advance(time.Hour)
 	c.callEvery(time.Minute, c.logCall("x")).Reset(math.MinInt64)
@@ -368,7 +368,7 @@ func TestTimerFarBehind(t *testing.T) {
 	}
 }
 
-func TestTimersAtTheEndOfTime(t *testing.T) {
+func TestTimersAtMaxDuration(t *testing.T) {
 	const end = math.MaxInt64
 	c := newTestLoop(t)
 	c.Advance(sec)
@@ -391,7 +391,7 @@ func TestTimersAtTheEndOfTime(t *testing.T) {
 	}
 }
 
-// How long the loop wants to sleep: until the next timer that runs.
+// The timeout of Select is the time until the next active timer.
 func TestTimeoutIsTheNextTimers(t *testing.T) {
 	for _, test := range []struct {
 		name    string

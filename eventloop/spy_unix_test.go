@@ -1,0 +1,44 @@
+//go:build unix
+
+package eventloop_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"goselectors/eventloop"
+	"goselectors/selectors"
+)
+
+// A spy is a selector that keeps count of how the loop uses it.
+type spy struct {
+	selectors.Selector
+	timeouts     []time.Duration // of each Select
+	wakes        atomic.Int64
+	beforeSleep  chan struct{} // if not nil, gets something before each Select that may wait
+	duringSelect func(timeout time.Duration)
+}
+
+func (s *spy) SelectInto(dst []selectors.Ready, timeout time.Duration) ([]selectors.Ready, error) {
+	s.timeouts = append(s.timeouts, timeout)
+	if s.beforeSleep != nil && timeout != 0 {
+		s.beforeSleep <- struct{}{}
+	}
+	if s.duringSelect != nil {
+		s.duringSelect(timeout)
+	}
+	return s.Selector.SelectInto(dst, timeout)
+}
+
+func (s *spy) Wake() error {
+	s.wakes.Add(1)
+	return s.Selector.Wake()
+}
+
+// spied is a loop on a spy.
+func (k loopKind) loopWithSpy(t testing.TB, opts ...eventloop.Option) (*eventloop.Loop, *spy) {
+	t.Helper()
+	s := &spy{Selector: k.selector(t)}
+	return k.loop(t, append([]eventloop.Option{eventloop.WithSelector(s)}, opts...)...), s
+}
