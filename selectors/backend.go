@@ -7,32 +7,33 @@ import (
 	"goselectors/selectors/internal/sys"
 )
 
-// A backend is a kernel facility. It translates and calls the kernel; what must
-// be the same on every backend is done by the core.
+// A backend is the code for one kernel facility. It translates between Event and
+// the kernel's masks and makes the system calls; the core does everything else.
 //
-// The core calls poll, sleep and wake without holding its lock, all other
-// methods with it. A backend may read the entries that it is given and write
-// their fileID, slot and filters.
+// The core calls poll, sleep and close without holding mu, wake with or without
+// it, and all other methods with it. A backend may write the fileID, slot and
+// filters of an entry; epoll's repair also clears the state muted.
 type backend interface {
-	// add starts watching for e.events. It returns errExists if this very file
+	// add starts watching for e.events. It returns errExists if the same file
 	// is watched under this number already, and errAlwaysReady if the kernel
 	// does not watch such files because they are always ready. If replaces is
-	// set, the number has a registration for another file, which the new one
-	// replaces; e.fileID and e.slot are the old one's then.
+	// true, the number already has an entry, which this one replaces if its file
+	// is another one; e.fileID and e.slot are those of the old entry then.
 	add(fd int, e *entry, replaces bool) error
 
 	// modify watches for events from now on, under the given generation,
 	// whether or not the kernel still knows the descriptor. On error the old
-	// interest stands.
+	// interest remains.
 	modify(fd int, e *entry, events Event, generation uint32) error
 
 	// remove stops watching. The descriptor may be closed by now, belong to
 	// another file, or not be watched at all.
 	remove(fd int, e *entry)
 
-	// mute makes the kernel report changes of the descriptor only, no longer
-	// its state. It returns false if the kernel cannot do that: the descriptor
-	// is then out of the set. unmute undoes either.
+	// mute makes the kernel report only changes of the descriptor's state, as
+	// if it were edge-triggered. It returns false if the kernel cannot do that:
+	// then the descriptor has been removed from the kernel's set. unmute reverses
+	// both.
 	mute(fd int, e *entry) bool
 	unmute(fd int, e *entry)
 
@@ -42,14 +43,15 @@ type backend interface {
 
 	// poll asks the kernel without waiting. sleep waits, for at most timeout,
 	// or without a limit if that is negative. Both return the number of events
-	// that collect will find. A sleep may end early with none.
+	// that the kernel reported, which may include stale ones and the backend's
+	// own. A sleep may end early with none.
 	poll() (int, error)
 	sleep(timeout time.Duration) (int, error)
 
 	// collect passes what the last poll or sleep found to c.report.
 	collect(c *core, dst []Ready) []Ready
 
-	// wake ends the current sleep, or the next one.
+	// wake ends the current sleep. It may also end a later one early.
 	wake() error
 
 	// repair is called when the kernel reports registrations that no longer
@@ -69,7 +71,7 @@ type traits struct {
 	features      Feature
 	kernelOneShot bool // the kernel disables a one-shot registration itself
 	updatesLive   bool // changes of the set reach a sleep that is under way
-	pollIsCheap   bool // poll costs next to nothing, so every Select polls before it sleeps
+	pollIsCheap   bool // poll is cheap, so every Select polls before it sleeps
 	scansAll      bool // poll and sleep ask every descriptor: see pollFirst
 }
 
@@ -79,7 +81,7 @@ type noOrphans struct{}
 
 func (noOrphans) repair(*core) error { return nil }
 
-// identify stores which file a descriptor is. It returns errExists if it is, or
+// identify stores which file a descriptor is. It returns errExists if this is, or
 // may be, the file that was stored before.
 func identify(fd int, e *entry) error {
 	id, same, err := sys.Identify(fd, e.fileID)

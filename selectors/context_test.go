@@ -229,3 +229,39 @@ func newEmbedder(s selectors.Selector) interface {
 	}
 	return &interfaceEmbedder{wrapper{Selector: s}}
 }
+
+// A panickingContext panics when it is asked for its error for the second time,
+// which is inside Select.
+type panickingContext struct {
+	context.Context
+	calls int
+}
+
+func (c *panickingContext) Err() error {
+	if c.calls++; c.calls > 1 {
+		panic("Err")
+	}
+	return nil
+}
+
+// TestSelectContextPanics: after a panic of the context the selector still works.
+func TestSelectContextPanics(t *testing.T) {
+	backendtest.EachSelector(t, func(t *testing.T, s selectors.Selector) {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the context's Err was not called in Select")
+				}
+			}()
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			selectors.SelectContext(&panickingContext{Context: ctx}, s, nil)
+		}()
+		if ready, err := s.Select(0); len(ready) != 0 || err != nil {
+			t.Errorf("Select returned %v, %v after the panic", ready, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -8,23 +8,25 @@ import (
 	"time"
 )
 
-// A core is a Selector without a kernel: everything that must be the same on
-// every backend. This file has what changes the set, wait.go what waits.
+// A core is the part of a Selector that is the same on every backend. This file
+// has the registrations, Wake and Close; wait.go has Select.
 //
-// There are two locks. selecting is held for the whole of a Select and admits
-// one goroutine. mu guards the table and every change of the kernel's set; a
-// Select takes it for moments only, never while it waits. The order is
-// selecting before mu.
+// There are three locks, which are taken in this order: selecting is held for the
+// whole of a Select, so that only one goroutine can be in it. mu guards the table
+// and every change of the kernel's set; a Select takes it only briefly, never
+// while it waits. wakeMu is held while backend.wake runs, so that Close cannot
+// close its descriptor meanwhile.
 //
 // Changes of the set are numbered. A registration carries the number of its own
 // last change, its generation. Backends use it to recognise stale events: events
-// that the kernel reports for a registration that has ended or was changed.
+// that the kernel reports for a registration that has ended or was changed. See
+// the type epoll for registrations that report stale events without end.
 //
-// wakes and asleep end a sleep from another goroutine. A goroutine that ends a
+// wakes and asleep let another goroutine end a sleep. The goroutine that ends the
 // sleep sets a bit in wakes and then reads asleep; the one that sleeps sets
 // asleep and then reads wakes. At least one of the two sees the other's store.
-// Only the first bit needs a call of the backend: one wake for each sleep,
-// however many goroutines ask.
+// Only the goroutine that sets the first bit calls backend.wake: once for each
+// sleep.
 type core struct {
 	self    Selector // the exported type that contains this core
 	name    string
@@ -35,31 +37,31 @@ type core struct {
 	table          table
 	fdByObject     map[any]int // descriptors of file objects that are not numbers
 	alwaysReady    []int       // descriptors of entries in that state
-	muted          []int       // descriptors of entries that had to leave the set to be muted; some may be unmuted since
+	muted          []int       // descriptors that mute removed from the kernel's set; some may have been unmuted since
 	generation     uint32      // number of the last change of the set
-	waitGeneration uint32      // generation when the last poll or sleep began, or earlier
+	waitGeneration uint32      // a generation not later than the start of the last poll or sleep; see predatesWait
 	scratch        entry       // a registration that is not in the table yet
 	staleEvents    int         // stale events in this batch
 
 	closed           atomic.Bool
 	dirty            atomic.Bool  // the set has changed: prepare before the next poll or sleep
-	alwaysReadyCount atomic.Int32 // entries of alwaysReady that are to be reported now
+	alwaysReadyCount atomic.Int32 // entries of alwaysReady that are enabled and have EventRead or EventWrite
 	mutedCount       atomic.Int32 // length of muted
 
 	selecting   sync.Mutex
-	lastRecheck time.Duration // of the muted entries
+	lastRecheck time.Duration // sys.Now of the last recheckMuted
 	pollFirst   pollFirst
 
 	wakes     atomic.Uint32
 	asleep    atomic.Bool
-	wakeMu    sync.Mutex // held while backend.wake runs, so that Close cannot close its descriptor meanwhile
+	wakeMu    sync.Mutex
 	closeOnce sync.Once
 }
 
 // Bits of core.wakes.
 const (
 	wakeByUser   uint32 = 1 << iota // by Wake: the Select returns
-	wakeInternal                    // the set has changed, a context has ended, or Close was called: the Select looks again
+	wakeInternal                    // the set has changed, a context has ended, or Close was called: Select starts its loop again
 )
 
 func (c *core) init(self Selector, name string, b backend, t traits) {
@@ -173,13 +175,13 @@ func (c *core) register(fd int, fileobj any, events Event, data any) (*SelectorK
 	if e.state&alwaysReady != 0 {
 		c.addAlwaysReady(fd, e)
 	}
-	c.markDirty()
+	c.markDirty() // prepare makes room for the new entry's events
 	c.publishChange(e)
 	return e.key, nil
 }
 
-// nextGeneration returns the number of the next change. It is not 0, which a
-// free entry has.
+// nextGeneration returns the number of the next change. It is never 0, the
+// generation of a free entry.
 func (c *core) nextGeneration() uint32 { return max(c.generation+1, 1) }
 
 func (c *core) modify(fd int, fileobj any, events Event, data any) (*SelectorKey, error) {
@@ -223,7 +225,7 @@ func (c *core) publishChange(e *entry) {
 	c.interrupt(wakeInternal)
 }
 
-// markDirty has the backend prepared before the next poll or sleep.
+// markDirty makes the next poll or sleep call backend.prepare first.
 func (c *core) markDirty() {
 	if !c.dirty.Load() {
 		c.dirty.Store(true)
@@ -254,7 +256,8 @@ func (c *core) Unregister(fileobj any) (*SelectorKey, error) {
 	return key, nil
 }
 
-// forget ends a registration, apart from its entry and the kernel's set.
+// forget removes a registration from fdByObject and alwaysReady. The caller
+// handles the table and the kernel's set.
 func (c *core) forget(e *entry) {
 	if isComparable(e.key.FileObj) && c.fdByObject[e.key.FileObj] == e.key.FD {
 		delete(c.fdByObject, e.key.FileObj)
@@ -274,7 +277,8 @@ func (c *core) addAlwaysReady(fd int, e *entry) {
 	}
 }
 
-// removeAlwaysReady removes it. The last entry of the list takes its place.
+// removeAlwaysReady removes an entry from that list and moves the last entry to
+// its place.
 func (c *core) removeAlwaysReady(e *entry) {
 	last := len(c.alwaysReady) - 1
 	fd := c.alwaysReady[last]
@@ -308,7 +312,7 @@ func (c *core) findFD(fileobj any) (int, error) {
 		return fd, nil
 	}
 	if isComparable(fileobj) {
-		// The object itself comes first: it works for closed files too.
+		// Try the object itself first: this also works after the file was closed.
 		c.mu.Lock()
 		fd, ok := c.fdByObject[fileobj]
 		c.mu.Unlock()
@@ -324,9 +328,9 @@ func (c *core) findFD(fileobj any) (int, error) {
 	return fd, err
 }
 
-// isKeyOf reports whether fileobj, which has the key's descriptor, means this
-// key. A number always does. An object does too, unless the key belongs to
-// another object that no longer has the descriptor.
+// isKeyOf reports whether key is the key of fileobj; both have the same
+// descriptor. For a number it always is. For an object it is too, unless the key
+// belongs to another object that no longer has the descriptor.
 func (c *core) isKeyOf(key *SelectorKey, fileobj any) bool {
 	if _, number := asNumber(fileobj); number {
 		return true

@@ -62,6 +62,15 @@ func TestPollFirst(t *testing.T) {
 			t.Errorf("while nothing is ready 640 Selects made %d polls and %d sleeps", polls, sleeps)
 		}
 	}
+	// One Select that finds nothing among many that find something costs few polls.
+	b.found = 1
+	selects(100)
+	b.found = 0
+	selects(1)
+	b.found = 1
+	if polls, _ := selects(100); polls < 95 {
+		t.Errorf("after one Select without events, only %d of 100 Selects polled", polls)
+	}
 	random := rand.New(rand.NewPCG(1, 1))
 	b.findNext = func() int { return random.IntN(2) }
 	if polls, sleeps := selects(10_000); polls > 1500 || polls < 100 || sleeps < 5000 {

@@ -12,7 +12,7 @@ import (
 )
 
 // EpollSelector is a [Selector] on Linux's epoll(7). A waiting Select parks its
-// goroutine or blocks a thread, whichever serves better: docs/waiting.md has the
+// goroutine or blocks a thread, whichever is cheaper: docs/waiting.md has the
 // details.
 type EpollSelector struct {
 	core
@@ -20,8 +20,8 @@ type EpollSelector struct {
 }
 
 // NewEpollSelector returns a selector on a new epoll set. It holds three
-// descriptors of its own, with [WithBlockingWait] two, and one more after the
-// first wait with a timeout.
+// descriptors of its own, and one more, a timer, after the first wait that needs
+// it. With [WithBlockingWait] it holds two.
 func NewEpollSelector(opts ...Option) (*EpollSelector, error) {
 	s := &EpollSelector{}
 	if err := s.epoll.open(&s.core, newOptions(opts)); err != nil {
@@ -47,13 +47,13 @@ var nativeBackends = []Backend{
 }
 
 // epoll is the backend. With each event the kernel hands back the descriptor and
-// the generation of the registration. It is never given a Go pointer, which it
-// would keep after the garbage collector has freed the memory.
+// the generation of the registration. The kernel must not be given a Go pointer:
+// it would keep it after the garbage collector has freed the memory.
 //
 // An orphan is a registration that cannot be deleted any more: its descriptor was
 // closed while a duplicate keeps the file open, and the kernel's key is the pair
-// of file and number (epoll(7), Questions and answers, 6). It reports for ever.
-// repair gets rid of orphans.
+// of file and number (epoll(7), Questions and answers, 6). It keeps reporting
+// events. repair gets rid of orphans.
 type epoll struct {
 	core   *core
 	fd     int
@@ -61,11 +61,11 @@ type epoll struct {
 	found  int // events of the last wait
 	waiter park.Waiter
 
-	mayHaveOrphans bool // a registration could not be deleted
-	foundOrphan    bool // one of the events is an orphan's, though its generation is valid
+	mayHaveOrphans bool // a deletion failed, or a number was found to have another file
+	foundOrphan    bool // mute failed: an event with a valid generation comes from an orphan
 }
 
-// ownToken is the descriptor, in an event, of the waiter's own registrations.
+// ownToken stands for the descriptor in events of the Waiter's own files.
 const ownToken int32 = -1
 
 func (b *epoll) open(c *core, o options) (err error) {
@@ -110,7 +110,8 @@ func (b *epoll) ctl(op, fd int, mask, generation uint32) error {
 
 func (b *epoll) add(fd int, e *entry, replaces bool) error {
 	err := b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.generation)
-	// A park that begins at this moment may put the set back into the gate once.
+	// A park that is just beginning may put the set back into the gate, so detach
+	// again.
 	for try := 0; err == unix.EINVAL && try < 3 && b.detach(); try++ {
 		err = b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.generation)
 	}
@@ -129,14 +130,14 @@ func (b *epoll) add(fd int, e *entry, replaces bool) error {
 
 // detach makes the selector block instead of park, for good. The kernel limits
 // how many paths of nested epoll sets a file may have: 100 for paths as long as
-// ours (fs/eventpoll.c, path_limits). So the registration of a file with the
+// these (fs/eventpoll.c, path_limits). So the registration of a file with the
 // hundred-and-first selector, or of its hundred-and-first duplicate with one, is
 // EINVAL. Without parking the sets are not nested, and there is no limit.
 func (b *epoll) detach() bool {
 	if !b.waiter.Detach() {
 		return false
 	}
-	b.core.interrupt(wakeInternal) // it may be parked
+	b.core.interrupt(wakeInternal) // a Select may be parked
 	return true
 }
 
@@ -171,7 +172,7 @@ func (b *epoll) modify(fd int, e *entry, events Event, generation uint32) error 
 		b.noteFile(fd, e)
 		return nil
 	}
-	if err == unix.ENOENT { // the number has another file by now
+	if err == unix.ENOENT { // the number now belongs to another file
 		b.mayHaveOrphans = true
 		err = b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(events), generation)
 	}
@@ -181,7 +182,8 @@ func (b *epoll) modify(fd int, e *entry, events Event, generation uint32) error 
 	return err
 }
 
-// setMask gives a registration another mask. On error it is as it was.
+// setMask gives a registration another mask. On error it restores the old one, if
+// the kernel lets it.
 func (b *epoll) setMask(fd int, e *entry, mask, generation uint32) error {
 	if e.events&Exclusive == 0 && mask&unix.EPOLLEXCLUSIVE == 0 {
 		return b.ctl(unix.EPOLL_CTL_MOD, fd, mask, generation)
@@ -208,8 +210,8 @@ func (b *epoll) remove(fd int, e *entry) {
 	}
 }
 
-// mute makes a level-triggered registration edge-triggered. If that fails it is
-// an orphan.
+// mute makes a level-triggered registration edge-triggered. If that fails, the
+// registration is an orphan.
 func (b *epoll) mute(fd int, e *entry) bool {
 	if b.setMask(fd, e, toEpoll(e.events)|unix.EPOLLET, e.generation) != nil {
 		b.foundOrphan = true
@@ -229,8 +231,9 @@ func (b *epoll) prepare(c *core) {
 
 func (b *epoll) collect(c *core, dst []Ready) []Ready {
 	if b.found == len(b.events) && b.hasStaleEvents(c) {
-		// Orphans may have taken the places of others. Nothing has been
-		// reported yet, and the new set reports again what the old one did.
+		// The array is full, and stale events may have displaced others. Replace
+		// the set and poll again: no event has been reported yet, and the new set
+		// reports all that are pending.
 		if b.repair(c) == nil {
 			b.poll()
 		}
@@ -247,7 +250,7 @@ func (b *epoll) collect(c *core, dst []Ready) []Ready {
 		}
 		events := fromPoll(ev.Events)
 		if ready := events & (e.events | hintBits); e.state == 0 && ready&e.events != 0 {
-			dst = append(dst, Ready{e.key, ready}) // what report would do, without the call
+			dst = append(dst, Ready{e.key, ready}) // the common case of report, inlined
 			continue
 		}
 		dst = c.report(dst, e, events)
@@ -285,8 +288,7 @@ func (b *epoll) repair(c *core) error {
 		epollCtl(set, unix.EPOLL_CTL_ADD, e.key.FD, mask, e.generation)
 		e.state &^= muted
 	})
-	// The new set takes the old one's number, so that the number that others
-	// know stays valid.
+	// The new set takes the old one's number, so that b.fd and the gate keep it.
 	if err := unix.Dup3(set, b.fd, unix.O_CLOEXEC); err != nil {
 		return os.NewSyscallError("dup3", err)
 	}
@@ -294,9 +296,9 @@ func (b *epoll) repair(c *core) error {
 	return b.waiter.SetReplaced()
 }
 
-// holds reports whether the set has a registration for the file that an entry's
-// number has now. The number may have passed to another file, which nobody
-// registered, or for which there is an orphan.
+// holds reports whether the set has a registration of the file that now has the
+// entry's number. The number may have been reused by a file that was not
+// registered, or for which only an orphan exists.
 func (b *epoll) holds(e *entry) bool {
 	fd := e.key.FD
 	if e.fileID != 0 {
@@ -311,8 +313,8 @@ func (b *epoll) holds(e *entry) bool {
 	return err == unix.EEXIST
 }
 
-// poll tells the system call that it may take long if the last one harvested
-// very many events.
+// poll announces the system call to Go's scheduler if the last one returned very
+// many events, because it may then take long.
 func (b *epoll) poll() (int, error) {
 	const many = 256
 	n, err := sys.EpollPoll(b.fd, b.events, b.found >= many)

@@ -2,9 +2,12 @@ package selectors
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 
 	"goselectors/selectors/internal/faulttest"
 	"goselectors/selectors/internal/fdtest"
+	"goselectors/selectors/internal/park"
 )
 
 func TestMasks(t *testing.T) {
@@ -288,5 +292,53 @@ func TestModifyExclusiveRefused(t *testing.T) {
 	}
 	if key, err := s.Key(r); err != nil || key.Events != EventRead|Exclusive {
 		t.Errorf("Key is %v, %v", key, err)
+	}
+}
+
+// TestBusySelectorDisarmsGate: a wake leaves the gate armed. A Select that finds
+// events without waiting disarms it, so that later events do not wake the
+// runtime's poller. The mask of the set in the gate is in /proc/self/fdinfo.
+func TestBusySelectorDisarmsGate(t *testing.T) {
+	s, err := NewEpollSelector(func(o *options) { o.wait = park.Parking })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if s.Features()&FeatureParked == 0 {
+		t.Skip("the runtime poller does not take epoll descriptors here")
+	}
+	armed := func() bool {
+		t.Helper()
+		infos, err := filepath.Glob("/proc/self/fdinfo/*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range infos {
+			info, _ := os.ReadFile(name) // some are closed by now
+			for line := range strings.Lines(string(info)) {
+				var fd int
+				var mask uint32
+				if n, _ := fmt.Sscanf(line, "tfd: %d events: %x", &fd, &mask); n == 2 && fd == s.epoll.fd {
+					return mask&unix.EPOLLIN != 0
+				}
+			}
+		}
+		t.Skip("no gate in /proc/self/fdinfo")
+		return false
+	}
+	r, w := fdtest.Pipe(t)
+	mustRegister(t, s, r, EventRead)
+	wake := time.AfterFunc(20*time.Millisecond, func() { s.Wake() })
+	defer wake.Stop()
+	if ready, err := s.Select(20 * time.Second); err != nil || len(ready) != 0 {
+		t.Fatalf("Select returned %v, %v, want a wake", ready, err)
+	}
+	if !armed() {
+		t.Error("the gate is not armed after a wake")
+	}
+	fdtest.Write(t, w, "x")
+	expectReported(t, s, 1, map[int]Event{r: EventRead})
+	if armed() {
+		t.Error("the gate is armed after a Select that found events without waiting")
 	}
 }

@@ -1,19 +1,19 @@
 package selectors
 
-// An entry is what the core knows of one descriptor. The zero entry is free.
+// An entry is what the core stores about one descriptor. The zero entry is free.
 type entry struct {
 	key           *SelectorKey
 	fileID        uint64  // sys.FileID of the file, where the backend needs it to tell files apart
 	generation    uint32  // number of the change that made or last modified the registration; see core
-	slot          int32   // index of the descriptor in an array of the backend's or the core's; -1: in none
+	slot          int32   // index of the descriptor in a list of the backend, or in core.alwaysReady; -1: in neither
 	events        Event   // key.Events, kept here to save the hot path a cache miss
-	state         state   // 0 for a plain registration that is working
-	reportedHints hintSet // reported without an event of the interest
+	state         state   // 0 for an ordinary, enabled registration
+	reportedHints hintSet // hints that were reported without any event of the interest
 	//lint:ignore U1000 used where there is a kqueue
 	filters uint8 // for kqueue: the filters that are set and the kind of file
 }
 
-// state is a set of what can be unusual about an entry.
+// state is a set of flags. It is 0 in the common case.
 type state uint8
 
 const (
@@ -33,14 +33,14 @@ func initialState(events Event) state {
 	return 0
 }
 
-// A hintSet is an Event cut to the bits of the hints.
+// A hintSet is the low 8 bits of an Event that has only hints.
 type hintSet uint8
 
 const pageSize = 128
 
 // A table finds entries by descriptor. Descriptors are small and dense, so it is
-// an array. The array has pages, so that one high number does not cost
-// megabytes, and so that entries never move.
+// an array. It is divided into pages, so that one high descriptor does not need a
+// large array, and so that entries never move.
 type table struct {
 	pages []*[pageSize]entry
 	len   int // entries in use

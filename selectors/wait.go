@@ -7,12 +7,12 @@ import (
 )
 
 const (
-	// maxSleep is the longest single wait asked of a kernel. Longer ones are
-	// made of several, so that no backend has to know how its clock overflows.
+	// maxSleep is the longest timeout passed to a kernel. A longer wait is
+	// divided, so that no backend has to handle overflow.
 	maxSleep = 24 * time.Hour
 
-	// recheckInterval is how often entries are asked again that had to leave
-	// the set to be muted.
+	// recheckInterval is the time between two checks of the entries that mute
+	// removed from the kernel's set.
 	recheckInterval = 100 * time.Millisecond
 )
 
@@ -26,14 +26,18 @@ func (c *core) SelectInto(dst []Ready, timeout time.Duration) ([]Ready, error) {
 	return c.selectUntil(nil, dst, timeout)
 }
 
-// selectUntil is what all forms of Select call. If ended is not nil it is asked
-// whether to end with an error; interrupt has it asked again.
+// selectUntil is what all forms of Select call. If ended is not nil, each round
+// calls it and returns its error if there is one. interrupt starts a new round.
 func (c *core) selectUntil(ended func() error, dst []Ready, timeout time.Duration) ([]Ready, error) {
 	if !c.selecting.TryLock() {
 		return dst, c.fail("select", -1, ErrConcurrentSelect)
 	}
-	dst, err := c.selectLocked(ended, dst, timeout)
-	c.selecting.Unlock() // not deferred, for speed: no code of the user's has run
+	if ended != nil {
+		defer c.selecting.Unlock() // ended is user code, which may panic
+		return c.selectLocked(ended, dst, timeout)
+	}
+	dst, err := c.selectLocked(nil, dst, timeout)
+	c.selecting.Unlock() // not deferred, for speed: no user code has run
 	return dst, err
 }
 
@@ -41,7 +45,7 @@ func (c *core) selectLocked(ended func() error, dst []Ready, timeout time.Durati
 	given := len(dst)
 	limit := timeLimit{timeout: timeout}
 	for {
-		// Take the wakes before looking at what they may announce.
+		// Clear the wakes before checking the state that their senders changed.
 		woken := c.takeWakes()
 		if c.dirty.Load() {
 			if err := c.prepare(); err != nil {
@@ -107,7 +111,7 @@ func (l *timeLimit) remaining() time.Duration {
 	at := sys.Now()
 	if l.deadline == 0 {
 		l.deadline = at + l.timeout
-		if l.deadline < at { // overflow: in 292 years, so there is no limit
+		if l.deadline < at { // overflow: more than 292 years, as good as no limit
 			l.timeout = -1
 			return l.timeout
 		}
@@ -116,11 +120,12 @@ func (l *timeLimit) remaining() time.Duration {
 }
 
 // pollFirst decides whether to poll before sleeping, on backends whose kernel
-// asks every descriptor. If nothing is ready, the sleep asks all of them again.
-// If something is ready, the poll saves much: a wait enters itself into the wait
-// queue of every file up to the first one that is ready. So a Select polls first
-// as long as something is ready each time. After a poll that found nothing it
-// skips the poll for some Selects, and for more of them each time that happens.
+// checks every descriptor. If nothing is ready, the sleep checks all of them again.
+// If something is ready, the poll saves much: a call with a timeout adds the
+// caller to the wait queue of every file up to the first one that is ready. So a
+// Select polls first as long as something is ready each time. After a poll that
+// found nothing, it skips the poll in the next Selects: about twice as many each
+// time, up to 63.
 type pollFirst struct{ skip, backoff uint8 }
 
 func (p *pollFirst) should() bool {
@@ -145,11 +150,11 @@ func (c *core) takeWakes() bool {
 	return c.wakes.Load() != 0 && c.wakes.Swap(0)&wakeByUser != 0
 }
 
-// prepare brings the backend up to date with the set.
+// prepare calls backend.prepare after changes of the set.
 func (c *core) prepare() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed.Load() { // dirty stays set then
+	if c.closed.Load() { // dirty stays set, so that every later Select ends here
 		return c.fail("select", -1, ErrClosed)
 	}
 	c.dirty.Store(false)
@@ -173,7 +178,7 @@ func (c *core) sleep(left time.Duration) (int, error) {
 	return c.backend.sleep(left)
 }
 
-// collect makes Ready entries of what the kernel reported.
+// collect makes Ready entries from what the kernel reported.
 func (c *core) collect(dst []Ready, n int) ([]Ready, error) {
 	c.mu.Lock()
 	dst, err := c.collectLocked(dst, n)
@@ -190,7 +195,8 @@ func (c *core) collectLocked(dst []Ready, n int) ([]Ready, error) {
 		c.staleEvents = 0
 		dst = c.backend.collect(c, dst)
 		// Stale events are normal if the set has changed since the wait began.
-		// If not, the kernel would repeat them for ever.
+		// If it has not, they come from registrations that cannot be deleted, and
+		// the kernel would repeat them without end.
 		if c.staleEvents > 0 && c.generation == c.waitGeneration {
 			if err := c.backend.repair(c); err != nil && len(dst) == given {
 				return dst, c.fail("select", -1, err)
@@ -231,8 +237,8 @@ func (c *core) collectAlwaysReady(dst []Ready) []Ready {
 // that an event is not taken for one of a later registration of the same number.
 func (c *core) predatesWait(e *entry) bool { return int32(e.generation-c.waitGeneration) <= 0 }
 
-// report appends what is ready of a descriptor: the events of the interest, and
-// the hints.
+// report appends the ready events of a descriptor: those of the interest, and the
+// hints.
 func (c *core) report(dst []Ready, e *entry, events Event) []Ready {
 	events &= e.events | hintBits
 	if e.state == 0 && events&e.events != 0 {
@@ -266,8 +272,8 @@ func (c *core) reportUnusual(dst []Ready, e *entry, events Event) []Ready {
 		e.state &^= muted | hintsReported
 		e.reportedHints = 0
 	case e.events&EdgeTriggered == 0:
-		// Only hints, and the kernel would repeat them for ever: poll(2) and
-		// epoll_ctl(2) report hang-ups and errors even if not asked to. Report
+		// Only hints, and the kernel would repeat them without end: poll(2) and
+		// epoll_ctl(2) report hang-ups and errors whatever the interest. Report
 		// them once and wait for changes.
 		if e.state&muted == 0 {
 			c.mute(fd, e)
@@ -291,8 +297,8 @@ func (c *core) mute(fd int, e *entry) {
 	c.markDirty()
 }
 
-// recheckMuted puts entries back into the set, from time to time, that had to
-// leave it to be muted.
+// recheckMuted puts back the entries that mute removed from the kernel's set, at
+// most once in a recheckInterval.
 func (c *core) recheckMuted() {
 	at := sys.Now()
 	if at-c.lastRecheck < recheckInterval {

@@ -16,21 +16,20 @@ import (
 //
 // The runtime can wait for any file that poll(2) can, and an epoll set is one.
 // If the runtime watched the set itself, every event in it would wake the
-// runtime's poller, also while the selector is busy and polls the set anyway. So
-// there is an epoll set between the two, the gate, which contains the selector's
-// set and nothing else, one-shot. It is armed for a park; while it is not armed
-// no event passes.
+// runtime's poller, also while the selector is busy and polls the set anyway.
+// Therefore a second epoll set, the gate, is between the selector's set and the
+// runtime's. It contains only the selector's set, one-shot.
 //
-// Armed means that the next event in the set makes the gate readable for the
-// runtime. The kernel disarms it when the gate's event is harvested. A park that
-// a wake or a deadline ended leaves it armed: the next park then saves a system
-// call. If it does not come to that, because the selector finds events without
-// waiting, the selector disarms it.
+// The gate is armed before a park, if it is not armed still. Armed means that the
+// next event in the set makes the gate readable for the runtime. While it is not
+// armed, events in the set do not reach the runtime. The kernel disarms it when
+// the gate's event is harvested. A park that a wake or a deadline ended leaves it
+// armed, and the next park saves a system call. If the selector then finds events
+// without parking, it disarms the gate (Waiter.Disarm).
 //
-// Each park polls the gate before the goroutine is parked. An event that came
-// during an earlier park may have left the set on the gate's own ready list, and
-// the kernel does not announce a file that is on that list already when it is
-// armed (fs/eventpoll.c, ep_modify).
+// Each park polls the gate before the goroutine is parked. After an earlier park
+// the set may still be on the gate's own ready list, and arming does not notify
+// the runtime of a file that is on that list already (fs/eventpoll.c, ep_modify).
 type gate struct {
 	file *os.File // the gate, an epoll set, in the runtime's poller
 	raw  syscall.RawConn
@@ -38,12 +37,12 @@ type gate struct {
 	set  int // the selector's epoll set
 
 	attached bool  // the set is in the gate
-	armed    bool  // the next event passes
-	checked  bool  // this park has polled the gate
-	armErr   error // of arming it for this park
+	armed    bool  // the next event in the set makes the gate readable
+	checked  bool  // checkNow has run in this park
+	armErr   error // the error of arm in this park
 
-	check          func(fd uintptr) bool // checkNow, allocated once
-	deadlinePassed atomic.Bool           // the file's deadline may be in the past
+	check           func(fd uintptr) bool // checkNow, allocated once
+	mustSetDeadline atomic.Bool           // set the file's deadline before the next wait
 }
 
 var errNotPollable = errors.New("the runtime poller does not take an epoll descriptor")
@@ -53,7 +52,7 @@ func (g *gate) open(set int) (err error) {
 	if g.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return err
 	}
-	if err = unix.SetNonblock(g.fd, true); err != nil { // otherwise os.NewFile does not try the poller
+	if err = unix.SetNonblock(g.fd, true); err != nil { // os.NewFile uses the runtime poller only for non-blocking files
 		unix.Close(g.fd)
 		return err
 	}
@@ -68,10 +67,9 @@ func (g *gate) open(set int) (err error) {
 	return err
 }
 
-// arm lets the next event pass, also one that is in the set already. It puts the
-// set into the gate if need be. That is done when the gate is first armed and no
-// earlier, because registrations with a set that is inside another one take
-// longer.
+// arm arms the gate, also for an event that is in the set already. It adds the set
+// to the gate if it is not in it. open does not do that, because registrations
+// with a set that is inside another one take longer.
 func (g *gate) arm() error {
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT}
 	err := error(unix.ENOENT)
@@ -85,7 +83,7 @@ func (g *gate) arm() error {
 	return err
 }
 
-// disarm lets no event pass.
+// disarm keeps events in the set from reaching the runtime.
 func (g *gate) disarm() {
 	err := unix.EpollCtl(g.fd, unix.EPOLL_CTL_MOD, g.set, &unix.EpollEvent{Events: unix.EPOLLONESHOT})
 	g.attached, g.armed = err == nil, false
@@ -98,12 +96,12 @@ func (g *gate) detach() { unix.EpollCtl(g.fd, unix.EPOLL_CTL_DEL, g.set, nil) }
 // which is not in the gate.
 func (g *gate) replaced() { g.attached, g.armed = false, false }
 
-// checkNow is what the runtime calls before it parks the goroutine, and again
-// each time its poller reports the gate. It returns false to go on waiting.
+// checkNow is called by RawConn.Read before the goroutine parks, and each time the
+// runtime reports the gate ready. It returns false to wait, or to wait again.
 func (g *gate) checkNow(uintptr) bool {
 	if !g.checked {
 		// The runtime has cleared its own readiness before this call, so an event
-		// that passes the gate from now on is remembered.
+		// that comes from now on ends the wait.
 		g.checked, g.armErr = true, nil
 		if !g.armed {
 			if g.armErr = g.arm(); g.armErr != nil {
@@ -120,28 +118,29 @@ func (g *gate) checkNow(uintptr) bool {
 	return true
 }
 
-// park returns when the set has something or wakes is not zero. With a limit it
-// also returns when that time has passed, with timedOut set.
-func (g *gate) park(wakes *atomic.Uint32, limit time.Duration) (timedOut bool, err error) {
+// wait parks the goroutine until the set has events, or until wake if wakes is not
+// zero then. With a limit it also returns when that time has passed, with timedOut
+// set.
+func (g *gate) wait(wakes *atomic.Uint32, limit time.Duration) (timedOut bool, err error) {
 	var deadline time.Time
 	if limit > 0 {
 		deadline = time.Now().Add(limit)
-		g.deadlinePassed.Store(true)
+		g.mustSetDeadline.Store(true)
 	}
 	for {
-		if g.deadlinePassed.Swap(false) {
+		if g.mustSetDeadline.Swap(false) {
 			if err := g.file.SetReadDeadline(deadline); err != nil {
 				return false, err
 			}
 		}
-		// After the reset, which may have erased the deadline of a wake.
+		// Check after the reset: it may have erased the deadline set by a wake.
 		if wakes.Load() != 0 {
 			return false, nil
 		}
 		g.checked = false
 		err := g.raw.Read(g.check)
 		if limit > 0 {
-			g.deadlinePassed.Store(true)
+			g.mustSetDeadline.Store(true)
 		}
 		if err == nil {
 			return false, g.armErr
@@ -152,7 +151,7 @@ func (g *gate) park(wakes *atomic.Uint32, limit time.Duration) (timedOut bool, e
 		if limit > 0 && !time.Now().Before(deadline) {
 			return true, nil
 		}
-		g.deadlinePassed.Store(true) // by a wake, perhaps a late one of an earlier park
+		g.mustSetDeadline.Store(true) // a wake set the deadline; it may have been meant for an earlier park
 	}
 }
 
@@ -162,6 +161,6 @@ var pastDeadline = time.Unix(1, 0)
 // wake ends a park without a system call: it sets a deadline in the past. Any
 // goroutine may call it.
 func (g *gate) wake() error {
-	g.deadlinePassed.Store(true)
+	g.mustSetDeadline.Store(true)
 	return g.file.SetReadDeadline(pastDeadline)
 }

@@ -1,18 +1,26 @@
-// Package park waits until one pollable descriptor, an epoll set, has something
-// to report. It knows two ways: to park the goroutine in Go's runtime poller, and
-// to block a thread in the kernel; a policy chooses between them.
+// Package park waits until an epoll set has something to report. There are two
+// methods: parking the goroutine in Go's runtime poller, and blocking a thread in
+// the kernel. A policy chooses between them.
 //
 //	gate_linux.go    parking: the set, the gate and the runtime poller
-//	policy.go        the choice: sleep lengths in, decision out; no system calls
+//	policy.go        the choice: from the lengths of sleeps; no system calls
 //	waiter_linux.go  the Waiter, which puts them together with a waker and a timer
 //
-// The package knows nothing of what is in the set: it sees it through the
-// interface [Set]. docs/waiting.md has the reasons and the figures.
+// The package does not depend on the contents of the set: it uses the interface
+// [Set]. docs/waiting.md has the reasons and the figures.
+//
+// A wake is never lost. The caller sets its pending wakes before Wake, and a sleep
+// does not begin while there are any. Wake then finds the sleep in one of two
+// states. If the goroutine is not parked, it writes to the waker, which stays
+// readable in the set until it is harvested, so that a wait that begins later
+// ends at once. If the goroutine is parked, it sets a read deadline in the past
+// on the gate. The park reads the pending wakes after each reset of that
+// deadline, so a deadline that it erases is noticed.
 package park
 
 import "time"
 
-// A Set is the descriptor that a Waiter waits for.
+// A Set is the epoll set that a Waiter waits for, as its owner implements it.
 type Set interface {
 	// Poll harvests events without waiting and returns how many there are.
 	Poll() (int, error)
@@ -26,7 +34,7 @@ type Set interface {
 	HasUserEvents() bool
 
 	// Watch adds a descriptor of the Waiter's, for reading and edge-triggered,
-	// so that it need not be read to fall silent.
+	// so that it is reported once for each change and need not be read.
 	Watch(fd int) error
 }
 

@@ -18,7 +18,7 @@ import (
 type Waiter struct {
 	set      Set
 	strategy Strategy
-	wakes    *atomic.Uint32 // pending wakes: not zero means, do not sleep
+	wakes    *atomic.Uint32 // pending wakes: if not zero, Sleep need not wait
 	waker    wake.Waker     // ends a wait that blocks
 
 	gate            gate
@@ -31,10 +31,9 @@ type Waiter struct {
 	policy policy
 }
 
-// Open prepares a Waiter for the epoll set with descriptor fd. It does not sleep
-// while wakes is not zero; a caller of Wake has to set it first. Open falls back
-// to Blocking if the runtime poller cannot be used or no descriptor is left for
-// the gate.
+// Open prepares a Waiter for the epoll set with descriptor fd. wakes holds the
+// pending wakes: a caller of Wake must set it first. Open falls back to Blocking if
+// the runtime poller cannot be used or no descriptor is left for the gate.
 func (w *Waiter) Open(fd int, set Set, strategy Strategy, wakes *atomic.Uint32) (err error) {
 	w.set, w.strategy, w.wakes, w.timer = set, strategy, wakes, -1
 	if err = w.waker.Open(); err != nil {
@@ -50,7 +49,7 @@ func (w *Waiter) Open(fd int, set Set, strategy Strategy, wakes *atomic.Uint32) 
 	return nil
 }
 
-// Close releases the Waiter's descriptors. It must not sleep.
+// Close releases the Waiter's descriptors. No Sleep may be in progress.
 func (w *Waiter) Close() {
 	w.waker.Close()
 	if w.timer >= 0 {
@@ -65,7 +64,7 @@ func (w *Waiter) Close() {
 func (w *Waiter) Strategy() Strategy { return w.strategy }
 
 // SetReplaced is called after the set's descriptor was given to a new set. It
-// adds the Waiter's own descriptors to that.
+// adds the Waiter's own descriptors to the new set.
 func (w *Waiter) SetReplaced() error {
 	if err := w.set.Watch(w.waker.FD()); err != nil {
 		return err
@@ -80,8 +79,8 @@ func (w *Waiter) SetReplaced() error {
 }
 
 // Detach takes the set out of the gate for good, so that later sleeps block. It
-// reports false if the set never was in a gate. A sleep that is parked does not
-// end by it: the caller has to wake it.
+// reports false if the Waiter has no gate. It does not end a parked sleep: the
+// caller has to wake that.
 func (w *Waiter) Detach() bool {
 	if w.strategy == Blocking {
 		return false
@@ -108,8 +107,8 @@ func (w *Waiter) Wake() error {
 }
 
 // Sleep waits for events, for at most timeout, or without a limit if that is
-// negative. It returns how many events the set has harvested. It may return
-// early with none.
+// negative. It returns the number of events harvested from the set. It may
+// return early with none.
 func (w *Waiter) Sleep(timeout time.Duration) (int, error) {
 	if w.parkingDisabled.Load() {
 		return w.set.Block(timeout)
@@ -124,8 +123,8 @@ func (w *Waiter) Sleep(timeout time.Duration) (int, error) {
 	return w.adapt(timeout)
 }
 
-// park waits without a thread. With a limit it gives up after that time, sets
-// timedOut, and polls the set.
+// park waits without a thread and then polls the set. If limit is positive, the
+// park ends after that time with timedOut set.
 func (w *Waiter) park(timeout, limit time.Duration) (n int, timedOut bool, err error) {
 	if timeout > 0 {
 		if err := w.setTimer(timeout); err != nil {
@@ -134,11 +133,12 @@ func (w *Waiter) park(timeout, limit time.Duration) (n int, timedOut bool, err e
 		}
 	}
 	w.parked.Store(true)
-	timedOut, err = w.gate.park(w.wakes, limit)
+	timedOut, err = w.gate.wait(w.wakes, limit)
 	w.parked.Store(false)
 	if err != nil {
-		// The gate does not take the set; see EpollSelector's Register about the
-		// kernel's limit. The caller checks for wakes that went to the gate and
+		// The kernel refuses the set in the gate, for example because of its
+		// limit for nested sets (see epoll.detach in package selectors). Block
+		// from now on. The caller checks for wakes that went to the gate, and
 		// sleeps again.
 		w.parkingDisabled.Store(true)
 		return 0, false, nil
@@ -149,8 +149,8 @@ func (w *Waiter) park(timeout, limit time.Duration) (n int, timedOut bool, err e
 
 // setTimer makes the set ready after timeout. A kernel timer is exact to some
 // 50 µs; the runtime poller, when idle, to a millisecond or two. If the timer is
-// set already and goes off earlier it is left alone: that costs one sleep that
-// ends without events later, but no system call now.
+// set already and goes off earlier it is left alone: that saves a system call now,
+// and a later sleep may end early without events.
 func (w *Waiter) setTimer(timeout time.Duration) error {
 	if w.timer < 0 {
 		fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
@@ -172,8 +172,8 @@ func (w *Waiter) setTimer(timeout time.Duration) error {
 }
 
 // blockedThreads counts the threads that adaptive sleeps block at this moment, in
-// the whole process. The runtime never ends a thread that it had to start, so
-// there are only a few, however many selectors there are.
+// the whole process. Their number is limited, because the runtime never ends a
+// thread that it had to start.
 var (
 	blockedThreads    atomic.Int32
 	maxBlockedThreads = int32(max(4, runtime.NumCPU()))
@@ -183,13 +183,13 @@ var (
 func (w *Waiter) adapt(timeout time.Duration) (n int, err error) {
 	begin := sys.Now()
 	chosen := w.policy.choose(begin)
-	if chosen == block && blockedThreads.Add(1) > maxBlockedThreads {
+	if chosen == methodBlock && blockedThreads.Add(1) > maxBlockedThreads {
 		blockedThreads.Add(-1)
 		chosen = w.policy.parkInstead()
 	}
 	starved := false
 	switch {
-	case chosen == block:
+	case chosen == methodBlock:
 		limit := blockLimit
 		if timeout >= 0 && timeout < limit {
 			limit = timeout
@@ -197,7 +197,7 @@ func (w *Waiter) adapt(timeout time.Duration) (n int, err error) {
 		n, err = w.blockFor(limit)
 		blockedThreads.Add(-1)
 		if n > 0 && !w.set.HasUserEvents() && sys.Now()-begin >= blockLimit/2 {
-			n = 0 // only the timer: it has blocked long enough
+			n = 0 // only the timer's event: continue parked
 		}
 	case w.policy.trial:
 		n, starved, err = w.parkChecked(timeout)
@@ -225,8 +225,8 @@ func (w *Waiter) adapt(timeout time.Duration) (n int, err error) {
 // parkChecked is a park whose first 63 ms find out whether parked sleeps last
 // longer than they have to. The runtime serves its timers more promptly than its
 // poller. So an event that is there when a timer ends the park has been waiting;
-// and if even the timer is late, events are too. An event may come late by itself,
-// so there are several checks, each after twice the time of the one before.
+// and if even the timer is late, events are too. The event may not have come by
+// the first check, so there are several, after 1, 3, 7, 15, 31 and 63 ms.
 func (w *Waiter) parkChecked(timeout time.Duration) (n int, starved bool, err error) {
 	end := sys.Now() + timeout
 	for limit := firstCheck; limit <= lastCheck; limit *= 2 {
@@ -248,7 +248,7 @@ func (w *Waiter) parkChecked(timeout time.Duration) (n int, starved bool, err er
 
 // blockFor blocks for about limit at most. It uses the timer, which stays set
 // from one sleep to the next: setting a time limit for each sleep, as
-// epoll_pwait2 does, costs more than many a sleep lasts.
+// epoll_pwait2 does, takes longer than many sleeps last.
 func (w *Waiter) blockFor(limit time.Duration) (int, error) {
 	if w.setTimer(limit) != nil {
 		return w.set.Block(limit)

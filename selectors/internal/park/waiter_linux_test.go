@@ -122,8 +122,7 @@ func (s *testSet) wait(timeout time.Duration) (ready bool) {
 	}
 }
 
-// boundedWait is wait without a timeout. If it hangs it is woken, and the test
-// fails.
+// boundedWait is wait that fails the test if it takes longer than 5 seconds.
 func (s *testSet) boundedWait(timeout time.Duration, wantReady bool) {
 	s.t.Helper()
 	guard := time.AfterFunc(5*time.Second, func() {
@@ -265,8 +264,8 @@ func (c refusingConn) Read(func(uintptr) bool) error {
 
 // TestEventBesideWake: an event that reaches the gate at the moment when a wake
 // ends the park is not harvested by the runtime. It leaves the set on the gate's
-// own ready list, and the kernel announces nothing when a file is armed that is
-// on that list (fs/eventpoll.c, ep_modify). So an event that comes between the
+// own ready list, and the kernel does not report a file that is already on that
+// list when it is armed (fs/eventpoll.c, ep_modify). So an event that comes between the
 // last poll of the set and the next park would be lost if the gate were not
 // polled after it is armed.
 func TestEventBesideWake(t *testing.T) {
@@ -377,8 +376,7 @@ func (c wokenFirstConn) Read(check func(uintptr) bool) error {
 	return c.RawConn.Read(check)
 }
 
-// TestDetach: a detached Waiter blocks, also if it was parked, and so does one
-// whose set the gate does not take.
+// TestDetach: a detached Waiter blocks, also if it was parked.
 func TestDetach(t *testing.T) {
 	s, r, w := newParkingSet(t)
 	timer := time.AfterFunc(10*time.Millisecond, func() {
