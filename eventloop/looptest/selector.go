@@ -400,7 +400,7 @@ func (s *Selector) SelectInto(dst []selectors.Ready, timeout time.Duration) ([]s
 	given := len(dst)
 	end := time.Duration(math.MaxInt64)
 	if timeout >= 0 {
-		end = after(s.clock.Now(), timeout)
+		end = addClamped(s.clock.Now(), timeout)
 	}
 	for {
 		if s.closed {
