@@ -51,7 +51,7 @@ func New(opts ...eventloop.Option) (*eventloop.Loop, *Clock, *Selector) {
 	allOpts := append([]eventloop.Option(nil), opts...)
 	loop, err := eventloop.New(append(allOpts, eventloop.WithSelector(sel), eventloop.WithClock(clock.Now))...)
 	if err != nil {
-		panic(err)
+		panic(err) // New fails only if it has to make a selector and cannot
 	}
 	return loop, clock, sel
 }
