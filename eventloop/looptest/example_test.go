@@ -11,8 +11,8 @@ import (
 	"goselectors/selectors"
 )
 
-// A connection that is to be dropped when it has been idle for a minute, and a
-// client that is heard of twice.
+// A server drops a connection that is idle for a minute. The client sends data
+// twice.
 func Example() {
 	loop, clock, sel := looptest.New()
 	defer loop.Close()
@@ -36,7 +36,7 @@ func Example() {
 	// 2m10s dropped
 }
 
-// The selector alone, on a loop that is made by hand.
+// The test makes the loop itself, from a clock and a selector.
 func ExampleNewSelector() {
 	clock := looptest.NewClock()
 	sel := looptest.NewSelector(clock)
@@ -55,8 +55,8 @@ func ExampleNewSelector() {
 	// [10s 59m50s] 1h0m0s
 }
 
-// Nobody reads what the client has sent, and the client says no more: the file
-// stays ready.
+// The callback does not read the data at first, so the file stays ready until
+// Clear.
 func ExampleSelector_At() {
 	loop, _, sel := looptest.New()
 	defer loop.Close()
@@ -65,7 +65,7 @@ func ExampleSelector_At() {
 	reads := 0
 	loop.Register("client", selectors.EventRead, func(any, selectors.Event) {
 		if reads++; reads == 3 {
-			sel.Clear("client", selectors.EventRead) // read to the end, at last
+			sel.Clear("client", selectors.EventRead) // all data is read
 		}
 	})
 	for range 5 {
@@ -76,7 +76,7 @@ func ExampleSelector_At() {
 	// 3 reads
 }
 
-// A program that would hang is an error.
+// A program that would hang gets an error.
 func ExampleSelector_SetStuckAfter() {
 	loop, _, sel := looptest.New()
 	defer loop.Close()

@@ -1,33 +1,57 @@
-// Package looptest has what tests of programs on package eventloop need in
-// order not to sleep: a clock that stands still until it is told to move on,
-// and a selector that reports what a script says. A test of an hour's timeouts
-// takes microseconds, and goes the same way each time.
+// Package looptest tests programs built on package eventloop without sleeping
+// and without sockets. It has two parts:
+//
+//   - [Clock] is a virtual clock. The loop's timers run by it.
+//   - [Selector] is a scripted selector. It implements [selectors.Selector]
+//     without a kernel: the test writes a script that says which file becomes
+//     ready, for which events, and at which virtual time.
+//
+// Where the loop would sleep, the selector moves the clock forward instead. A
+// test of timeouts of an hour takes microseconds.
 //
 //	loop, clock, sel := looptest.New()
 //	defer loop.Close()
 //	sel.Once(3*time.Second, "client", selectors.EventRead)
 //	loop.Register("client", selectors.EventRead, callback)
-//	loop.RunOnce(-1) // calls back; clock.Now() is 3s
+//	loop.RunOnce(-1) // runs callback; clock.Now() is 3s
 //
-// Time passes where the loop would wait, to the next moment at which anything
-// happens, and in a callback that calls [Clock.Advance], as one does that takes
-// long. It does not wait for real goroutines, such as those of
-// [eventloop.Loop.Do]: whenever a timer runs or the script goes on, that comes
-// first, however little work they have. Only a loop that has nothing else to
-// wait for waits for them.
+// # Guarantees
+//
+// The clock moves only in Select, to the next step of the script or to the end
+// of the timeout, whichever is earlier, and in [Clock.Advance]. A callback calls
+// Advance to simulate slow work.
+//
+// A test that starts no goroutines runs in the same order each time: the clock
+// never goes backwards, steps for the same time run in the order in which they
+// were added, and Select reports files in the order in which they became ready.
+//
+// A Select blocks in real time only if it has no timeout, the script has no
+// steps left and nothing is ready. It then waits for another goroutine, and
+// fails with [ErrStuck] after 10 s: see [Selector.SetStuckAfter].
+//
+// The virtual clock does not wait for real goroutines, such as those of
+// [eventloop.Loop.Do]. If a timer is set or the script has steps left, virtual
+// time moves on before such a goroutine finishes, however short its work is.
+//
+// # Goroutines
+//
+// All methods of Clock and Selector may be called from any goroutine, but only
+// one Select may run at a time. The methods of the loop keep the rules of package
+// eventloop.
 package looptest
 
 import "goselectors/eventloop"
 
-// New makes a loop on a clock and a selector of its own. Options that name
-// others are overruled. The test closes the loop.
+// New returns a loop with a new clock and a new selector. They replace any clock
+// and selector set in opts; the other options are kept. The caller closes the
+// loop, which closes the selector.
 func New(opts ...eventloop.Option) (*eventloop.Loop, *Clock, *Selector) {
 	clock := NewClock()
 	sel := NewSelector(clock)
-	all := append([]eventloop.Option(nil), opts...)
-	loop, err := eventloop.New(append(all, eventloop.WithSelector(sel), eventloop.WithClock(clock.Now))...)
+	allOpts := append([]eventloop.Option(nil), opts...)
+	loop, err := eventloop.New(append(allOpts, eventloop.WithSelector(sel), eventloop.WithClock(clock.Now))...)
 	if err != nil {
-		panic(err) // it has all that it needs
+		panic(err) // New fails only if it has to make a selector and cannot
 	}
 	return loop, clock, sel
 }

@@ -37,7 +37,7 @@ func TestClock(t *testing.T) {
 		{-1, math.MaxInt64},
 	} {
 		if c.Advance(step.by); c.Now() != step.want {
-			t.Fatalf("Advance(%d): the clock shows %d, want %d", step.by, c.Now(), step.want)
+			t.Fatalf("after Advance(%d), Now() = %d, want %d", step.by, c.Now(), step.want)
 		}
 	}
 }
@@ -53,7 +53,7 @@ func TestClockFromManyGoroutines(t *testing.T) {
 			for range 1000 {
 				c.Advance(1)
 				if now := c.Now(); now <= last {
-					t.Errorf("%d after %d", now, last)
+					t.Errorf("Now() = %d after %d, want later", now, last)
 				} else {
 					last = now
 				}
@@ -62,7 +62,7 @@ func TestClockFromManyGoroutines(t *testing.T) {
 	}
 	wg.Wait()
 	if c.Now() != 4000 {
-		t.Errorf("the clock shows %d, want 4000", c.Now())
+		t.Errorf("Now() = %d, want 4000", c.Now())
 	}
 }
 
@@ -76,7 +76,7 @@ func TestFeatures(t *testing.T) {
 	}
 	sel, _ := newSelector(t)
 	if got := sel.Features(); got != all {
-		t.Errorf("it has %v, want %v", got, all)
+		t.Errorf("Features() = %v, want %v", got, all)
 	}
 }
 
@@ -101,21 +101,21 @@ func register(t *testing.T, sel *looptest.Selector, fileobj any, events selector
 	return key
 }
 
-// told is what a Select reports, by file object, in order.
-type told struct {
+// A report is one element of the batch of a Select.
+type report struct {
 	FileObj any
 	Events  selectors.Event
 }
 
-func expect(t *testing.T, sel *looptest.Selector, timeout time.Duration, want ...told) {
+func expectReports(t *testing.T, sel *looptest.Selector, timeout time.Duration, want ...report) {
 	t.Helper()
 	ready, err := sel.Select(timeout)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []told
+	var got []report
 	for _, r := range ready {
-		got = append(got, told{r.Key.FileObj, r.Events})
+		got = append(got, report{r.Key.FileObj, r.Events})
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatalf("Select(%v) (-want +got):\n%s", timeout, diff)
@@ -125,7 +125,7 @@ func expect(t *testing.T, sel *looptest.Selector, timeout time.Duration, want ..
 func expectTime(t *testing.T, clock *looptest.Clock, want time.Duration) {
 	t.Helper()
 	if clock.Now() != want {
-		t.Fatalf("the clock shows %v, want %v", clock.Now(), want)
+		t.Fatalf("clock.Now() = %v, want %v", clock.Now(), want)
 	}
 }
 
@@ -135,25 +135,25 @@ func TestSelectMovesTheClock(t *testing.T) {
 	register(t, sel, "b", read|write)
 	sel.At(5*time.Second, "b", read)
 	sel.At(2*time.Second, "a", read)
-	sel.At(2*time.Second, "nobody", read) // not registered
+	sel.At(2*time.Second, "unregistered", read)
 
-	expect(t, sel, 0)
+	expectReports(t, sel, 0)
 	expectTime(t, clock, 0)
-	expect(t, sel, time.Second) // the timeout comes first
+	expectReports(t, sel, time.Second) // the timeout comes first
 	expectTime(t, clock, time.Second)
-	expect(t, sel, time.Second, told{"a", read}) // both at a time
+	expectReports(t, sel, time.Second, report{"a", read}) // timeout and step at the same time
 	expectTime(t, clock, 2*time.Second)
-	expect(t, sel, -1, told{"a", read}) // still
+	expectReports(t, sel, -1, report{"a", read}) // level-triggered: still ready
 	expectTime(t, clock, 2*time.Second)
 	sel.Clear("a", read)
-	expect(t, sel, time.Hour, told{"b", read})
+	expectReports(t, sel, time.Hour, report{"b", read})
 	expectTime(t, clock, 5*time.Second)
 	sel.Clear("b", read)
-	expect(t, sel, time.Hour)
+	expectReports(t, sel, time.Hour)
 	expectTime(t, clock, time.Hour+5*time.Second)
-	expect(t, sel, math.MaxInt64)
+	expectReports(t, sel, math.MaxInt64)
 	expectTime(t, clock, math.MaxInt64)
-	expect(t, sel, math.MaxInt64)
+	expectReports(t, sel, math.MaxInt64)
 	expectTime(t, clock, math.MaxInt64)
 
 	want := []time.Duration{0, time.Second, time.Second, -1, time.Hour, time.Hour, math.MaxInt64, math.MaxInt64}
@@ -162,24 +162,24 @@ func TestSelectMovesTheClock(t *testing.T) {
 	}
 }
 
-// What becomes ready while nobody waits for it is passed over, and found later.
-func TestSelectPassesOverWhatNobodyWaitsFor(t *testing.T) {
+// Events outside the interest are not reported until the interest includes them.
+func TestEventsOutsideInterestAreKept(t *testing.T) {
 	sel, clock := newSelector(t)
 	register(t, sel, "a", write)
 	sel.At(1, "a", read)
 	sel.Once(2, "b", read)
 	sel.At(3, "a", write)
-	expect(t, sel, -1, told{"a", write})
+	expectReports(t, sel, -1, report{"a", write})
 	expectTime(t, clock, 3)
 	register(t, sel, "b", read)
-	expect(t, sel, -1, told{"a", write}, told{"b", read})
+	expectReports(t, sel, -1, report{"a", write}, report{"b", read})
 	if _, err := sel.Modify("a", read|write, nil); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, sel, -1, told{"a", read | write})
+	expectReports(t, sel, -1, report{"a", read | write})
 }
 
-func TestOrderIsThatOfTheScript(t *testing.T) {
+func TestReportOrderFollowsScript(t *testing.T) {
 	sel, _ := newSelector(t)
 	for _, name := range []string{"a", "b", "c", "d"} {
 		register(t, sel, name, read)
@@ -188,34 +188,34 @@ func TestOrderIsThatOfTheScript(t *testing.T) {
 	sel.At(7, "c", read)
 	sel.At(9, "a", read)
 	sel.At(9, "b", read)
-	expect(t, sel, 8, told{"c", read})
+	expectReports(t, sel, 8, report{"c", read})
 	sel.Clear("c", read)
 	sel.At(9, "c", read)
-	expect(t, sel, 8, told{"d", read}, told{"a", read}, told{"b", read}, told{"c", read})
+	expectReports(t, sel, 8, report{"d", read}, report{"a", read}, report{"b", read}, report{"c", read})
 	sel.Clear("a", read)
 	sel.At(0, "a", read) // at once
-	expect(t, sel, 0, told{"d", read}, told{"b", read}, told{"c", read}, told{"a", read})
+	expectReports(t, sel, 0, report{"d", read}, report{"b", read}, report{"c", read}, report{"a", read})
 }
 
-// Each line: what happens to a file with this interest, and what Selects that do
-// not wait report one after the other.
+// Each step of a case changes the file and then calls Select(0) once for each
+// wanted report.
 func TestReports(t *testing.T) {
 	const (
-		hup, bad, rdhup, invalid  = selectors.EventHangup, selectors.EventError, selectors.EventReadClosed, selectors.EventInvalid
-		edge, oneShot, prio, none = selectors.EdgeTriggered, selectors.OneShot, selectors.EventPriority, selectors.Event(0)
+		hup, ioErr, rdhup, invalid = selectors.EventHangup, selectors.EventError, selectors.EventReadClosed, selectors.EventInvalid
+		edge, oneShot, prio, none  = selectors.EdgeTriggered, selectors.OneShot, selectors.EventPriority, selectors.Event(0)
 	)
 	type sel = *looptest.Selector
 	at := func(events selectors.Event) func(sel) { return func(s sel) { s.At(0, "f", events) } }
 	once := func(events selectors.Event) func(sel) { return func(s sel) { s.Once(0, "f", events) } }
-	clear := func(events selectors.Event) func(sel) { return func(s sel) { s.Clear("f", events) } }
+	clearEvents := func(events selectors.Event) func(sel) { return func(s sel) { s.Clear("f", events) } }
 	modify := func(events selectors.Event) func(sel) { return func(s sel) { s.Modify("f", events, nil) } }
-	again := func(s sel) {
+	reregister := func(s sel) {
 		s.Unregister("f")
 		s.Register("f", read, nil)
 	}
 	type step struct {
 		do   func(sel)
-		want []selectors.Event // of Selects, in turn
+		want []selectors.Event // one for each Select
 	}
 	type reports = []selectors.Event
 	for _, test := range []struct {
@@ -223,37 +223,37 @@ func TestReports(t *testing.T) {
 		interest selectors.Event
 		steps    []step
 	}{
-		{"level", read, []step{{at(read), reports{read, read}}, {clear(read), reports{none}}, {at(read), reports{read}}}},
-		{"level, both", read | write, []step{{at(write), reports{write}}, {at(read), reports{read | write}}, {clear(write), reports{read}}}},
-		{"clear of what is not there", read, []step{{clear(write), reports{none}}, {at(read), nil}, {clear(write), reports{read}}}},
+		{"level", read, []step{{at(read), reports{read, read}}, {clearEvents(read), reports{none}}, {at(read), reports{read}}}},
+		{"level, both", read | write, []step{{at(write), reports{write}}, {at(read), reports{read | write}}, {clearEvents(write), reports{read}}}},
+		{"clear of an event that is not set", read, []step{{clearEvents(write), reports{none}}, {at(read), nil}, {clearEvents(write), reports{read}}}},
 		{"once", read, []step{{once(read), reports{read, none}}, {once(read), reports{read, none}}}},
-		{"once over level", read, []step{{at(read), nil}, {once(read), reports{read, read}}}},
-		{"once, cleared before", read, []step{{once(read), nil}, {clear(read), reports{none}}}},
-		{"once, for another interest", write, []step{{once(read), reports{none}}, {modify(read), reports{read, none}}}},
+		{"once and level", read, []step{{at(read), nil}, {once(read), reports{read, read}}}},
+		{"once, cleared before the report", read, []step{{once(read), nil}, {clearEvents(read), reports{none}}}},
+		{"once, outside the interest", write, []step{{once(read), reports{none}}, {modify(read), reports{read, none}}}},
 		{"priority", read | prio, []step{{at(prio), reports{prio}}, {at(read), reports{read | prio}}}},
 
-		{"edge", read | edge, []step{{at(read), reports{read, none}}, {at(read), reports{read, none}}, {clear(read), reports{none}}}},
-		{"edge, modified", read | edge, []step{{at(read), reports{read, none}}, {modify(read | edge), reports{read, none}}, {modify(read), reports{read, read}}}},
+		{"edge", read | edge, []step{{at(read), reports{read, none}}, {at(read), reports{read, none}}, {clearEvents(read), reports{none}}}},
+		{"edge, re-armed by Modify", read | edge, []step{{at(read), reports{read, none}}, {modify(read | edge), reports{read, none}}, {modify(read), reports{read, read}}}},
 		{"edge, once", read | edge, []step{{once(read), reports{read, none}}, {modify(read | edge), reports{none}}}},
 		{"one-shot", read | oneShot, []step{{at(read), reports{read, none}}, {at(read), reports{none}}, {modify(read | oneShot), reports{read, none}}, {modify(read), reports{read, read}}}},
-		{"one-shot, for nothing of its own", write | oneShot, []step{{at(read), reports{none}}, {at(write), reports{write, none}}}},
-		{"registered anew", read | oneShot, []step{{at(read), reports{read, none}}, {again, reports{read, read}}}},
+		{"one-shot, event outside the interest", write | oneShot, []step{{at(read), reports{none}}, {at(write), reports{write, none}}}},
+		{"one-shot, registered again", read | oneShot, []step{{at(read), reports{read, none}}, {reregister, reports{read, read}}}},
 
 		{"hang-up", read, []step{{at(hup), reports{read | hup, read | hup}}}},
-		{"error", read | write, []step{{at(bad), reports{read | write | bad}}}},
-		{"error once", read | write, []step{{once(bad), reports{read | write | bad, none}}}},
+		{"error", read | write, []step{{at(ioErr), reports{read | write | ioErr}}}},
+		{"error once", read | write, []step{{once(ioErr), reports{read | write | ioErr, none}}}},
 		{"half-close", read, []step{{at(rdhup), reports{read | rdhup}}}},
-		{"half-close, asked for", rdhup, []step{{at(rdhup), reports{rdhup, rdhup}}}},
-		{"half-close, of no interest", write, []step{{at(rdhup), reports{none}}, {at(write), reports{write}}}},
-		{"hints alone are told once", write, []step{
+		{"half-close, in the interest", rdhup, []step{{at(rdhup), reports{rdhup, rdhup}}}},
+		{"half-close, outside the interest", write, []step{{at(rdhup), reports{none}}, {at(write), reports{write}}}},
+		{"hints alone are reported once", write, []step{
 			{at(hup), reports{hup, none}},
-			{at(bad), reports{write | hup | bad, write | hup | bad}},
+			{at(ioErr), reports{write | hup | ioErr, write | hup | ioErr}},
 		}},
-		{"hints alone, again", write, []step{{at(hup), reports{hup, none}}, {at(hup), reports{none}}, {clear(hup), reports{none}}, {at(hup), reports{hup, none}}}},
-		{"hints alone, with something between", write, []step{{at(hup), reports{hup, none}}, {at(write), reports{write | hup}}, {clear(write), reports{hup, none}}}},
-		{"hints alone, to an edge", write | edge, []step{{at(hup), reports{hup, none}}, {at(hup), reports{hup, none}}}},
-		{"invalid", read, []step{{at(read | invalid), reports{bad | invalid, none}}, {clear(invalid), reports{none}}, {modify(read), reports{read}}}},
-		{"invalid once", read, []step{{once(invalid), reports{bad | invalid, none}}, {modify(read), reports{none}}, {at(read), reports{read}}}},
+		{"hints alone, scripted twice", write, []step{{at(hup), reports{hup, none}}, {at(hup), reports{none}}, {clearEvents(hup), reports{none}}, {at(hup), reports{hup, none}}}},
+		{"hints alone, other event between", write, []step{{at(hup), reports{hup, none}}, {at(write), reports{write | hup}}, {clearEvents(write), reports{hup, none}}}},
+		{"hints alone, edge", write | edge, []step{{at(hup), reports{hup, none}}, {at(hup), reports{hup, none}}}},
+		{"invalid", read, []step{{at(read | invalid), reports{ioErr | invalid, none}}, {clearEvents(invalid), reports{none}}, {modify(read), reports{read}}}},
+		{"invalid once", read, []step{{once(invalid), reports{ioErr | invalid, none}}, {modify(read), reports{none}}, {at(read), reports{read}}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			sel, _ := newSelector(t)
@@ -285,17 +285,17 @@ func TestKeys(t *testing.T) {
 	ka, kb, k7 := register(t, sel, a, read), register(t, sel, b, write), register(t, sel, 7, read|selectors.OneShot)
 	ku := register(t, sel, uintptr(9), read)
 	if k7.FD != 7 || ku.FD != 9 {
-		t.Errorf("numbers became %d and %d", k7.FD, ku.FD)
+		t.Errorf("FDs of the numbers 7 and 9 are %d and %d", k7.FD, ku.FD)
 	}
 	if ka.FD == kb.FD || ka.FD < 1<<20 || kb.FD < 1<<20 {
-		t.Errorf("made-up numbers %d and %d", ka.FD, kb.FD)
+		t.Errorf("assigned numbers are %d and %d", ka.FD, kb.FD)
 	}
 	for _, fileobj := range []any{a, ka.FD, uintptr(ka.FD)} {
 		if k, err := sel.Key(fileobj); k != ka || err != nil {
 			t.Errorf("Key(%v) is %v, %v", fileobj, k, err)
 		}
 	}
-	if k, err := sel.Key(object{"b"}); k != kb || err != nil { // an equal one is the same
+	if k, err := sel.Key(object{"b"}); k != kb || err != nil { // equal values are one file object
 		t.Errorf("Key of an equal object is %v, %v", k, err)
 	}
 	all := sel.Keys()
@@ -322,20 +322,20 @@ func TestKeys(t *testing.T) {
 		t.Errorf("Keys: %v, want %v", got, want)
 	}
 	if n := len(slices.Collect(all)); n != 4 {
-		t.Errorf("the snapshot has %d keys now", n)
+		t.Errorf("the earlier snapshot has %d keys, want 4", n)
 	}
 	if again := register(t, sel, a, read); again.FD != ka.FD {
-		t.Errorf("the number went from %d to %d", ka.FD, again.FD)
+		t.Errorf("FD after registering again is %d, want %d", again.FD, ka.FD)
 	}
 }
 
-// A number that was registered is not made up for something else.
-func TestMadeUpNumbersAreFree(t *testing.T) {
+// A number that is registered is not assigned to another file object.
+func TestAssignedNumbersAreUnused(t *testing.T) {
 	sel, _ := newSelector(t)
 	first := register(t, sel, "a", read).FD
 	register(t, sel, first+1, read)
 	if b := register(t, sel, "b", read).FD; b != first+2 {
-		t.Errorf("b is %d, want %d", b, first+2)
+		t.Errorf("FD of b is %d, want %d", b, first+2)
 	}
 }
 
@@ -343,29 +343,29 @@ func TestErrors(t *testing.T) {
 	sel, _ := newSelector(t)
 	register(t, sel, "a", read)
 	register(t, sel, 3, read)
-	set := func(set func(any, selectors.Event, any) (*selectors.SelectorKey, error), fileobj any, events selectors.Event) error {
+	setErr := func(set func(any, selectors.Event, any) (*selectors.SelectorKey, error), fileobj any, events selectors.Event) error {
 		_, err := set(fileobj, events, nil)
 		return err
 	}
-	get := func(get func(any) (*selectors.SelectorKey, error), fileobj any) error {
+	getErr := func(get func(any) (*selectors.SelectorKey, error), fileobj any) error {
 		_, err := get(fileobj)
 		return err
 	}
-	type bad struct {
+	type errorTest struct {
 		name string
 		err  error
 		op   string
 		fd   int
 		want error
 	}
-	tests := []bad{
-		{"again", set(sel.Register, 3, write), "register", 3, selectors.ErrRegistered},
-		{"again, by the other kind of number", set(sel.Register, uintptr(3), write), "register", 3, selectors.ErrRegistered},
-		{"again, an object", set(sel.Register, "a", write), "register", 1 << 20, selectors.ErrRegistered},
-		{"modify of nothing", set(sel.Modify, 4, read), "modify", 4, selectors.ErrNotRegistered},
-		{"modify of no object", set(sel.Modify, "b", read), "modify", -1, selectors.ErrNotRegistered},
-		{"unregister of nothing", get(sel.Unregister, 4), "unregister", 4, selectors.ErrNotRegistered},
-		{"key of nothing", get(sel.Key, "b"), "key", -1, selectors.ErrNotRegistered},
+	tests := []errorTest{
+		{"registered twice", setErr(sel.Register, 3, write), "register", 3, selectors.ErrRegistered},
+		{"registered twice, as uintptr", setErr(sel.Register, uintptr(3), write), "register", 3, selectors.ErrRegistered},
+		{"registered twice, object", setErr(sel.Register, "a", write), "register", 1 << 20, selectors.ErrRegistered},
+		{"modify, number not registered", setErr(sel.Modify, 4, read), "modify", 4, selectors.ErrNotRegistered},
+		{"modify, object not registered", setErr(sel.Modify, "b", read), "modify", -1, selectors.ErrNotRegistered},
+		{"unregister, not registered", getErr(sel.Unregister, 4), "unregister", 4, selectors.ErrNotRegistered},
+		{"key, not registered", getErr(sel.Key, "b"), "key", -1, selectors.ErrNotRegistered},
 	}
 	for _, events := range []selectors.Event{
 		0, selectors.OneShot, selectors.EdgeTriggered | selectors.OneShot, selectors.EventHangup, read | selectors.EventError,
@@ -373,31 +373,31 @@ func TestErrors(t *testing.T) {
 		read | selectors.Exclusive | selectors.OneShot, selectors.EventPriority | selectors.Exclusive, selectors.EventReadClosed | selectors.Exclusive,
 	} {
 		tests = append(tests,
-			bad{"register for " + events.String(), set(sel.Register, 5, events), "register", 5, selectors.ErrInvalidEvents},
-			bad{"modify for " + events.String(), set(sel.Modify, 3, events), "modify", 3, selectors.ErrInvalidEvents})
+			errorTest{"register with " + events.String(), setErr(sel.Register, 5, events), "register", 5, selectors.ErrInvalidEvents},
+			errorTest{"modify with " + events.String(), setErr(sel.Modify, 3, events), "modify", 3, selectors.ErrInvalidEvents})
 	}
 	for _, fileobj := range []any{nil, -1, math.MinInt, ^uintptr(0), (*os.File)(nil), (chan int)(nil), []int{1}, map[int]int{}, func() {}, [1]any{[]int{}}} {
 		tests = append(tests,
-			bad{"register", set(sel.Register, fileobj, read), "register", -1, selectors.ErrInvalidFileObj},
-			bad{"modify", set(sel.Modify, fileobj, read), "modify", -1, selectors.ErrInvalidFileObj},
-			bad{"unregister", get(sel.Unregister, fileobj), "unregister", -1, selectors.ErrInvalidFileObj},
-			bad{"key", get(sel.Key, fileobj), "key", -1, selectors.ErrInvalidFileObj})
+			errorTest{"register", setErr(sel.Register, fileobj, read), "register", -1, selectors.ErrInvalidFileObj},
+			errorTest{"modify", setErr(sel.Modify, fileobj, read), "modify", -1, selectors.ErrInvalidFileObj},
+			errorTest{"unregister", getErr(sel.Unregister, fileobj), "unregister", -1, selectors.ErrInvalidFileObj},
+			errorTest{"key", getErr(sel.Key, fileobj), "key", -1, selectors.ErrInvalidFileObj})
 	}
-	check := func(test bad) {
+	check := func(test errorTest) {
 		t.Helper()
 		var e *selectors.Error
 		if !errors.Is(test.err, test.want) || !errors.As(test.err, &e) || e.Op != test.op || e.FD != test.fd || e.Backend != "looptest" {
-			t.Errorf("%s: %#v, want %s of %d: %v", test.name, test.err, test.op, test.fd, test.want)
+			t.Errorf("%s: error %#v, want op %s, fd %d, %v", test.name, test.err, test.op, test.fd, test.want)
 		}
 	}
 	for _, test := range tests {
 		check(test)
 	}
 	if sel.Len() != 2 {
-		t.Errorf("after errors alone there are %d keys, want 2", sel.Len())
+		t.Errorf("Len() = %d after failed calls, want 2", sel.Len())
 	}
 	for _, events := range []selectors.Event{read, write | selectors.OneShot, selectors.EventPriority | selectors.EdgeTriggered, selectors.EventReadClosed, read | write | selectors.Exclusive | selectors.EdgeTriggered} {
-		if err := set(sel.Modify, 3, events); err != nil {
+		if err := setErr(sel.Modify, 3, events); err != nil {
 			t.Errorf("%v: %v", events, err)
 		}
 	}
@@ -406,15 +406,15 @@ func TestErrors(t *testing.T) {
 	if err := sel.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, selected := sel.Select(0)
-	for _, test := range []bad{
-		{"register", set(sel.Register, 8, read), "register", 8, selectors.ErrClosed},
-		{"register of nil", set(sel.Register, nil, read), "register", -1, os.ErrClosed},
-		{"modify", set(sel.Modify, 3, read), "modify", 3, selectors.ErrClosed},
-		{"unregister", get(sel.Unregister, 3), "unregister", 3, selectors.ErrClosed},
-		{"key", get(sel.Key, 3), "key", 3, selectors.ErrClosed},
+	_, selectErr := sel.Select(0)
+	for _, test := range []errorTest{
+		{"register", setErr(sel.Register, 8, read), "register", 8, selectors.ErrClosed},
+		{"register of nil", setErr(sel.Register, nil, read), "register", -1, os.ErrClosed},
+		{"modify", setErr(sel.Modify, 3, read), "modify", 3, selectors.ErrClosed},
+		{"unregister", getErr(sel.Unregister, 3), "unregister", 3, selectors.ErrClosed},
+		{"key", getErr(sel.Key, 3), "key", 3, selectors.ErrClosed},
 		{"wake", sel.Wake(), "wake", -1, selectors.ErrClosed},
-		{"select", selected, "select", -1, selectors.ErrClosed},
+		{"select", selectErr, "select", -1, selectors.ErrClosed},
 	} {
 		test.name += " after Close"
 		check(test)
@@ -422,14 +422,14 @@ func TestErrors(t *testing.T) {
 	sel.Clear(3, read)
 	sel.At(0, 3, read)
 	if n := len(slices.Collect(sel.Keys())); n != 0 || sel.Len() != 0 {
-		t.Errorf("after Close there are %d keys, Len %d", n, sel.Len())
+		t.Errorf("after Close there are %d keys and Len() = %d, want 0", n, sel.Len())
 	}
 	if err := sel.Close(); err != nil {
-		t.Errorf("Close again: %v", err)
+		t.Errorf("second Close: %v", err)
 	}
 }
 
-func TestBadScriptPanics(t *testing.T) {
+func TestInvalidScriptPanics(t *testing.T) {
 	sel, _ := newSelector(t)
 	for name, f := range map[string]func(){
 		"no events":    func() { sel.At(0, 1, 0) },
@@ -447,7 +447,7 @@ func TestBadScriptPanics(t *testing.T) {
 			t.Errorf("%s: no panic", name)
 		}()
 	}
-	register(t, sel, 1, read) // and the lock is free
+	register(t, sel, 1, read) // hangs if the lock is still held
 }
 
 func TestSelectIntoAppends(t *testing.T) {
@@ -475,31 +475,31 @@ func TestWake(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	expect(t, sel, -1) // all of them count as one, and no time passes
+	expectReports(t, sel, -1) // several wakes end one Select, and no time passes
 	expectTime(t, clock, 0)
-	expect(t, sel, -1, told{1, read})
+	expectReports(t, sel, -1, report{1, read})
 	if err := sel.Wake(); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, sel, -1, told{1, read}) // with what there is
+	expectReports(t, sel, -1, report{1, read}) // a wake and a ready file
 	sel.Clear(1, read)
-	expect(t, sel, time.Second) // and none is left
+	expectReports(t, sel, time.Second) // no wake is left
 	expectTime(t, clock, 2*time.Second)
 }
 
-// What a real goroutine does to a Select that has nothing else to wait for.
-func TestWaitIsEndedByOthers(t *testing.T) {
+// A call from another goroutine ends a Select that blocks in real time.
+func TestOtherGoroutineEndsBlockedSelect(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		end  func(sel *looptest.Selector)
-		want []told
+		want []report
 		err  error
 	}{
 		{"Wake", func(sel *looptest.Selector) { sel.Wake() }, nil, nil},
-		{"At", func(sel *looptest.Selector) { sel.At(0, "f", read) }, []told{{"f", read}}, nil},
-		{"At, in the future", func(sel *looptest.Selector) { sel.At(time.Hour, "f", read) }, []told{{"f", read}}, nil},
-		{"Register", func(sel *looptest.Selector) { sel.Register("g", read, nil) }, []told{{"g", read}}, nil},
-		{"Modify", func(sel *looptest.Selector) { sel.Modify("h", read, nil) }, []told{{"h", read}}, nil},
+		{"At", func(sel *looptest.Selector) { sel.At(0, "f", read) }, []report{{"f", read}}, nil},
+		{"At, in the future", func(sel *looptest.Selector) { sel.At(time.Hour, "f", read) }, []report{{"f", read}}, nil},
+		{"Register", func(sel *looptest.Selector) { sel.Register("g", read, nil) }, []report{{"g", read}}, nil},
+		{"Modify", func(sel *looptest.Selector) { sel.Modify("h", read, nil) }, []report{{"h", read}}, nil},
 		{"Close", func(sel *looptest.Selector) { sel.Close() }, nil, selectors.ErrClosed},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -509,16 +509,16 @@ func TestWaitIsEndedByOthers(t *testing.T) {
 			sel.At(0, "g", read)
 			sel.At(0, "h", read)
 			go func() {
-				for len(sel.Timeouts()) == 0 { // not there yet
+				for len(sel.Timeouts()) == 0 { // Select has not started
 					time.Sleep(time.Millisecond)
 				}
 				time.Sleep(2 * time.Millisecond)
 				test.end(sel)
 			}()
 			ready, err := sel.Select(-1)
-			var got []told
+			var got []report
 			for _, r := range ready {
-				got = append(got, told{r.Key.FileObj, r.Events})
+				got = append(got, report{r.Key.FileObj, r.Events})
 			}
 			if !errors.Is(err, test.err) {
 				t.Fatalf("Select: %v, want %v", err, test.err)
@@ -550,13 +550,13 @@ func TestConcurrentSelect(t *testing.T) {
 	}
 }
 
-// A hang.
-func TestStuck(t *testing.T) {
+// A Select that would block forever fails.
+func TestHangIsStuck(t *testing.T) {
 	sel, clock := newSelector(t)
 	sel.SetStuckAfter(10 * time.Millisecond)
 	register(t, sel, 1, read)
-	sel.At(1, 1, write) // of no interest
-	began := time.Now()
+	sel.At(1, 1, write) // outside the interest
+	start := time.Now()
 	ready, err := sel.Select(-1)
 	if !errors.Is(err, looptest.ErrStuck) || len(ready) != 0 {
 		t.Errorf("Select: %v, %v", ready, err)
@@ -565,17 +565,17 @@ func TestStuck(t *testing.T) {
 	if !errors.As(err, &e) || e.Op != "select" {
 		t.Errorf("%#v", err)
 	}
-	if took := time.Since(began); took < 10*time.Millisecond {
-		t.Errorf("it gave up after %v", took)
+	if elapsed := time.Since(start); elapsed < 10*time.Millisecond {
+		t.Errorf("Select failed after %v, want at least 10ms", elapsed)
 	}
 	expectTime(t, clock, 1)
-	expect(t, sel, time.Second) // it is of use still
+	expectReports(t, sel, time.Second) // the selector is still usable
 	sel.At(0, 1, read)
-	expect(t, sel, -1, told{1, read})
+	expectReports(t, sel, -1, report{1, read})
 }
 
-// Spins: each is an error in the end.
-func TestSpinning(t *testing.T) {
+// A program that calls Select again and again without progress fails.
+func TestSpinIsStuck(t *testing.T) {
 	t.Run("file", func(t *testing.T) {
 		loop, _, sel := looptest.New()
 		defer loop.Close()
@@ -590,7 +590,7 @@ func TestSpinning(t *testing.T) {
 			t.Errorf("Run: %v", err)
 		}
 		if calls < 900 {
-			t.Errorf("it gave up after %d calls", calls)
+			t.Errorf("Run failed after %d callbacks, want at least 900", calls)
 		}
 	})
 	t.Run("timer", func(t *testing.T) {
@@ -598,24 +598,24 @@ func TestSpinning(t *testing.T) {
 		defer loop.Close()
 		sel.SetStuckAfter(time.Millisecond)
 		sel.At(time.Second, "f", read)
-		if _, err := loop.Register("f", read, func(any, selectors.Event) { t.Error("time has passed") }); err != nil {
+		if _, err := loop.Register("f", read, func(any, selectors.Event) { t.Error("callback of a file that is ready at 1s") }); err != nil {
 			t.Fatal(err)
 		}
-		var again func()
-		again = func() { loop.CallLater(0, again) }
-		again()
+		var reschedule func()
+		reschedule = func() { loop.CallLater(0, reschedule) }
+		reschedule()
 		if err := loop.Run(t.Context()); !errors.Is(err, looptest.ErrStuck) {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	t.Run("many calls, little time", func(t *testing.T) {
+	t.Run("many calls in little real time", func(t *testing.T) {
 		sel, _ := newSelector(t)
 		for range 5000 {
-			expect(t, sel, 0)
+			expectReports(t, sel, 0)
 		}
 	})
-	// Not a spin: something happens in between.
-	for name, something := range map[string]func(sel *looptest.Selector, clock *looptest.Clock){
+	// Progress between the calls prevents the error.
+	for name, makeProgress := range map[string]func(sel *looptest.Selector, clock *looptest.Clock){
 		"time":  func(_ *looptest.Selector, clock *looptest.Clock) { clock.Advance(1) },
 		"wake":  func(sel *looptest.Selector, _ *looptest.Clock) { sel.Wake() },
 		"at":    func(sel *looptest.Selector, _ *looptest.Clock) { sel.At(0, "g", read) },
@@ -628,9 +628,9 @@ func TestSpinning(t *testing.T) {
 			register(t, sel, "f", read)
 			for i := range 5000 {
 				if i%500 == 0 {
-					something(sel, clock)
+					makeProgress(sel, clock)
 				}
-				expect(t, sel, -1, told{"f", read})
+				expectReports(t, sel, -1, report{"f", read})
 			}
 		})
 	}
@@ -642,10 +642,10 @@ func TestNew(t *testing.T) {
 	opts[0], opts[1] = eventloop.WithSelector(other), nil
 	loop, clock, sel := looptest.New(opts...)
 	if loop.Selector() != selectors.Selector(sel) {
-		t.Error("the loop has another selector")
+		t.Error("loop.Selector() is not the returned selector")
 	}
 	if opts = opts[:3]; opts[2] != nil {
-		t.Error("the caller's options were written to")
+		t.Error("New wrote to the caller's slice")
 	}
 	var at []time.Duration
 	loop.CallLater(time.Hour, func() { at = append(at, loop.Now(), clock.Now()) })
@@ -654,7 +654,7 @@ func TestNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := []time.Duration{time.Hour, time.Hour}; !slices.Equal(at, want) {
-		t.Errorf("called at %v, want %v", at, want)
+		t.Errorf("loop and clock times in the callback are %v, want %v", at, want)
 	}
 	if diff := cmp.Diff([]time.Duration{time.Hour, time.Hour}, sel.Timeouts()); diff != "" {
 		t.Errorf("timeouts (-want +got):\n%s", diff)
@@ -663,21 +663,21 @@ func TestNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := sel.Key(1); !errors.Is(err, selectors.ErrClosed) {
-		t.Errorf("the selector after the loop's Close: %v", err)
+		t.Errorf("Key after the loop's Close: %v, want ErrClosed", err)
 	}
 }
 
-// Posts of real goroutines reach a loop that has nothing else to do.
+// Callbacks posted by real goroutines run on a loop that has no timers and no script.
 func TestPostFromRealGoroutines(t *testing.T) {
 	loop, clock, _ := looptest.New()
 	defer loop.Close()
-	const goroutines, each = 4, 100
+	const goroutines, postsEach = 4, 100
 	calls := 0
 	for range goroutines {
 		go func() {
-			for range each {
+			for range postsEach {
 				loop.Post(func() {
-					if calls++; calls == goroutines*each {
+					if calls++; calls == goroutines*postsEach {
 						loop.Stop()
 					}
 				})
@@ -687,8 +687,8 @@ func TestPostFromRealGoroutines(t *testing.T) {
 	if err := loop.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if calls != goroutines*each {
-		t.Errorf("%d calls", calls)
+	if calls != goroutines*postsEach {
+		t.Errorf("%d calls, want %d", calls, goroutines*postsEach)
 	}
 	expectTime(t, clock, 0)
 }
