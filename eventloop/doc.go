@@ -53,9 +53,10 @@
 //  2. Wait in Select.
 //  3. Collect the ready keys.
 //  4. Collect the due timers, by deadline and then by order of scheduling.
-//  5. Collect the posts of other goroutines.
+//  5. Collect the posts.
 //  6. Run exactly these callbacks: first those that [Loop.CallSoon] scheduled
-//     before the turn, then files, timers and posts.
+//     before the turn (and posts made before that call, which keep their order),
+//     then files, timers and posts.
 //
 // What these callbacks schedule runs in the next turn. Every turn polls the
 // files, so no source of callbacks can starve another. A callback that

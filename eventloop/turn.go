@@ -15,9 +15,9 @@ import (
 //		ready.Key.Data.(Callback)(ready.Key.FileObj, ready.Events)
 //	}
 //
-// The numbers are those of the package documentation.
+// The numbers are the steps in the package documentation.
 func (l *Loop) turn(timeout time.Duration) error {
-	if !l.hasLeftover() { // else finish the turn that a panic ended
+	if !l.hasLeftover() { // otherwise a panic ended the last turn: run the rest of it
 		wait := l.selectTimeout(timeout)                         // 1
 		events, err := l.sel.SelectInto(l.ready.items[:0], wait) // 2
 		l.afterSelect()

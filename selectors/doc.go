@@ -96,9 +96,10 @@
 //   - If the number comes back with another file, Register replaces the stale
 //     key, and Unregister by the old object still finds the right one.
 //   - If a duplicate (dup, or a child process) keeps the closed file open, epoll
-//     goes on reporting it, and the registration can no longer be deleted
-//     (epoll(7), Questions and answers). Such events are recognised by their
-//     generation number and dropped, and the epoll set is replaced by a new one.
+//     goes on reporting the key, and the registration can no longer be deleted
+//     (epoll(7), Questions and answers). After Unregister, or when Register has
+//     replaced the key, such events are recognised by a generation number and
+//     dropped, and the epoll set is replaced by a new one.
 //
 // After fork without exec, child and parent share an epoll set; what one removes
 // is removed for both. A child does not inherit a kqueue. Do not use a selector in

@@ -137,8 +137,9 @@ const (
 	// sockets.
 	FeatureAnyFile
 
-	// FeatureParked: a waiting Select parks its goroutine and holds no thread of
-	// the operating system. It may block one for short waits.
+	// FeatureParked: a waiting Select can park its goroutine and then holds no
+	// thread of the operating system. It may block one for short waits, and when
+	// the kernel's limit for nested epoll sets is reached.
 	FeatureParked
 )
 
