@@ -8,30 +8,31 @@ import (
 	"goselectors/eventloop/stream"
 )
 
-// A client is the protocol's side of one connection.
+// A client is the handler of one connection. It parses the Redis protocol.
 type client struct {
 	stream.BaseHandler
-	db   *store
-	rest []byte   // the beginning of a command whose end has not come yet
-	args [][]byte // of the command being parsed
+	db         *store
+	incomplete []byte   // beginning of a command whose end has not arrived
+	args       [][]byte // of the command being parsed
 }
 
 const (
-	maxArgs    = 1 << 20
-	maxBulk    = 512 << 20 // Redis' own limits
-	flushAfter = 64 << 10
-	maxKept    = 1 << 20
+	maxArgs        = 1 << 20   // arguments of a command; the limit of Redis
+	maxBulk        = 512 << 20 // bytes of an argument; the limit of Redis
+	maxInline      = 64 << 10  // bytes of a command without lengths
+	flushAfter     = 64 << 10  // bytes of replies that are written at once
+	maxReplyBuffer = 1 << 20   // bytes; a larger buffer is not reused
 )
 
-// DataReceived takes all commands that have come in whole, and answers them
-// with one Write: a client that sends many at once (a pipeline) costs one
-// system call each way, not one a command.
+// DataReceived executes all complete commands and writes their replies together.
+// So a client that sends many commands at once (a pipeline) costs one system call
+// for reading and one for writing, not two per command.
 func (c *client) DataReceived(conn *stream.Conn, p []byte) {
-	if len(c.rest) > 0 {
-		c.rest = append(c.rest, p...)
-		p = c.rest
+	if len(c.incomplete) > 0 {
+		c.incomplete = append(c.incomplete, p...)
+		p = c.incomplete
 	}
-	out, all := c.db.out[:0], len(p)
+	out, received := c.db.out[:0], len(p)
 	for len(p) > 0 {
 		n, err := c.parse(p)
 		if err != nil {
@@ -41,7 +42,7 @@ func (c *client) DataReceived(conn *stream.Conn, p []byte) {
 			return
 		}
 		if n == 0 {
-			break // there is more to come
+			break // the command is not complete
 		}
 		p = p[n:]
 		if len(c.args) > 0 {
@@ -55,28 +56,28 @@ func (c *client) DataReceived(conn *stream.Conn, p []byte) {
 	if len(out) > 0 {
 		conn.Write(out)
 	}
-	if c.db.out = out; cap(out) > maxKept {
+	if c.db.out = out; cap(out) > maxReplyBuffer {
 		c.db.out = nil
 	}
 	switch {
 	case len(p) == 0:
-		c.rest = nil // an idle connection costs no buffer
-	case len(p) < all || len(c.rest) == 0:
-		c.rest = append(c.rest[:0], p...)
+		c.incomplete = nil // an idle connection costs no buffer
+	case len(p) < received || len(c.incomplete) == 0:
+		c.incomplete = append(c.incomplete[:0], p...)
 	}
 }
 
-// A client that does not read its answers is not asked for further commands.
+// While a client does not read its replies, the server reads no commands from it.
 func (c *client) PauseWriting(conn *stream.Conn)  { conn.PauseReading() }
 func (c *client) ResumeWriting(conn *stream.Conn) { conn.ResumeReading() }
 
-// parse reads one command into c.args and returns how long it was, 0 if it is
-// not complete. The arguments point into p.
+// parse reads one command into c.args and returns its length in bytes, or 0 if it
+// is not complete. The arguments are slices of p.
 func (c *client) parse(p []byte) (int, error) {
 	c.args = c.args[:0]
-	if p[0] != '*' { // typed by hand: words on a line
+	if p[0] != '*' { // an inline command: words on a line
 		line, n := readLine(p)
-		if n == 0 && len(p) > flushAfter {
+		if n == 0 && len(p) > maxInline {
 			return 0, errors.New("too big inline request")
 		}
 		c.args = append(c.args, bytes.Fields(line)...)
@@ -104,10 +105,12 @@ func (c *client) parse(p []byte) (int, error) {
 	return n, nil
 }
 
-// number reads a line such as $12.
-func number(p []byte, mark byte, limit int, what string) (value, n int, err error) {
-	if p[0] != mark {
-		return 0, 0, errors.New("expected '" + string(rune(mark)) + "', got '" + string(rune(p[0])) + "'")
+// number reads a line that has a prefix and a number from 0 to limit, such as
+// "$12". It returns the number and the length of the line, or 0, 0 if the line is
+// not complete. The errors name what the number counts.
+func number(p []byte, prefix byte, limit int, what string) (value, n int, err error) {
+	if p[0] != prefix {
+		return 0, 0, errors.New("expected '" + string(rune(prefix)) + "', got '" + string(rune(p[0])) + "'")
 	}
 	line, n := readLine(p)
 	if n == 0 {
@@ -128,6 +131,8 @@ func number(p []byte, mark byte, limit int, what string) (value, n int, err erro
 	return value, n, nil
 }
 
+// readLine returns the first line of p without its end, and its length with the
+// end, or 0 if the line is not complete.
 func readLine(p []byte) (line []byte, n int) {
 	end := bytes.IndexByte(p, '\n')
 	if end < 0 {
@@ -139,6 +144,7 @@ func readLine(p []byte) (line []byte, n int) {
 func appendError(out []byte, text string) []byte {
 	return append(append(append(out, '-'), text...), "\r\n"...)
 }
+
 func appendStatus(out []byte, text string) []byte {
 	return append(append(append(out, '+'), text...), "\r\n"...)
 }

@@ -9,16 +9,16 @@ import (
 	"goselectors/eventloop"
 )
 
-// A store is the keys, and what all clients share.
+// A store holds the keys, and what all clients share. Only its loop uses it.
 type store struct {
 	loop *eventloop.Loop
 	keys map[string]*value
-	out  []byte // the answers that are being made; one is enough on one loop
+	out  []byte // buffer for replies; one is enough, because commands run one after another
 }
 
 type value struct {
 	text  []byte
-	timer *eventloop.Timer // that deletes the key; nil if nothing does
+	timer *eventloop.Timer // deletes the key; nil if the key does not expire
 }
 
 const (
@@ -26,8 +26,8 @@ const (
 	syntaxError  = "ERR syntax error"
 )
 
-// A command has its number of arguments, its own name counted; if negative, at
-// least so many.
+// A command is an entry of the table of commands. Arity is the number of its
+// arguments, including the name. A negative arity -n means n or more.
 type command struct {
 	arity int
 	run   func(s *store, out []byte, args [][]byte) []byte
@@ -45,7 +45,7 @@ var commands = map[string]command{
 	"TTL":    {2, (*store).ttl},
 }
 
-// execute runs a command and appends the answer to out.
+// execute runs a command and appends its reply to out.
 func (s *store) execute(out []byte, args [][]byte) []byte {
 	var name [16]byte // upper case, without allocating
 	n := copy(name[:], args[0])
@@ -64,6 +64,8 @@ func (s *store) execute(out []byte, args [][]byte) []byte {
 	return cmd.run(s, out, args)
 }
 
+// printable returns the beginning of p with control characters as spaces, for an
+// error reply.
 func printable(p []byte) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' {
@@ -87,7 +89,7 @@ func (s *store) echo(out []byte, args [][]byte) []byte { return appendBulk(out, 
 
 // set is SET key value [EX seconds | PX milliseconds].
 func (s *store) set(out []byte, args [][]byte) []byte {
-	var life time.Duration
+	var ttl time.Duration
 	if len(args) > 3 {
 		unit := time.Second
 		switch {
@@ -105,28 +107,28 @@ func (s *store) set(out []byte, args [][]byte) []byte {
 		if n <= 0 || n > math.MaxInt64/int64(unit) {
 			return appendError(out, "ERR invalid expire time in 'set' command")
 		}
-		life = time.Duration(n) * unit
+		ttl = time.Duration(n) * unit
 	}
 	v := s.keys[string(args[1])]
 	if v == nil {
 		v = &value{}
 		s.keys[string(args[1])] = v
 	}
-	// The arguments are in the loop's buffer: the next read overwrites them.
+	// Copy the value: the arguments are slices of a buffer that the next read overwrites.
 	v.text = append(v.text[:0], args[2]...)
-	s.live(string(args[1]), v, life)
+	s.setTTL(string(args[1]), v, ttl)
 	return appendStatus(out, "OK")
 }
 
-// live has a key deleted after a while; at 0, never. A timer of the loop's is
-// cheap enough for every key to have one.
-func (s *store) live(key string, v *value, life time.Duration) {
+// setTTL deletes the key after ttl, or never if ttl is 0. It replaces an earlier
+// ttl. A timer of the loop is cheap enough for every key to have one.
+func (s *store) setTTL(key string, v *value, ttl time.Duration) {
 	if v.timer != nil {
 		v.timer.Stop()
 		v.timer = nil
 	}
-	if life > 0 {
-		v.timer, _ = s.loop.CallLater(life, func() { delete(s.keys, key) })
+	if ttl > 0 {
+		v.timer, _ = s.loop.CallLater(ttl, func() { delete(s.keys, key) })
 	}
 }
 
@@ -141,7 +143,7 @@ func (s *store) del(out []byte, args [][]byte) []byte {
 	n := int64(0)
 	for _, key := range args[1:] {
 		if v := s.keys[string(key)]; v != nil {
-			s.live("", v, 0)
+			s.setTTL("", v, 0)
 			delete(s.keys, string(key))
 			n++
 		}
@@ -190,10 +192,10 @@ func (s *store) expire(out []byte, args [][]byte) []byte {
 	case n > math.MaxInt64/int64(time.Second):
 		return appendError(out, "ERR invalid expire time in 'expire' command")
 	case n <= 0:
-		s.live("", v, 0)
+		s.setTTL("", v, 0)
 		delete(s.keys, string(args[1]))
 	default:
-		s.live(string(args[1]), v, time.Duration(n)*time.Second)
+		s.setTTL(string(args[1]), v, time.Duration(n)*time.Second)
 	}
 	return appendInt(out, 1)
 }
@@ -206,6 +208,6 @@ func (s *store) ttl(out []byte, args [][]byte) []byte {
 	case v.timer == nil:
 		return appendInt(out, -1)
 	}
-	left := v.timer.When() - s.loop.Now()
-	return appendInt(out, int64((left+time.Second/2)/time.Second)) // rounded, as Redis does
+	remaining := v.timer.When() - s.loop.Now()
+	return appendInt(out, int64((remaining+time.Second/2)/time.Second)) // rounded, as Redis does
 }
