@@ -20,7 +20,7 @@ import (
 	"syscall"
 	"time"
 
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 )
 
 // echo serves one client from beginning to end. The code is simple because it
@@ -54,32 +54,32 @@ func startProcess(ctx context.Context, conn net.Conn) (*exec.Cmd, error) {
 }
 
 func main() {
-	addr := lesson.AddrFlag()
+	addr := cli.AddrFlag("127.0.0.1:8080")
 	mode := flag.String("mode", "goroutine", "what serves one client: `goroutine|process`")
 	idle := flag.Int("idle", 0, "connect `n` idle clients (at most 4000), print what they cost, and exit")
-	lesson.Parse("01-blocking")
+	cli.Parse("01-blocking")
 	if *mode != "goroutine" && *mode != "process" {
-		lesson.UsageError("-mode must be goroutine or process")
+		cli.UsageError("-mode must be goroutine or process")
 	}
 	if *idle < 0 || *idle > 4000 { // at most 4096 connections can wait for accept
-		lesson.UsageError("-idle must be from 0 to 4000")
+		cli.UsageError("-idle must be from 0 to 4000")
 	}
 	listener, err := net.Listen("tcp", *addr)
-	lesson.Check(err)
+	cli.Check(err)
 
 	// The kernel completes a connection before the server accepts it. So the
 	// clients connect first. What accepting them adds is the cost of serving.
 	var clients []net.Conn
 	for range *idle {
 		conn, err := net.Dial("tcp", listener.Addr().String())
-		lesson.Check(err)
+		cli.Check(err)
 		clients = append(clients, conn)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, func() { listener.Close() }) // ends the Accept below
 	if *idle == 0 {
-		lesson.Listening(listener.Addr(), "one "+*mode+" per client")
+		cli.Listening(listener.Addr(), "one "+*mode+" per client")
 	}
 	before := measure()
 	var processes []*exec.Cmd
@@ -95,11 +95,11 @@ func main() {
 			cat, err = startProcess(ctx, conn)
 		}
 		if err != nil && *idle > 0 {
-			lesson.Check(err) // the result would be wrong
+			cli.Check(err) // the result would be wrong
 		} else if err != nil {
 			// Usually "too many open files". The next Accept would fail at
 			// once, so wait until a client may have left.
-			lesson.Errorf("%v", err)
+			cli.Errorf("%v", err)
 			time.Sleep(100 * time.Millisecond)
 		} else if cat != nil {
 			running.Add(1)
@@ -113,7 +113,7 @@ func main() {
 		for _, conn := range clients { // serve each client once; then it is idle
 			fmt.Fprint(conn, "!")
 			_, err := conn.Read(make([]byte, 1))
-			lesson.Check(err)
+			cli.Check(err)
 		}
 		report(before, measure(), *idle, processes)
 	}
@@ -122,5 +122,5 @@ func main() {
 	}
 	stop()
 	running.Wait()
-	lesson.Printf("bye")
+	cli.Printf("bye")
 }

@@ -3,7 +3,7 @@ package main
 import (
 	"golang.org/x/sys/unix"
 
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 )
 
 type client struct {
@@ -47,7 +47,7 @@ func (s *server) serve(c *client) {
 	}
 	if s.edge == 0 && interest != c.interest {
 		c.interest = interest
-		lesson.CheckOp("epoll_ctl", s.epollCtl(unix.EPOLL_CTL_MOD, c.fd, interest))
+		cli.CheckOp("epoll_ctl", s.epollCtl(unix.EPOLL_CTL_MOD, c.fd, interest))
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 )
 
 // experiment shows three readers of the same data: ten bytes in a pipe, then
@@ -19,13 +19,13 @@ func experiment() {
 func runReader(title string, mode uint32, untilEAGAIN bool) {
 	fmt.Println(title)
 	var pipe [2]int
-	lesson.CheckOp("pipe2", unix.Pipe2(pipe[:], unix.O_NONBLOCK|unix.O_CLOEXEC))
+	cli.CheckOp("pipe2", unix.Pipe2(pipe[:], unix.O_NONBLOCK|unix.O_CLOEXEC))
 	defer unix.Close(pipe[0])
 	defer unix.Close(pipe[1])
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	lesson.CheckOp("epoll_create1", err)
+	cli.CheckOp("epoll_create1", err)
 	defer unix.Close(epoll)
-	lesson.CheckOp("epoll_ctl", unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, pipe[0], &unix.EpollEvent{Events: unix.EPOLLIN | mode}))
+	cli.CheckOp("epoll_ctl", unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, pipe[0], &unix.EpollEvent{Events: unix.EPOLLIN | mode}))
 
 	left := 0 // bytes in the pipe
 	write := func(n int) {
@@ -40,7 +40,7 @@ func runReader(title string, mode uint32, untilEAGAIN bool) {
 		for err == unix.EINTR {
 			n, err = unix.EpollWait(epoll, events[:], 0)
 		}
-		lesson.CheckOp("epoll_wait", err)
+		cli.CheckOp("epoll_wait", err)
 		if n == 0 {
 			fmt.Printf("    epoll_wait: nothing, %d in the pipe\n", left)
 			return false

@@ -21,19 +21,19 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 )
 
 // listen does what net.Listen does: socket, bind, listen. It returns the bound
 // address too, because port 0 means any free port.
 func listen(addr netip.AddrPort) (int, netip.AddrPort) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	lesson.CheckOp("socket", err)
-	lesson.CheckOp("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
-	lesson.CheckOp("bind", unix.Bind(fd, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}))
-	lesson.CheckOp("listen", unix.Listen(fd, unix.SOMAXCONN))
+	cli.CheckOp("socket", err)
+	cli.CheckOp("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
+	cli.CheckOp("bind", unix.Bind(fd, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}))
+	cli.CheckOp("listen", unix.Listen(fd, unix.SOMAXCONN))
 	bound, err := unix.Getsockname(fd)
-	lesson.CheckOp("getsockname", err)
+	cli.CheckOp("getsockname", err)
 	return fd, netip.AddrPortFrom(addr.Addr(), uint16(bound.(*unix.SockaddrInet4).Port))
 }
 
@@ -41,7 +41,7 @@ func listen(addr netip.AddrPort) (int, netip.AddrPort) {
 // descriptor, and the loop waits only for descriptors.
 func signalFD() int {
 	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
-	lesson.CheckOp("eventfd", err)
+	cli.CheckOp("eventfd", err)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, unix.SIGTERM)
 	go func() {
@@ -52,17 +52,17 @@ func signalFD() int {
 }
 
 func main() {
-	addr := lesson.AddrFlag()
+	addr := cli.AddrFlag("127.0.0.1:8080")
 	edge := flag.Bool("edge", false, "use edge-triggered epoll (reports changes) instead of level-triggered (reports states)")
 	runExperiment := flag.Bool("experiment", false, "show what an edge-triggered reader misses if it does not read until EAGAIN, and exit")
-	lesson.Parse("02-epoll")
+	cli.Parse("02-epoll")
 	if *runExperiment {
 		experiment()
 		return
 	}
 	ip, err := netip.ParseAddrPort(*addr)
 	if err != nil || !ip.Addr().Is4() {
-		lesson.UsageError("-addr must be an IPv4 address and a port")
+		cli.UsageError("-addr must be an IPv4 address and a port")
 	}
 	s := &server{clients: make(map[int]*client), quit: signalFD()}
 	mode := "level-triggered"
@@ -71,11 +71,11 @@ func main() {
 	}
 	s.listener, ip = listen(ip)
 	s.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	lesson.CheckOp("epoll_create1", err)
-	lesson.CheckOp("epoll_ctl", s.epollCtl(unix.EPOLL_CTL_ADD, s.listener, unix.EPOLLIN))
-	lesson.CheckOp("epoll_ctl", s.epollCtl(unix.EPOLL_CTL_ADD, s.quit, unix.EPOLLIN))
+	cli.CheckOp("epoll_create1", err)
+	cli.CheckOp("epoll_ctl", s.epollCtl(unix.EPOLL_CTL_ADD, s.listener, unix.EPOLLIN))
+	cli.CheckOp("epoll_ctl", s.epollCtl(unix.EPOLL_CTL_ADD, s.quit, unix.EPOLLIN))
 
-	lesson.Listening(net.TCPAddrFromAddrPort(ip), mode)
+	cli.Listening(net.TCPAddrFromAddrPort(ip), mode)
 	s.loop()
-	lesson.Printf("bye")
+	cli.Printf("bye")
 }

@@ -2,8 +2,8 @@
 
 package main
 
-import "goselectors/examples/internal/lesson"
+import "goselectors/examples/internal/cli"
 
 func main() {
-	lesson.Unsupported("02-epoll", "only Linux has epoll; lesson 3 runs on other systems too")
+	cli.Unsupported("02-epoll", "only Linux has epoll; lesson 3 runs on other systems too")
 }

@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 )
 
 type server struct {
@@ -44,8 +44,8 @@ func (s *server) accept() {
 		}
 		// Usually EMFILE, "too many open files". The listener stays readable,
 		// so the loop would spin. Do not watch the listener for 100 ms.
-		lesson.Errorf("accept: %v", err)
-		lesson.CheckOp("epoll_ctl", s.epollCtl(unix.EPOLL_CTL_DEL, s.listener, 0))
+		cli.Errorf("accept: %v", err)
+		cli.CheckOp("epoll_ctl", s.epollCtl(unix.EPOLL_CTL_DEL, s.listener, 0))
 		s.acceptAgain = time.Now().Add(100 * time.Millisecond)
 		return
 	}
@@ -63,7 +63,7 @@ func (s *server) loop() {
 		if err == unix.EINTR { // a signal; Go's runtime sends many to itself
 			continue
 		}
-		lesson.CheckOp("epoll_wait", err)
+		cli.CheckOp("epoll_wait", err)
 		for _, event := range events[:n] {
 			switch fd := int(event.Fd); fd {
 			case s.quit:
@@ -76,7 +76,7 @@ func (s *server) loop() {
 		}
 		if !s.acceptAgain.IsZero() && time.Now().After(s.acceptAgain) {
 			s.acceptAgain = time.Time{}
-			lesson.CheckOp("epoll_ctl", s.epollCtl(unix.EPOLL_CTL_ADD, s.listener, unix.EPOLLIN))
+			cli.CheckOp("epoll_ctl", s.epollCtl(unix.EPOLL_CTL_ADD, s.listener, unix.EPOLLIN))
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 	"goselectors/selectors"
 )
 
@@ -38,23 +38,23 @@ func loop(ctx context.Context, sel selectors.Selector) error {
 }
 
 func main() {
-	addr := lesson.AddrFlag()
-	lesson.BackendFlag()
-	lesson.Parse("03-selectors")
+	addr := cli.AddrFlag("127.0.0.1:8080")
+	cli.BackendFlag()
+	cli.Parse("03-selectors")
 	sel, err := selectors.NewDefaultSelector()
-	lesson.Check(err)
+	cli.Check(err)
 	defer sel.Close()
 	s := &server{sel: sel}
 	s.listener, err = net.Listen("tcp", *addr)
-	lesson.Check(err)
+	cli.Check(err)
 	_, err = sel.Register(s.listener, selectors.EventRead, callback(s.accept))
-	lesson.Check(err)
+	cli.Check(err)
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	lesson.Listening(s.listener.Addr(), fmt.Sprintf("%T", sel))
+	cli.Listening(s.listener.Addr(), fmt.Sprintf("%T", sel))
 	if err := loop(ctx, sel); ctx.Err() == nil { // otherwise Ctrl-C ended the loop
-		lesson.Check(err)
+		cli.Check(err)
 	}
-	lesson.Printf("bye")
+	cli.Printf("bye")
 }

@@ -5,7 +5,7 @@ import (
 	"net"
 	"time"
 
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 	"goselectors/selectors"
 )
 
@@ -38,12 +38,12 @@ func (s *server) accept(selectors.Event) {
 	// Usually "too many open files". The listener stays ready, so the loop would
 	// spin. Do not watch the listener for a while. AfterFunc calls on another
 	// goroutine; Register is allowed there. Lesson 4 has timers on the loop.
-	lesson.Errorf("%v", err)
+	cli.Errorf("%v", err)
 	s.sel.Unregister(s.listener)
 	time.AfterFunc(100*time.Millisecond, func() {
 		_, err := s.sel.Register(s.listener, selectors.EventRead, callback(s.accept))
 		if !errors.Is(err, selectors.ErrClosed) { // closed: the program is ending
-			lesson.Check(err)
+			cli.Check(err)
 		}
 	})
 }

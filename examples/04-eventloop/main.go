@@ -19,37 +19,37 @@ import (
 	"time"
 
 	"goselectors/eventloop"
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 )
 
 func main() {
-	addr := lesson.AddrFlag()
+	addr := cli.AddrFlag("127.0.0.1:8080")
 	idle := flag.Duration("idle", 30*time.Second, "disconnect a client that is silent for this `duration`")
-	lesson.BackendFlag()
-	lesson.Parse("04-eventloop")
+	cli.BackendFlag()
+	cli.Parse("04-eventloop")
 	if *idle <= 0 {
-		lesson.UsageError("-idle must be positive")
+		cli.UsageError("-idle must be positive")
 	}
 	loop, err := eventloop.New()
-	lesson.Check(err)
+	cli.Check(err)
 	defer loop.Close()
 	listener, err := net.Listen("tcp", *addr)
-	lesson.Check(err)
+	cli.Check(err)
 	s := &server{loop: loop, listener: listener, idle: *idle}
 	s.listen()
 
 	// The loop calls a signal's callback between other callbacks, never in the
 	// middle of one. So the callback always sees a consistent server.
 	onInterrupt := func(os.Signal) {
-		lesson.Printf("interrupted, with %d clients", s.clients)
+		cli.Printf("interrupted, with %d clients", s.clients)
 		loop.Stop()
 	}
 	_, err = loop.OnSignal(os.Interrupt, onInterrupt)
-	lesson.Check(err)
+	cli.Check(err)
 	_, err = loop.OnSignal(syscall.SIGTERM, onInterrupt)
-	lesson.Check(err)
+	cli.Check(err)
 
-	lesson.Listening(listener.Addr(), fmt.Sprintf("idle timeout %v", *idle))
-	lesson.Check(loop.Run(context.Background()))
-	lesson.Printf("bye")
+	cli.Listening(listener.Addr(), fmt.Sprintf("idle timeout %v", *idle))
+	cli.Check(loop.Run(context.Background()))
+	cli.Printf("bye")
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"goselectors/eventloop"
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 	"goselectors/selectors"
 )
 
@@ -19,7 +19,7 @@ type server struct {
 
 func (s *server) listen() {
 	_, err := s.loop.Register(s.listener, selectors.EventRead, s.accept)
-	lesson.Check(err)
+	cli.Check(err)
 }
 
 type client struct {
@@ -42,10 +42,10 @@ func (s *server) accept(any, selectors.Event) {
 	}
 	// Usually "too many open files". The listener stays ready, so the loop would
 	// spin. Do not watch the listener for 100 ms.
-	lesson.Errorf("%v", err)
+	cli.Errorf("%v", err)
 	s.loop.Unregister(s.listener)
 	_, err = s.loop.CallLater(100*time.Millisecond, s.listen)
-	lesson.Check(err)
+	cli.Check(err)
 }
 
 func (s *server) add(conn net.Conn) error {

@@ -2,8 +2,8 @@
 
 package main
 
-import "goselectors/examples/internal/lesson"
+import "goselectors/examples/internal/cli"
 
 func main() {
-	lesson.Unsupported("05-fetch", "needs a Unix system, because it creates its own sockets")
+	cli.Unsupported("05-fetch", "needs a Unix system, because it creates its own sockets")
 }

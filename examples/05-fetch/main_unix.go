@@ -26,7 +26,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 	"goselectors/selectors"
 )
 
@@ -37,7 +37,7 @@ var request = []byte("GET / HTTP/1.0\r\n\r\n")
 // serve starts a server that answers each request after the delay.
 func serve(delay time.Duration) *net.TCPAddr {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	lesson.Check(err)
+	cli.Check(err)
 	page := bytes.Repeat([]byte("slow "), 2000)
 	go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(delay)
@@ -91,24 +91,24 @@ func main() {
 	n := flag.Int("n", 20, "fetch this `number` of pages, from 1 to 1000")
 	delay := flag.Duration("delay", 200*time.Millisecond, "the server waits for this `duration` before each answer")
 	skip := flag.Bool("skip", false, "skip the slow way, one page after another")
-	lesson.BackendFlag()
-	lesson.Parse("05-fetch")
+	cli.BackendFlag()
+	cli.Parse("05-fetch")
 	if *n < 1 || *n > 1000 || *delay < 0 {
-		lesson.UsageError("-n must be from 1 to 1000, and -delay not negative")
+		cli.UsageError("-n must be from 1 to 1000, and -delay not negative")
 	}
 	sel, err := selectors.NewDefaultSelector()
-	lesson.Check(err)
+	cli.Check(err)
 	defer sel.Close()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
 	addr := serve(*delay)
-	lesson.Printf("the server on %v answers after %v", addr, *delay)
+	cli.Printf("the server on %v answers after %v", addr, *delay)
 	run := func(name string, fetch func(context.Context, *net.TCPAddr, int) (int, error)) {
 		start := time.Now()
 		bytes, err := fetch(ctx, addr, *n)
 		if ctx.Err() == nil { // otherwise Ctrl-C ended it
-			lesson.Check(err)
+			cli.Check(err)
 			fmt.Printf("  %-12s %d pages, %d bytes, %v\n", name, *n, bytes, time.Since(start).Round(time.Millisecond))
 		}
 	}
@@ -117,7 +117,7 @@ func main() {
 	}
 	run("all at once", (&loop{sel: sel}).fetchAtOnce)
 	if !*skip {
-		lesson.Printf("for more pages try: -n 500 -delay 1s -skip")
+		cli.Printf("for more pages try: -n 500 -delay 1s -skip")
 	}
-	lesson.Printf("bye")
+	cli.Printf("bye")
 }

@@ -10,19 +10,19 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 	"goselectors/selectors"
 )
 
 // inotify reports changes in a directory.
 func (d *demo) inotify() {
 	dir, err := os.MkdirTemp("", "anyfd")
-	lesson.CheckOp("inotify", err)
+	cli.CheckOp("inotify", err)
 	d.cleanup = append(d.cleanup, func() { os.RemoveAll(dir) })
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
-	lesson.CheckOp("inotify", err)
+	cli.CheckOp("inotify", err)
 	_, err = unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_DELETE)
-	lesson.CheckOp("inotify", err)
+	cli.CheckOp("inotify", err)
 	d.printf("inotify", "touch %s/file", dir)
 	err = d.watch(fd, func(p []byte) {
 		// A record is: watch, mask, cookie, length of the name (4 bytes each), name.
@@ -37,7 +37,7 @@ func (d *demo) inotify() {
 			p = p[unix.SizeofInotifyEvent+length:]
 		}
 	})
-	lesson.CheckOp("inotify", err)
+	cli.CheckOp("inotify", err)
 }
 
 // timerfd opens a descriptor that becomes readable at a given time. Reading it
@@ -45,10 +45,10 @@ func (d *demo) inotify() {
 // keeps its own timers.)
 func (d *demo) timerfd(tick time.Duration) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
-	lesson.CheckOp("timerfd", err)
+	cli.CheckOp("timerfd", err)
 	interval := unix.NsecToTimespec(int64(tick))
-	lesson.CheckOp("timerfd", unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Interval: interval, Value: interval}, nil))
-	lesson.CheckOp("timerfd", d.watch(fd, func(p []byte) {
+	cli.CheckOp("timerfd", unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Interval: interval, Value: interval}, nil))
+	cli.CheckOp("timerfd", d.watch(fd, func(p []byte) {
 		d.printf("timerfd", "expired %d times since the last read", binary.NativeEndian.Uint64(p))
 	}))
 }
@@ -58,8 +58,8 @@ func (d *demo) timerfd(tick time.Duration) {
 // (Loop.Post does that too, and needs no eventfd of yours.)
 func (d *demo) eventfd() {
 	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
-	lesson.CheckOp("eventfd", err)
-	lesson.CheckOp("eventfd", d.watch(fd, func(p []byte) {
+	cli.CheckOp("eventfd", err)
+	cli.CheckOp("eventfd", d.watch(fd, func(p []byte) {
 		d.printf("eventfd", "a goroutine added %d", binary.NativeEndian.Uint64(p))
 	}))
 	go func() {
@@ -74,7 +74,7 @@ func (d *demo) pidfd() {
 	pidfd := -1
 	child := exec.Command("sh", "-c", "sleep 0.2; exit 7")
 	child.SysProcAttr = &syscall.SysProcAttr{PidFD: &pidfd}
-	lesson.CheckOp("child", child.Start())
+	cli.CheckOp("child", child.Start())
 	if pidfd < 0 { // before Linux 5.3
 		d.printf("pidfd", "not available on this kernel")
 		return
@@ -84,7 +84,7 @@ func (d *demo) pidfd() {
 		child.Wait() // its error is for a status other than 0, which is printed anyway
 		d.printf("pidfd", "the child ended: %v", child.ProcessState)
 	})
-	lesson.CheckOp("pidfd", err)
+	cli.CheckOp("pidfd", err)
 }
 
 // signals shows the only exception. Linux has signalfd, but a signalfd requires
@@ -93,6 +93,6 @@ func (d *demo) pidfd() {
 func (d *demo) signals() {
 	d.printf("signal", "kill -USR1 %d", os.Getpid())
 	_, err := d.loop.OnSignal(unix.SIGUSR1, func(sig os.Signal) { d.printf("signal", "%v", sig) })
-	lesson.CheckOp("signal", err)
-	lesson.StopOnInterrupt(d.loop)
+	cli.CheckOp("signal", err)
+	cli.StopOnInterrupt(d.loop)
 }

@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"goselectors/eventloop"
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 	"goselectors/selectors"
 )
 
@@ -58,7 +58,7 @@ func (d *demo) watch(file any, onData func(p []byte)) error {
 // unwatch unregisters and closes a file.
 func (d *demo) unwatch(file any) {
 	key, err := d.loop.Unregister(file)
-	lesson.CheckOp("unregister", err)
+	cli.CheckOp("unregister", err)
 	if c, ok := file.(io.Closer); ok {
 		c.Close()
 	} else {
@@ -68,16 +68,16 @@ func (d *demo) unwatch(file any) {
 
 func main() {
 	tick := flag.Duration("tick", 2*time.Second, "the `interval` of the timer")
-	lesson.BackendFlag()
-	lesson.Parse("06-anyfd")
+	cli.BackendFlag()
+	cli.Parse("06-anyfd")
 	if *tick <= 0 {
-		lesson.UsageError("-tick must be positive")
+		cli.UsageError("-tick must be positive")
 	}
 	loop, err := eventloop.New()
-	lesson.Check(err)
+	cli.Check(err)
 	defer loop.Close()
 	d := &demo{loop: loop}
-	lesson.Printf("try the commands below in another terminal; what you type here goes to a shell")
+	cli.Printf("try the commands below in another terminal; what you type here goes to a shell")
 	d.pty()
 	d.stdin()
 	d.inotify()
@@ -90,12 +90,12 @@ func main() {
 	for key := range loop.Selector().Keys() {
 		fmt.Printf("  fd %d is %T\n", key.FD, key.FileObj)
 	}
-	lesson.Check(loop.Run(context.Background()))
+	cli.Check(loop.Run(context.Background()))
 	for key := range loop.Selector().Keys() {
 		d.unwatch(key.FileObj)
 	}
 	for _, clean := range d.cleanup {
 		clean()
 	}
-	lesson.Printf("bye")
+	cli.Printf("bye")
 }

@@ -2,8 +2,8 @@
 
 package main
 
-import "goselectors/examples/internal/lesson"
+import "goselectors/examples/internal/cli"
 
 func main() {
-	lesson.Unsupported("06-anyfd", "only Linux has all of these descriptors")
+	cli.Unsupported("06-anyfd", "only Linux has all of these descriptors")
 }

@@ -11,14 +11,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 	"goselectors/selectors"
 )
 
 // stdin sends what is typed to the shell. The end of stdin ends the program. (A
 // terminal delivers a line when Enter is pressed; the terminal driver does that.)
 func (d *demo) stdin() {
-	lesson.CheckOp("stdin", d.watch(os.Stdin, func(p []byte) {
+	cli.CheckOp("stdin", d.watch(os.Stdin, func(p []byte) {
 		if p == nil {
 			d.printf("stdin", "end of input")
 			d.loop.Stop()
@@ -33,20 +33,20 @@ func (d *demo) stdin() {
 // slave side as its terminal. What it prints can be read from the master side.
 func (d *demo) pty() {
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	lesson.CheckOp("/dev/ptmx", err)
-	lesson.CheckOp("pty", unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)) // unlock the slave side
+	cli.CheckOp("/dev/ptmx", err)
+	cli.CheckOp("pty", unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)) // unlock the slave side
 	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	lesson.CheckOp("pty", err)
+	cli.CheckOp("pty", err)
 	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	lesson.CheckOp("pty", err)
+	cli.CheckOp("pty", err)
 	defer slave.Close() // the shell has its own descriptor
 	shell := exec.Command("sh", "-i")
 	shell.Env = append(os.Environ(), "PS1=$ ", "ENV=", "HISTFILE=")
 	shell.Stdin, shell.Stdout, shell.Stderr = slave, slave, slave
 	shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	lesson.CheckOp("shell", shell.Start())
+	cli.CheckOp("shell", shell.Start())
 	d.shell = os.NewFile(uintptr(fd), "pty")
-	lesson.CheckOp("pty", d.watch(d.shell, func(p []byte) {
+	cli.CheckOp("pty", d.watch(d.shell, func(p []byte) {
 		if p == nil {
 			d.printf("pty", "the shell ended")
 			return
@@ -62,16 +62,16 @@ func (d *demo) pty() {
 // udp receives datagrams, one per read.
 func (d *demo) udp() {
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	lesson.CheckOp("udp", err)
+	cli.CheckOp("udp", err)
 	host, port, _ := net.SplitHostPort(conn.LocalAddr().String())
 	d.printf("udp", "echo hello | nc -u -w1 %s %s", host, port)
-	lesson.CheckOp("udp", d.watch(conn, func(p []byte) { d.printf("udp", "datagram %q", p) }))
+	cli.CheckOp("udp", d.watch(conn, func(p []byte) { d.printf("udp", "datagram %q", p) }))
 }
 
 // tcp accepts clients and reads from them.
 func (d *demo) tcp() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	lesson.CheckOp("tcp", err)
+	cli.CheckOp("tcp", err)
 	host, port, _ := net.SplitHostPort(listener.Addr().String())
 	d.printf("tcp", "nc %s %s", host, port)
 	d.listen(listener)
@@ -92,12 +92,12 @@ func (d *demo) listen(listener net.Listener) {
 		}
 		// Usually "too many open files": do not watch the listener for a while,
 		// as in lesson 4.
-		lesson.Errorf("tcp: %v", err)
+		cli.Errorf("tcp: %v", err)
 		d.loop.Unregister(listener)
 		_, err = d.loop.CallLater(100*time.Millisecond, func() { d.listen(listener) })
-		lesson.CheckOp("tcp", err)
+		cli.CheckOp("tcp", err)
 	})
-	lesson.CheckOp("tcp", err)
+	cli.CheckOp("tcp", err)
 }
 
 func (d *demo) onClientData(p []byte) {

@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"goselectors/eventloop"
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 	"goselectors/selectors"
 )
 
@@ -71,7 +71,7 @@ type consumer struct {
 
 func (c *consumer) watch() {
 	_, err := c.loop.Register(c.file, selectors.EventRead, c.read)
-	lesson.Check(err)
+	cli.Check(err)
 }
 
 func (c *consumer) read(any, selectors.Event) {
@@ -80,7 +80,7 @@ func (c *consumer) read(any, selectors.Event) {
 	if err == io.EOF {
 		c.loop.Stop()
 	} else if err != selectors.ErrWouldBlock {
-		lesson.Check(err)
+		cli.Check(err)
 		c.loop.Unregister(c.file)
 		c.loop.CallLater(c.delay, c.watch)
 	}
@@ -92,16 +92,16 @@ func main() {
 	low := flag.Int("low", 16, "low-water mark of the queue in `KB`")
 	slow := flag.Duration("slow", 5*time.Millisecond, "the consumer waits for this `duration` after each read of up to 16 KB")
 	noLimit := flag.Bool("nolimit", false, "never pause the producer")
-	lesson.Parse("07-backpressure")
+	cli.Parse("07-backpressure")
 	if *kb < 1 || *kb > 1<<20 || *low < 0 || *high <= *low || *slow < 0 {
-		lesson.UsageError("need 1 <= kb <= %d, 0 <= low < high, slow >= 0", 1<<20)
+		cli.UsageError("need 1 <= kb <= %d, 0 <= low < high, slow >= 0", 1<<20)
 	}
 	loop, err := eventloop.New()
-	lesson.Check(err)
+	cli.Check(err)
 	defer loop.Close()
-	lesson.StopOnInterrupt(loop)
+	cli.StopOnInterrupt(loop)
 	r, w, err := os.Pipe() // a socket works too, but its buffer size varies
-	lesson.Check(err)
+	cli.Check(err)
 	s := &sender{loop: loop, file: w, high: *high << 10, low: *low << 10}
 	hint := "compare with -nolimit"
 	if *noLimit {
@@ -113,9 +113,9 @@ func main() {
 	c := &consumer{loop: loop, file: r, delay: *slow}
 	c.watch()
 	loop.CallSoon(p.produce)
-	lesson.Check(loop.Run(context.Background()))
+	cli.Check(loop.Run(context.Background()))
 
-	lesson.Printf("%d KB in %v; longest queue %d KB, %d partial writes, %d pauses; %s",
+	cli.Printf("%d KB in %v; longest queue %d KB, %d partial writes, %d pauses; %s",
 		c.total>>10, loop.Now().Round(time.Millisecond), s.maxQueue>>10, s.partialWrites, s.pauses, hint)
-	lesson.Printf("bye")
+	cli.Printf("bye")
 }

@@ -5,7 +5,7 @@ import (
 	"os"
 
 	"goselectors/eventloop"
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 	"goselectors/selectors"
 )
 
@@ -29,7 +29,7 @@ func (s *sender) send(p []byte) {
 	if len(s.queue) == 0 {
 		n, err := selectors.TryWrite(s.file, p)
 		if err != selectors.ErrWouldBlock {
-			lesson.Check(err)
+			cli.Check(err)
 		}
 		if n == len(p) {
 			return
@@ -38,7 +38,7 @@ func (s *sender) send(p []byte) {
 		s.log("%d of %d KB written: queue the rest, write interest on", n>>10, len(p)>>10)
 		p = p[n:]
 		_, err = s.loop.Register(s.file, selectors.EventWrite, s.onWritable)
-		lesson.Check(err)
+		cli.Check(err)
 	}
 	s.queue = append(s.queue, p...)
 	s.maxQueue = max(s.maxQueue, len(s.queue))
@@ -54,7 +54,7 @@ func (s *sender) send(p []byte) {
 func (s *sender) onWritable(any, selectors.Event) {
 	n, err := selectors.TryWrite(s.file, s.queue)
 	if err != selectors.ErrWouldBlock {
-		lesson.Check(err)
+		cli.Check(err)
 	}
 	if s.queue = s.queue[n:]; len(s.queue) > 0 {
 		s.partialWrites++
@@ -69,9 +69,9 @@ func (s *sender) onWritable(any, selectors.Event) {
 		// because a pipe or a socket is almost always writable.
 		s.log("all written: write interest off")
 		_, err := s.loop.Unregister(s.file)
-		lesson.Check(err)
+		cli.Check(err)
 		if s.closing {
-			lesson.Check(s.file.Close())
+			cli.Check(s.file.Close())
 		}
 	}
 }
@@ -80,7 +80,7 @@ func (s *sender) onWritable(any, selectors.Event) {
 func (s *sender) closeWhenSent() {
 	s.closing = true
 	if len(s.queue) == 0 {
-		lesson.Check(s.file.Close())
+		cli.Check(s.file.Close())
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"goselectors/eventloop"
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 )
 
 // echo serves one client from beginning to end. Where it seems to wait, the task
@@ -42,7 +42,7 @@ func serve(t *task, listener net.Listener) {
 		if err != nil {
 			// Usually "too many open files". The next accept would fail at once,
 			// so wait until a client may have left.
-			lesson.Errorf("%v", err)
+			cli.Errorf("%v", err)
 			if t.sleep(100*time.Millisecond) != nil {
 				return
 			}
@@ -53,20 +53,20 @@ func serve(t *task, listener net.Listener) {
 }
 
 func main() {
-	addr := lesson.AddrFlag()
-	lesson.BackendFlag()
-	lesson.Parse("08-await")
+	addr := cli.AddrFlag("127.0.0.1:8080")
+	cli.BackendFlag()
+	cli.Parse("08-await")
 	loop, err := eventloop.New()
-	lesson.Check(err)
+	cli.Check(err)
 	defer loop.Close()
-	lesson.StopOnInterrupt(loop)
+	cli.StopOnInterrupt(loop)
 	listener, err := net.Listen("tcp", *addr)
-	lesson.Check(err)
+	cli.Check(err)
 	s := &scheduler{loop: loop, tasks: make(map[*task]func())}
 	s.spawn(func(t *task) { serve(t, listener) })
-	lesson.Listening(listener.Addr(), "one task per client")
-	lesson.Check(loop.Run(context.Background()))
-	lesson.Printf("cancelling %d tasks", len(s.tasks))
+	cli.Listening(listener.Addr(), "one task per client")
+	cli.Check(loop.Run(context.Background()))
+	cli.Printf("cancelling %d tasks", len(s.tasks))
 	s.cancel()
-	lesson.Printf("bye")
+	cli.Printf("bye")
 }

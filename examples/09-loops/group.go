@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"goselectors/eventloop"
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 	"goselectors/selectors"
 )
 
@@ -29,7 +29,7 @@ func newGroup(listener net.Listener, n, work int) *group {
 		g.running.Add(1)
 		go func() {
 			defer g.running.Done()
-			lesson.Check(w.loop.Run(context.Background()))
+			cli.Check(w.loop.Run(context.Background()))
 		}()
 	}
 	g.listen()
@@ -38,13 +38,13 @@ func newGroup(listener net.Listener, n, work int) *group {
 
 func newLoop() *eventloop.Loop {
 	loop, err := eventloop.New()
-	lesson.Check(err)
+	cli.Check(err)
 	return loop
 }
 
 func (g *group) listen() {
 	_, err := g.Register(g.listener, selectors.EventRead, g.accept)
-	lesson.Check(err)
+	cli.Check(err)
 }
 
 // accept gives the client to the next worker. It runs on another goroutine than
@@ -58,17 +58,17 @@ func (g *group) accept(any, selectors.Event) {
 	if err != nil {
 		// Usually "too many open files": do not watch the listener for a while,
 		// as in lesson 4.
-		lesson.Errorf("%v", err)
+		cli.Errorf("%v", err)
 		g.Unregister(g.listener)
 		_, err = g.CallLater(100*time.Millisecond, g.listen)
-		lesson.Check(err)
+		cli.Check(err)
 		return
 	}
 	w := g.workers[g.accepted%len(g.workers)]
 	g.accepted++
 	if err := w.loop.Post(func() { w.add(conn) }); err != nil {
 		conn.Close()
-		lesson.Errorf("%v", err)
+		cli.Errorf("%v", err)
 	}
 }
 

@@ -22,18 +22,18 @@ import (
 	"sync/atomic"
 	"time"
 
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 )
 
 func main() {
-	addr := lesson.AddrFlag()
+	addr := cli.AddrFlag("127.0.0.1:8080")
 	loops := flag.Int("loops", runtime.GOMAXPROCS(0), "the `number` of loops that serve, from 1 to 64")
 	work := flag.Int("work", 0, "hash this many `KB` for each answer, as an example of computing")
 	drive := flag.String("drive", "", "do not serve, but send requests to the server at `host:port` for a second, and print the rate")
 	useStream := flag.Bool("stream", false, "serve with the group of package stream")
-	lesson.Parse("09-loops")
+	cli.Parse("09-loops")
 	if *loops < 1 || *loops > 64 || *work < 0 || *work > 1<<20 {
-		lesson.UsageError("-loops must be from 1 to 64, and -work from 0 to %d", 1<<20)
+		cli.UsageError("-loops must be from 1 to 64, and -work from 0 to %d", 1<<20)
 	}
 	if *drive != "" {
 		runClients(*drive, 16)
@@ -44,21 +44,21 @@ func main() {
 		return
 	}
 	listener, err := net.Listen("tcp", *addr)
-	lesson.Check(err)
+	cli.Check(err)
 	g := newGroup(listener, *loops, *work)
-	lesson.StopOnInterrupt(g.Loop)
+	cli.StopOnInterrupt(g.Loop)
 	listening(listener.Addr(), fmt.Sprintf("loops: %d", *loops))
-	lesson.Check(g.Run(context.Background()))
+	cli.Check(g.Run(context.Background()))
 	g.close()
 	for i, w := range g.workers {
-		lesson.Printf("loop %d served %d clients, %d answers", i, w.clients, w.answers)
+		cli.Printf("loop %d served %d clients, %d answers", i, w.clients, w.answers)
 	}
-	lesson.Printf("bye")
+	cli.Printf("bye")
 }
 
 func listening(addr net.Addr, details string) {
-	lesson.Listening(addr, details)
-	lesson.Printf("measure it in a second terminal: go run ./examples/09-loops -drive %v", addr)
+	cli.Listening(addr, details)
+	cli.Printf("measure it in a second terminal: go run ./examples/09-loops -drive %v", addr)
 }
 
 // runClients runs n clients, each on a goroutine as in lesson 1. Each sends a
@@ -73,18 +73,18 @@ func runClients(addr string, n int) {
 		go func() {
 			defer running.Done()
 			conn, err := net.Dial("tcp", addr)
-			lesson.Check(err)
+			cli.Check(err)
 			defer conn.Close()
 			for time.Since(start) < time.Second {
 				_, err := conn.Write([]byte("?"))
-				lesson.Check(err)
+				cli.Check(err)
 				_, err = conn.Read(make([]byte, 1))
-				lesson.Check(err)
+				cli.Check(err)
 				answers.Add(1)
 			}
 		}()
 	}
 	running.Wait()
-	lesson.Printf("%d clients, %.0f answers per second", n, float64(answers.Load())/time.Since(start).Seconds())
-	lesson.Printf("compare: restart the server with another -loops or -work, and run this again")
+	cli.Printf("%d clients, %.0f answers per second", n, float64(answers.Load())/time.Since(start).Seconds())
+	cli.Printf("compare: restart the server with another -loops or -work, and run this again")
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"goselectors/eventloop/stream"
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 )
 
 // serveStream is the same server with package stream. That package has the group
@@ -18,10 +18,10 @@ import (
 // and the buffers of each client. Only the server's own work remains.
 func serveStream(addr string, loops, work int) {
 	g, err := stream.NewGroup(loops, nil)
-	lesson.Check(err)
+	cli.Check(err)
 	h := handler{work: make([]byte, work<<10)}
 	bound, err := g.Listen("tcp", addr, func() stream.Handler { return h })
-	lesson.Check(err)
+	cli.Check(err)
 
 	interrupt := make(chan os.Signal, 1)
 	signal.Notify(interrupt, os.Interrupt, syscall.SIGTERM)
@@ -30,9 +30,9 @@ func serveStream(addr string, loops, work int) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if err := g.Shutdown(ctx); err != nil {
-		lesson.Printf("some clients did not read all their data in 2 s: %v", err)
+		cli.Printf("some clients did not read all their data in 2 s: %v", err)
 	}
-	lesson.Printf("bye")
+	cli.Printf("bye")
 }
 
 // handler receives the data of a client, on the loop of that client.

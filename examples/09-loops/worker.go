@@ -5,7 +5,7 @@ import (
 	"net"
 
 	"goselectors/eventloop"
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 	"goselectors/selectors"
 )
 
@@ -29,7 +29,7 @@ func (w *worker) add(conn net.Conn) {
 	c := &client{worker: w, conn: conn}
 	if _, err := w.loop.Register(conn, selectors.EventRead, c.read); err != nil {
 		conn.Close() // without registration it would never be served or closed
-		lesson.Errorf("%v", err)
+		cli.Errorf("%v", err)
 		return
 	}
 	w.clients++

@@ -16,11 +16,12 @@ import (
 
 	"goselectors/eventloop"
 	"goselectors/eventloop/stream"
+	"goselectors/examples/internal/cli"
 	"goselectors/examples/internal/server"
 )
 
 func main() {
-	addr := server.AddrFlag("127.0.0.1:8081")
+	addr := cli.AddrFlag("127.0.0.1:8081")
 	server.Main("chat", func() error { return run(*addr) })
 }
 

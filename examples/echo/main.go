@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"goselectors/examples/internal/cli"
 	"goselectors/examples/internal/server"
 	"goselectors/selectors"
 )
@@ -137,7 +138,7 @@ func (s *echoServer) serve(ctx context.Context) error {
 }
 
 func main() {
-	addr := server.AddrFlag("127.0.0.1:8080")
+	addr := cli.AddrFlag("127.0.0.1:8080")
 	backend := flag.String("backend", "", "use the backend with this `name` instead of the best one")
 	server.Main("echo", func() error { return run(*addr, *backend) })
 }

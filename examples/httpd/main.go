@@ -19,11 +19,12 @@ import (
 	"time"
 
 	"goselectors/eventloop/stream"
+	"goselectors/examples/internal/cli"
 	"goselectors/examples/internal/server"
 )
 
 func main() {
-	addr := server.AddrFlag("127.0.0.1:8080")
+	addr := cli.AddrFlag("127.0.0.1:8080")
 	dir := flag.String("dir", ".", "serve the files of this `directory`")
 	loops := flag.Int("loops", 0, "`number` of event loops; 0 means one per processor")
 	server.Main("httpd", func() error { return run(*addr, *dir, *loops) })

@@ -13,11 +13,12 @@ package main
 import (
 	"goselectors/eventloop"
 	"goselectors/eventloop/stream"
+	"goselectors/examples/internal/cli"
 	"goselectors/examples/internal/server"
 )
 
 func main() {
-	addr := server.AddrFlag("127.0.0.1:6380")
+	addr := cli.AddrFlag("127.0.0.1:6380")
 	server.Main("kv", func() error { return run(*addr) })
 }
 

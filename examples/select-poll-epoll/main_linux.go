@@ -24,7 +24,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 )
 
 // open opens n eventfds, which are cheap descriptors. The last one is ready.
@@ -48,7 +48,7 @@ func measure(countReady func() int) time.Duration {
 		calls, start := 0, time.Now()
 		for time.Since(start) < 2*time.Millisecond {
 			if ready := countReady(); ready != 1 {
-				lesson.Check(fmt.Errorf("%d are ready; want 1", ready))
+				cli.Check(fmt.Errorf("%d are ready; want 1", ready))
 			}
 			calls++
 		}
@@ -84,12 +84,12 @@ func printRows(n int) {
 func main() {
 	list := flag.String("n", "10,100,1000,10000", "the `numbers` of descriptors, separated by commas")
 	compare := flag.Bool("compare", false, "also run examples/compare; works only in the root of the repository")
-	lesson.Parse("select-poll-epoll")
+	cli.Parse("select-poll-epoll")
 	var numbers []int
 	for _, s := range strings.Split(*list, ",") {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 || n > 1<<20 {
-			lesson.UsageError("-n must be numbers from 1 to %d", 1<<20)
+			cli.UsageError("-n must be numbers from 1 to %d", 1<<20)
 		}
 		numbers = append(numbers, n)
 	}
@@ -109,5 +109,5 @@ scanned        entries that the kernel checks, and then the program again`)
 	}
 	cmd := exec.Command("go", "run", "./examples/compare", "-n", "10,100,1000", "-active", "1")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	lesson.Check(cmd.Run())
+	cli.Check(cmd.Run())
 }

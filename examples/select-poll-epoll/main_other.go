@@ -2,8 +2,8 @@
 
 package main
 
-import "goselectors/examples/internal/lesson"
+import "goselectors/examples/internal/cli"
 
 func main() {
-	lesson.Unsupported("select-poll-epoll", "only Linux has all three calls; go run ./examples/compare measures the backends of this system")
+	cli.Unsupported("select-poll-epoll", "only Linux has all three calls; go run ./examples/compare measures the backends of this system")
 }

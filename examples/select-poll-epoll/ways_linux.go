@@ -3,7 +3,7 @@ package main
 import (
 	"golang.org/x/sys/unix"
 
-	"goselectors/examples/internal/lesson"
+	"goselectors/examples/internal/cli"
 )
 
 // ways are the three system calls. prepare gets all descriptors once. It returns
@@ -40,7 +40,7 @@ func prepareSelect(fds []int) func() int {
 	return func() (ready int) {
 		set := interest
 		_, err := unix.Select(highest+1, &set, nil, nil, &unix.Timeval{})
-		lesson.CheckOp("select", err)
+		cli.CheckOp("select", err)
 		for fd := range highest + 1 {
 			if set.IsSet(fd) {
 				ready++
@@ -60,7 +60,7 @@ func preparePoll(fds []int) func() int {
 	}
 	return func() (ready int) {
 		_, err := unix.Poll(interest, 0)
-		lesson.CheckOp("poll", err)
+		cli.CheckOp("poll", err)
 		for _, entry := range interest {
 			if entry.Revents != 0 {
 				ready++
@@ -75,14 +75,14 @@ func preparePoll(fds []int) func() int {
 // returns that list. The epoll descriptor stays open until the program ends.
 func prepareEpoll(fds []int) func() int {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	lesson.CheckOp("epoll_create1", err)
+	cli.CheckOp("epoll_create1", err)
 	for _, fd := range fds {
-		lesson.CheckOp("epoll_ctl", unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}))
+		cli.CheckOp("epoll_ctl", unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}))
 	}
 	var events [64]unix.EpollEvent
 	return func() int {
 		n, err := unix.EpollWait(epoll, events[:], 0)
-		lesson.CheckOp("epoll_wait", err)
+		cli.CheckOp("epoll_wait", err)
 		return n
 	}
 }

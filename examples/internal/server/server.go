@@ -1,25 +1,17 @@
 // Package server holds what the server programs in examples repeat and do not
-// teach: the command line, messages, signals, and the exit status.
+// teach beside what package cli has: the end of the program, and its loop.
 package server
 
 import (
 	"context"
 	"errors"
-	"flag"
-	"fmt"
 	"net"
 	"os"
 	"syscall"
 
 	"goselectors/eventloop"
+	"goselectors/examples/internal/cli"
 )
-
-var name = "server" // of the program; set by Main
-
-// AddrFlag defines the flag -addr.
-func AddrFlag(defaultAddr string) *string {
-	return flag.String("addr", defaultAddr, "listen on `host:port`; port 0 means any free port")
-}
 
 // A UsageError is an error in the command line.
 type UsageError struct{ Err error }
@@ -33,32 +25,17 @@ func (e UsageError) Unwrap() error { return e.Err }
 // returns a UsageError or the command line is wrong. An argument that is not a
 // flag is wrong.
 func Main(programName string, run func() error) {
-	name = programName
-	flag.Usage = func() {
-		fmt.Fprintf(flag.CommandLine.Output(), "usage: go run ./examples/%s [flags]\n", name)
-		flag.PrintDefaults()
-	}
-	flag.Parse()
-	var err error
-	if flag.NArg() > 0 {
-		err = UsageError{fmt.Errorf("unexpected argument %q", flag.Arg(0))}
-	} else {
-		err = run()
-	}
-	if err == nil {
-		fmt.Printf("%s: bye\n", name)
-		return
-	}
-	fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+	cli.Parse(programName)
+	err := run()
 	if errors.As(err, new(UsageError)) {
-		flag.Usage()
-		os.Exit(2)
+		cli.UsageError("%v", err)
 	}
-	os.Exit(1)
+	cli.Check(err)
+	cli.Printf("bye")
 }
 
 // Listening prints the address of the server.
-func Listening(addr net.Addr) { fmt.Printf("%s: listening on %v\n", name, addr) }
+func Listening(addr net.Addr) { cli.Printf("listening on %v", addr) }
 
 // RunLoop prints the address of the server and runs its loop until Ctrl-C or
 // SIGTERM.

@@ -1,6 +1,6 @@
-// Package lesson holds what all lessons repeat and no lesson is about: flags,
+// Package cli holds what the programs in examples repeat and do not teach: flags,
 // messages, and the exit on an error.
-package lesson
+package cli
 
 import (
 	"errors"
@@ -13,11 +13,11 @@ import (
 	"goselectors/selectors"
 )
 
-var name = "lesson" // set by Parse
+var name = "example" // of the program; set by Parse
 
 // AddrFlag defines the flag -addr of a server.
-func AddrFlag() *string {
-	return flag.String("addr", "127.0.0.1:8080", "listen on `host:port`; port 0 means any free port")
+func AddrFlag(defaultAddr string) *string {
+	return flag.String("addr", defaultAddr, "listen on `host:port`; port 0 means any free port")
 }
 
 // BackendFlag defines the flag -backend. It sets the environment variable that
@@ -38,11 +38,11 @@ func BackendFlag() {
 	})
 }
 
-// Parse parses the command line of the lesson with the given name, which is
+// Parse parses the command line of the program with the given name, which is
 // also its directory in examples. A wrong flag prints the usage and ends the
 // program with exit status 2. So does an argument that is not a flag.
-func Parse(lessonName string) {
-	name = lessonName
+func Parse(programName string) {
+	name = programName
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), "usage: go run ./examples/%s [flags]\n", name)
 		flag.PrintDefaults()
@@ -71,7 +71,7 @@ func Listening(addr net.Addr, details string) {
 	Printf("listening on %v%s; connect with: nc %s %s (or telnet)", addr, details, host, port)
 }
 
-// Printf prints a line that begins with the name of the lesson.
+// Printf prints a line that begins with the name of the program.
 func Printf(format string, args ...any) {
 	fmt.Printf(name+": "+format+"\n", args...)
 }
@@ -96,8 +96,8 @@ func CheckOp(op string, err error) {
 	}
 }
 
-// Unsupported is the main function of a lesson on a platform that cannot run it.
-func Unsupported(lessonName, reason string) {
-	name = lessonName
+// Unsupported is the main function of a program on a platform that cannot run it.
+func Unsupported(programName, reason string) {
+	name = programName
 	Check(errors.New(reason))
 }
