@@ -37,7 +37,7 @@ package eventloop_test
 // libevent (test/regress.c and the test-* programs):
 //
 //	loopexit*, loopbreak, bad_reentrant                TestRun
-//	free_active_base                                   TestClose, TestSameBatchOfAnything/*/close
+//	free_active_base                                   TestClose, TestSameBatchOther/*/close
 //	nonpersist_readd                                   TestSameBatch/*/register_again
 //	active_later                                       TestLibeventActiveLater
 //	many_events                                        TestLibeventManyEvents
