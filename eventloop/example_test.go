@@ -163,7 +163,7 @@ func ExampleLoop_OnSignal() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	loop.CallSoon(func() { syscall.Kill(os.Getpid(), syscall.SIGTERM) }) // usually another process
+	loop.CallSoon(func() { syscall.Kill(os.Getpid(), syscall.SIGTERM) }) // another process would send it
 	loop.Run(context.Background())
 	// Output: terminated
 }

@@ -69,8 +69,8 @@ func TestIdle(t *testing.T) {
 }
 
 // TestHundredLoops checks that 100 idle loops add at most 12 operating system
-// threads where the selector parks the goroutine. Where a wait blocks, each loop
-// needs a thread.
+// threads where the selector parks the goroutine, as on epoll. Where a wait blocks,
+// each loop needs a thread.
 func TestHundredLoops(t *testing.T) {
 	const loops = 100
 	for _, k := range loopKinds() {

@@ -156,6 +156,16 @@ func (m *heapModel) runNext() error {
 	return nil
 }
 
+// runAllDue takes all due timers.
+func (m *heapModel) runAllDue() error {
+	for len(m.dueSlots) > 0 {
+		if err := m.runNext(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // compare checks the heap, and compares the state of all timers with the model.
 func (m *heapModel) compare() error {
 	if err := m.timerHeap.check(m.dueSlots); err != nil {
@@ -180,10 +190,7 @@ func (m *heapModel) do(op, arg byte) (err error) {
 	case 3:
 		m.stop(i)
 	case 4, 5:
-		for len(m.dueSlots) > 0 && err == nil {
-			err = m.runNext()
-		}
-		if err == nil {
+		if err = m.runAllDue(); err == nil {
 			err = m.advance(time.Duration(arg % 8))
 		}
 	case 6:
@@ -259,10 +266,8 @@ func TestTimersReleaseMemory(t *testing.T) {
 			if err := m.advance(1000); err != nil {
 				t.Fatal(err)
 			}
-			for len(m.dueSlots) > 0 {
-				if err := m.runNext(); err != nil {
-					t.Fatal(err)
-				}
+			if err := m.runAllDue(); err != nil {
+				t.Fatal(err)
 			}
 			if err := m.compare(); err != nil {
 				t.Fatal(err)
@@ -301,10 +306,8 @@ func TestManyDueTimers(t *testing.T) {
 					if err := m.compare(); err != nil {
 						t.Fatal(err)
 					}
-					for len(m.dueSlots) > 0 {
-						if err := m.runNext(); err != nil {
-							t.Fatal(err)
-						}
+					if err := m.runAllDue(); err != nil {
+						t.Fatal(err)
 					}
 				}
 				if err := m.compare(); err != nil || len(m.heap) > 0 {
@@ -368,10 +371,8 @@ func TestTimerSequenceOverflow(t *testing.T) {
 	if err := m.advance(3); err != nil {
 		t.Error(err)
 	}
-	for len(m.dueSlots) > 0 {
-		if err := m.runNext(); err != nil {
-			t.Fatal(err)
-		}
+	if err := m.runAllDue(); err != nil {
+		t.Fatal(err)
 	}
 	if err := m.compare(); err != nil {
 		t.Error(err)
