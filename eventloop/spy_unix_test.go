@@ -14,8 +14,8 @@ import (
 // A spy is a selector that records the calls of SelectInto and Wake.
 type spy struct {
 	selectors.Selector
-	timeouts     []time.Duration // timeout of each SelectInto, in order
-	wakes        atomic.Int64    // number of calls of Wake
+	timeouts     []time.Duration             // timeout of each SelectInto, in order
+	wakes        atomic.Int64                // number of calls of Wake
 	beforeSleep  chan struct{}               // if not nil, receives a value before each SelectInto that may wait
 	duringSelect func(timeout time.Duration) // if not nil, called by each SelectInto before it waits
 }
