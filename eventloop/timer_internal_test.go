@@ -108,30 +108,30 @@ func (m *heapModel) stop(i int) {
 // Timers that became due earlier must have run.
 func (m *heapModel) advance(d time.Duration) error {
 	m.now += d
-	var due []int
+	var wantDue []int // indexes in timers
 	for i, s := range m.model {
 		if s.pending && s.when <= m.now {
-			due = append(due, i)
+			wantDue = append(wantDue, i)
 		}
 	}
-	slices.SortFunc(due, func(a, b int) int {
+	slices.SortFunc(wantDue, func(a, b int) int {
 		return cmp.Or(cmp.Compare(m.model[a].when, m.model[b].when), cmp.Compare(m.model[a].start, m.model[b].start))
 	})
 	if when, ok := m.timerHeap.nextDeadline(); ok != slices.ContainsFunc(m.model, func(s modelTimer) bool { return s.pending }) {
-		return fmt.Errorf("nextDeadline returned %v, %v", when, ok)
-	} else if ok && len(due) > 0 && when != m.model[due[0]].when {
-		return fmt.Errorf("nextDeadline returned %v, want %v", when, m.model[due[0]].when)
+		return fmt.Errorf("nextDeadline returned %v, %v, want %v", when, ok, !ok)
+	} else if ok && len(wantDue) > 0 && when != m.model[wantDue[0]].when {
+		return fmt.Errorf("nextDeadline returned %v, want %v", when, m.model[wantDue[0]].when)
 	}
 	m.dueSlots = m.timerHeap.popDue(m.now, m.dueSlots)
-	if len(m.dueSlots) != len(due) {
-		return fmt.Errorf("popDue returned %d timers, want %d", len(m.dueSlots), len(due))
+	if len(m.dueSlots) != len(wantDue) {
+		return fmt.Errorf("popDue returned %d timers, want %d", len(m.dueSlots), len(wantDue))
 	}
 	for i, slot := range m.dueSlots {
-		if want := &m.timers[due[i]]; m.owner[slot] != want {
-			return fmt.Errorf("due slot %d does not belong to timer %d", i, due[i])
+		if want := &m.timers[wantDue[i]]; m.owner[slot] != want {
+			return fmt.Errorf("slot %d that popDue returned does not belong to timer %d", i, wantDue[i])
 		}
-		s := &m.model[due[i]]
-		m.modelDue = append(m.modelDue, dueEntry{due[i], s.start})
+		s := &m.model[wantDue[i]]
+		m.modelDue = append(m.modelDue, dueEntry{wantDue[i], s.start})
 		*s = modelTimer{due: s.start}
 	}
 	return nil
