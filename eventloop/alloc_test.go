@@ -10,10 +10,11 @@ import (
 	"goselectors/selectors"
 )
 
-// A turn allocates nothing: bytes that go round in a ring of pipes, functions
-// that schedule themselves, a timer that repeats.
+// TestNoAllocations checks that a turn does not allocate, whether its callbacks
+// are those of files, functions that schedule themselves again, or a repeating
+// timer.
 func TestNoAllocations(t *testing.T) {
-	forEachLoopKind(t, testCase{"ring", func(t *testing.T, k loopKind) {
+	forEachLoopKind(t, testCase{"ring of pipes", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
 		const pipes, active = 50, 10
 		var readers, writers [pipes]int
@@ -23,55 +24,55 @@ func TestNoAllocations(t *testing.T) {
 		var buf [1]byte
 		events := 0
 		for i, fd := range readers {
-			to := any(writers[(i+1)%pipes]) // to make an interface of a number allocates
+			nextWriter := any(writers[(i+1)%pipes]) // converted once, because the conversion allocates
 			must(l.Register(fd, read, func(fileobj any, _ selectors.Event) {
 				selectors.TryRead(fileobj, buf[:])
-				selectors.TryWrite(to, buf[:])
+				selectors.TryWrite(nextWriter, buf[:])
 				events++
 			}))
 		}
 		for i := range active {
 			writeTo(t, writers[i*pipes/active], "x")
 		}
-		once := func() {
+		turn := func() {
 			if _, err := l.RunOnce(-1); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for range 10 {
-			once()
+			turn()
 		}
-		before := events
-		if n := testing.AllocsPerRun(100, once); n != 0 {
-			t.Errorf("%v allocations a turn", n)
+		eventsBefore := events
+		if allocs := testing.AllocsPerRun(100, turn); allocs != 0 {
+			t.Errorf("%v allocations per turn, want 0", allocs)
 		}
-		if events -= before; events < 100 {
-			t.Errorf("only %d events", events)
+		if n := events - eventsBefore; n < 100 {
+			t.Errorf("%d events during the measurement, want at least 100", n)
 		}
-	}}, testCase{"soon, post, every", func(t *testing.T, k loopKind) {
-		var at time.Duration
-		l := k.loop(t, eventloop.WithClock(func() time.Duration { return at }))
-		var n [3]int
+	}}, testCase{"CallSoon, Post and Every", func(t *testing.T, k loopKind) {
+		var now time.Duration
+		l := k.loop(t, eventloop.WithClock(func() time.Duration { return now }))
+		var soonCalls, postCalls, timerCalls int
 		var soon, post func()
-		soon = func() { n[0]++; check(l.CallSoon(soon)) }
-		post = func() { n[1]++; check(l.Post(post)) }
+		soon = func() { soonCalls++; check(l.CallSoon(soon)) }
+		post = func() { postCalls++; check(l.Post(post)) }
 		check(l.CallSoon(soon))
 		check(l.Post(post))
-		must(l.Every(time.Second, func() { n[2]++ }))
-		once := func() {
-			at += time.Second
+		must(l.Every(time.Second, func() { timerCalls++ }))
+		turn := func() {
+			now += time.Second
 			if _, err := l.RunOnce(-1); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for range 10 {
-			once()
+			turn()
 		}
-		if allocs := testing.AllocsPerRun(100, once); allocs != 0 {
-			t.Errorf("%v allocations a turn", allocs)
+		if allocs := testing.AllocsPerRun(100, turn); allocs != 0 {
+			t.Errorf("%v allocations per turn, want 0", allocs)
 		}
-		if n[0] != n[1] || n[0] != n[2] || n[0] < 110 {
-			t.Errorf("calls: %v", n)
+		if soonCalls != postCalls || soonCalls != timerCalls || soonCalls < 110 {
+			t.Errorf("%d calls by CallSoon, %d by Post, %d by Every; want the same number, at least 110", soonCalls, postCalls, timerCalls)
 		}
 	}})
 }

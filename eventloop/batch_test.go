@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A registrar is a way to register files: the methods of the loop, or those of its
+// A registrar registers files with the methods of the loop, or with those of its
 // selector, whose calls the loop does not see.
 type registrar struct {
 	name                      string
@@ -66,16 +66,16 @@ var registrars = []registrar{
 // batchSize is the number of ready files that the first callback changes.
 const batchSize = 12
 
-// A mutation is a change that the first callback of a batch makes to all other files
-// of the batch.
+// A mutation is a change that the first callback of a batch makes to each other
+// file of the batch.
 type mutation struct {
 	name string
-	// do does it to one of them; called is what its callback from now on is to
-	// be.
-	do func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, called eventloop.Callback)
-	// then is how often called is called in the turns that follow, for one that
-	// is level-triggered and for one that tells once.
-	level, once int
+	// apply changes the file fd. newCallback is its callback after the change, if
+	// it is still registered.
+	apply func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, newCallback eventloop.Callback)
+	// How often newCallback is called in the next three turns.
+	levelCalls int // if the file is level-triggered
+	onceCalls  int // if it is edge-triggered or one-shot
 }
 
 var mutations = []mutation{
@@ -86,52 +86,53 @@ var mutations = []mutation{
 		check(unix.Close(fd))
 		check(r.unregister(l, fd))
 	}, 0, 0},
-	{"modify", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, called eventloop.Callback) {
-		check(r.modify(l, fd, events, called))
+	{"modify", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, newCallback eventloop.Callback) {
+		check(r.modify(l, fd, events, newCallback))
 	}, 3, 1},
-	{"modify to write", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, called eventloop.Callback) {
+	{"modify to write", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, newCallback eventloop.Callback) {
 		check(r.modify(l, fd, events&^read|write, func(fileobj any, events selectors.Event) {
 			if events&^write != 0 {
-				t.Errorf("called for %v", events)
+				t.Errorf("called for %v, want only write", events)
 			}
-			called(fileobj, events)
+			newCallback(fileobj, events)
 		}))
 	}, 3, 1},
-	{"replace", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, called eventloop.Callback) {
-		check(r.replace(l, fd, events, called))
+	{"replace", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, newCallback eventloop.Callback) {
+		check(r.replace(l, fd, events, newCallback))
 	}, 3, 1},
-	{"register again", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, called eventloop.Callback) {
+	{"register again", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, newCallback eventloop.Callback) {
 		check(r.unregister(l, fd))
-		check(r.register(l, fd, events, called))
+		check(r.register(l, fd, events, newCallback))
 	}, 3, 1},
-	{"reuse the number", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, called eventloop.Callback) {
+	{"reuse the descriptor", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, newCallback eventloop.Callback) {
 		check(r.unregister(l, fd))
 		newFile, _ := socketPair(t)
 		check(dup2(newFile, fd))
-		check(r.register(l, fd, events, called))
+		check(r.register(l, fd, events, newCallback))
 	}, 0, 0},
-	{"reuse the number, unasked", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, called eventloop.Callback) {
-		// Nobody has unregistered the old file.
+	{"reuse the descriptor without unregister", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, newCallback eventloop.Callback) {
+		// The key of the old file is still registered.
 		newFile, _ := socketPair(t)
 		check(dup2(newFile, fd))
-		check(r.register(l, fd, events, called))
+		check(r.register(l, fd, events, newCallback))
 	}, 0, 0},
-	{"reuse the number, ready", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, called eventloop.Callback) {
+	{"reuse the descriptor for a ready file", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, newCallback eventloop.Callback) {
 		check(r.unregister(l, fd))
 		check(dup2(readableSocket(t), fd))
-		check(r.register(l, fd, events, called))
+		check(r.register(l, fd, events, newCallback))
 	}, 3, 1},
-	{"unregister twice and come back", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, called eventloop.Callback) {
+	{"unregister and register twice", func(t *testing.T, l *eventloop.Loop, r registrar, fd int, events selectors.Event, newCallback eventloop.Callback) {
 		for range 2 {
 			check(r.unregister(l, fd))
-			check(r.register(l, fd, events, func(any, selectors.Event) { t.Error("called in between") }))
+			check(r.register(l, fd, events, func(any, selectors.Event) { t.Error("called a callback that was replaced before the next turn") }))
 		}
-		check(r.modify(l, fd, events, called))
+		check(r.modify(l, fd, events, newCallback))
 	}, 3, 1},
 }
 
-// Whatever a callback does to the other files of its batch: none of them is
-// called for what was ready before, and each is for what is ready afterwards.
+// TestSameBatch changes the other files of a batch in its first callback. No other
+// file may be called for an event from before the change, and each must be called
+// if it is ready after the change.
 func TestSameBatch(t *testing.T) {
 	modes := []struct {
 		name   string
@@ -151,38 +152,38 @@ func TestSameBatch(t *testing.T) {
 						fds[i] = readableSocket(t)
 					}
 					var firstFD int
-					old, after := 0, map[int]int{}
+					oldCalls, newCalls := 0, map[int]int{} // newCalls is by descriptor
 					for _, fd := range fds {
 						must(l.Register(fd, mode.events, func(any, selectors.Event) {
-							if old++; old > 1 {
+							if oldCalls++; oldCalls > 1 {
 								return
 							}
 							firstFD = fd
 							for _, other := range fds {
 								if other != fd {
-									mutation.do(t, l, registrar, other, mode.events, func(any, selectors.Event) { after[other]++ })
+									mutation.apply(t, l, registrar, other, mode.events, func(any, selectors.Event) { newCalls[other]++ })
 								}
 							}
 							check(registrar.unregister(l, fd))
 						}))
 					}
-					if n := runTurn(t, l); n != 1 || old != 1 {
-						t.Fatalf("%s: %d callbacks in the batch, %d old ones", mode.name, n, old)
+					if n := runTurn(t, l); n != 1 || oldCalls != 1 {
+						t.Fatalf("%s: the batch ran %d callbacks, %d of them from before the change; want 1 and 1", mode.name, n, oldCalls)
 					}
 					for range 3 {
 						runTurn(t, l)
 					}
-					want := mutation.level
+					want := mutation.levelCalls
 					if mode.events != read {
-						want = mutation.once
+						want = mutation.onceCalls
 					}
 					for _, fd := range fds {
-						if fd != firstFD && after[fd] != want {
-							t.Errorf("%s: descriptor %d called %d times in the turns that followed, want %d", mode.name, fd, after[fd], want)
+						if fd != firstFD && newCalls[fd] != want {
+							t.Errorf("%s: descriptor %d: %d calls in the next three turns, want %d", mode.name, fd, newCalls[fd], want)
 						}
 					}
-					if old != 1 {
-						t.Errorf("%s: an old callback was called in the turns that followed", mode.name)
+					if oldCalls != 1 {
+						t.Errorf("%s: a callback from before the change ran in the next three turns", mode.name)
 					}
 					l.Close()
 				}
@@ -192,51 +193,52 @@ func TestSameBatch(t *testing.T) {
 	forEachLoopKind(t, cases...)
 }
 
-// The same with what is not about other files.
-func TestSameBatchOfAnything(t *testing.T) {
-	ready := func(t *testing.T, l *eventloop.Loop, first func()) (called *int) {
-		called = new(int)
+// TestSameBatchOther checks what happens to the rest of a batch when a callback
+// stops or closes the loop, panics, or removes a file.
+func TestSameBatchOther(t *testing.T) {
+	registerBatch := func(t *testing.T, l *eventloop.Loop, first func()) (calls *int) {
+		calls = new(int)
 		for range batchSize {
 			must(l.Register(readableSocket(t), read, func(any, selectors.Event) {
-				if *called++; *called == 1 {
+				if *calls++; *calls == 1 {
 					first()
 				}
 			}))
 		}
-		return called
+		return calls
 	}
 	forEachLoopKind(t,
 		testCase{"stop", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			called := ready(t, l, l.Stop)
-			if runLoop(t, l); *called != batchSize {
-				t.Errorf("%d called, want all %d", *called, batchSize)
+			calls := registerBatch(t, l, l.Stop)
+			if runLoop(t, l); *calls != batchSize {
+				t.Errorf("%d calls, want %d", *calls, batchSize)
 			}
 		}},
 		testCase{"close", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			called := ready(t, l, func() { l.Close() })
-			if err := l.Run(context.Background()); !errors.Is(err, eventloop.ErrClosed) || *called != 1 {
-				t.Errorf("%d called, want 1; %v", *called, err)
+			calls := registerBatch(t, l, func() { l.Close() })
+			if err := l.Run(context.Background()); !errors.Is(err, eventloop.ErrClosed) || *calls != 1 {
+				t.Errorf("%d calls, want 1; Run returned %v, want ErrClosed", *calls, err)
 			}
 		}},
 		testCase{"panic", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			called := ready(t, l, panicBoom)
-			if v, _ := catchPanic(func() { l.Run(context.Background()) }); v != "boom" || *called != 1 {
-				t.Fatalf("%d called, want 1; %v", *called, v)
+			calls := registerBatch(t, l, panicBoom)
+			if v, _ := catchPanic(func() { l.Run(context.Background()) }); v != "boom" || *calls != 1 {
+				t.Fatalf("%d calls, want 1; recovered %v, want boom", *calls, v)
 			}
-			if n := runTurn(t, l); n != batchSize-1 || *called != batchSize {
-				t.Errorf("then %d were called, want %d", n, batchSize-1)
+			if n := runTurn(t, l); n != batchSize-1 || *calls != batchSize {
+				t.Errorf("the first turn after the panic ran %d callbacks, want %d", n, batchSize-1)
 			}
 			if n := runTurn(t, l); n != batchSize {
-				t.Errorf("and then %d, want all %d", n, batchSize)
+				t.Errorf("the second turn after the panic ran %d callbacks, want %d", n, batchSize)
 			}
 		}},
-		testCase{"panic, then remove", func(t *testing.T, k loopKind) {
+		testCase{"unregister after a panic", func(t *testing.T, k loopKind) {
 			for _, registrar := range registrars {
 				l := k.loop(t)
-				called := ready(t, l, panicBoom)
+				calls := registerBatch(t, l, panicBoom)
 				catchPanic(func() { l.Run(context.Background()) })
 				var fds []int
 				for key := range l.Selector().Keys() {
@@ -245,12 +247,12 @@ func TestSameBatchOfAnything(t *testing.T) {
 				for _, fd := range fds {
 					check(registrar.unregister(l, fd))
 				}
-				if n := runTurn(t, l); n != 0 || *called != 1 {
-					t.Errorf("%s: %d called after they were removed", registrar.name, n)
+				if n := runTurn(t, l); n != 0 || *calls != 1 {
+					t.Errorf("%s: %d callbacks ran after all files were unregistered", registrar.name, n)
 				}
 			}
 		}},
-		testCase{"removed by a soon", func(t *testing.T, k loopKind) {
+		testCase{"unregister by CallSoon", func(t *testing.T, k loopKind) {
 			for _, registrar := range registrars {
 				l := k.loop(t)
 				a, b := readableSocket(t), readableSocket(t)
@@ -262,14 +264,14 @@ func TestSameBatchOfAnything(t *testing.T) {
 				r.want(t, "b")
 			}
 		}},
-		testCase{"removes itself and comes back", func(t *testing.T, k loopKind) {
+		testCase{"register again in its own callback", func(t *testing.T, k loopKind) {
 			for _, registrar := range registrars {
 				l := k.loop(t)
 				a := readableSocket(t)
-				n := 0
+				calls := 0
 				var callback eventloop.Callback
 				callback = func(any, selectors.Event) {
-					n++
+					calls++
 					check(registrar.unregister(l, a))
 					check(registrar.register(l, a, read, callback))
 				}
@@ -277,47 +279,47 @@ func TestSameBatchOfAnything(t *testing.T) {
 				for range 5 {
 					runTurn(t, l)
 				}
-				if n != 5 {
-					t.Errorf("%s: %d calls in 5 turns", registrar.name, n)
+				if calls != 5 {
+					t.Errorf("%s: %d calls in 5 turns, want 5", registrar.name, calls)
 				}
 			}
 		}},
-		testCase{"one victim only", func(t *testing.T, k loopKind) {
-			// The others are none the worse for it.
+		testCase{"unregister one other file", func(t *testing.T, k loopKind) {
+			// All files of the batch but the unregistered one are called.
 			for _, registrar := range registrars {
 				l := k.loop(t)
-				var fds, called []int
-				gone := -1
+				var fds, calledFDs []int
+				unregisteredFD := -1
 				for range batchSize {
 					fd := readableSocket(t)
 					fds = append(fds, fd)
 					must(l.Register(fd, read|oneShot, func(any, selectors.Event) {
-						if called = append(called, fd); gone < 0 {
-							gone = fds[(slices.Index(fds, fd)+1)%batchSize]
-							check(registrar.unregister(l, gone))
+						if calledFDs = append(calledFDs, fd); unregisteredFD < 0 {
+							unregisteredFD = fds[(slices.Index(fds, fd)+1)%batchSize]
+							check(registrar.unregister(l, unregisteredFD))
 						}
 					}))
 				}
 				runTurn(t, l)
-				want := slices.DeleteFunc(slices.Clone(fds), func(fd int) bool { return fd == gone })
-				slices.Sort(called)
-				if slices.Sort(want); !slices.Equal(called, want) {
-					t.Errorf("%s: called %v, want %v", registrar.name, called, want)
+				want := slices.DeleteFunc(slices.Clone(fds), func(fd int) bool { return fd == unregisteredFD })
+				slices.Sort(calledFDs)
+				if slices.Sort(want); !slices.Equal(calledFDs, want) {
+					t.Errorf("%s: called %v, want %v", registrar.name, calledFDs, want)
 				}
 			}
 		}},
-		testCase{"by objects", func(t *testing.T, k loopKind) {
+		testCase{"file objects", func(t *testing.T, k loopKind) {
 			for _, registrar := range registrars {
 				l := k.loop(t)
 				var files []*file
-				called := 0
+				calls := 0
 				for range batchSize {
 					files = append(files, &file{fd: readableSocket(t)})
 				}
 				for _, f := range files {
 					must(l.Register(f, read, func(fileobj any, _ selectors.Event) {
-						if called++; fileobj != any(f) {
-							t.Errorf("called with %v", fileobj)
+						if calls++; fileobj != any(f) {
+							t.Errorf("called with file object %v, want %v", fileobj, f)
 						}
 						for _, other := range files {
 							if other == f {
@@ -326,14 +328,14 @@ func TestSameBatchOfAnything(t *testing.T) {
 							check(unix.Close(other.fd))
 							newFile, _ := socketPair(t)
 							check(dup2(newFile, other.fd))
-							reborn := &file{fd: other.fd}
-							other.fd = -1 // as a closed file object has none
-							check(registrar.register(l, reborn, read, func(any, selectors.Event) { t.Error("called for its predecessor") }))
+							newObject := &file{fd: other.fd}
+							other.fd = -1 // a closed file object has no descriptor
+							check(registrar.register(l, newObject, read, func(any, selectors.Event) { t.Error("called for an event of the closed file") }))
 						}
 					}))
 				}
-				if runTurn(t, l); called != 1 {
-					t.Errorf("%s: %d called, want 1", registrar.name, called)
+				if runTurn(t, l); calls != 1 {
+					t.Errorf("%s: %d calls, want 1", registrar.name, calls)
 				}
 				l.Close()
 			}
@@ -341,7 +343,7 @@ func TestSameBatchOfAnything(t *testing.T) {
 	)
 }
 
-// A file is a file object as others write them.
+// A file is a file object with an Fd method.
 type file struct{ fd int }
 
 func (f *file) Fd() uintptr { return uintptr(f.fd) }

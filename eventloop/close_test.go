@@ -15,38 +15,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// TestClose checks that Close ends the loop from any goroutine, drops all pending
+// callbacks and leaves the files open.
 func TestClose(t *testing.T) {
 	populate := func(t *testing.T, l *eventloop.Loop) (fd int) {
 		fd = readableSocket(t)
-		bad := func() { t.Error("called after Close") }
-		must(l.Register(fd, read, func(any, selectors.Event) { bad() }))
-		must(l.CallLater(0, bad))
-		must(l.Every(time.Microsecond, bad))
-		check(l.CallSoon(bad))
-		check(l.Post(bad))
-		must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { bad() }))
+		notCalled := func() { t.Error("called after Close") }
+		must(l.Register(fd, read, func(any, selectors.Event) { notCalled() }))
+		must(l.CallLater(0, notCalled))
+		must(l.Every(time.Microsecond, notCalled))
+		check(l.CallSoon(notCalled))
+		check(l.Post(notCalled))
+		must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { notCalled() }))
 		return fd
 	}
 	checkClosed := func(t *testing.T, l *eventloop.Loop, fd int) {
 		t.Helper()
 		if err := l.Close(); err != nil {
-			t.Errorf("Close again: %v", err)
+			t.Errorf("second Close: %v", err)
 		}
 		if l.Alive() {
-			t.Error("alive after Close")
+			t.Error("Alive is true after Close")
 		}
 		if !isOpen(fd) {
-			t.Error("Close has closed a file")
+			t.Error("Close closed a registered file")
 		}
 		if n := l.Selector().Len(); n != 0 {
-			t.Errorf("%d keys are left", n)
+			t.Errorf("the selector has %d keys after Close, want 0", n)
 		}
 		if err := l.Selector().Wake(); !errors.Is(err, selectors.ErrClosed) {
-			t.Errorf("the selector is not closed: %v", err)
+			t.Errorf("Wake of the selector after Close: %v, want selectors.ErrClosed", err)
 		}
 	}
 	forEachLoopKind(t,
-		testCase{"with things registered", func(t *testing.T, k loopKind) {
+		testCase{"with registrations", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			fd := populate(t, l)
 			if err := l.Close(); err != nil {
@@ -54,7 +56,7 @@ func TestClose(t *testing.T) {
 			}
 			checkClosed(t, l, fd)
 		}},
-		testCase{"new", func(t *testing.T, k loopKind) {
+		testCase{"new loop", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
@@ -64,7 +66,7 @@ func TestClose(t *testing.T) {
 		testCase{"in a callback", func(t *testing.T, k loopKind) {
 			for _, source := range sources {
 				l := k.loop(t)
-				for range 3 { // the first closes, and there are others
+				for range 3 { // the first callback closes the loop, the others are pending
 					source.add(t, l, func() {
 						if !l.Alive() {
 							t.Error("called after Close")
@@ -76,15 +78,15 @@ func TestClose(t *testing.T) {
 							}
 						}
 						if l.Alive() {
-							t.Error("alive after Close")
+							t.Error("Alive is true after Close")
 						}
 						if !isOpen(fd) {
-							t.Error("Close has closed a file")
+							t.Error("Close closed a registered file")
 						}
 					})
 				}
 				if err := l.Run(context.Background()); !errors.Is(err, eventloop.ErrClosed) || !errors.Is(err, os.ErrClosed) {
-					t.Errorf("%s: Run returned %v", source.name, err)
+					t.Errorf("%s: Run returned %v, want ErrClosed", source.name, err)
 				}
 				checkClosed(t, l, 0)
 			}
@@ -95,7 +97,7 @@ func TestClose(t *testing.T) {
 			check(l.CallSoon(func() { l.Close() }))
 			check(l.CallSoon(func() { t.Error("called after Close") }))
 			if n, err := l.RunOnce(0); n != 2 || !errors.Is(err, eventloop.ErrClosed) {
-				t.Errorf("RunOnce: %d, %v", n, err)
+				t.Errorf("RunOnce: %d, %v, want 2, ErrClosed", n, err)
 			}
 			checkClosed(t, l, 0)
 		}},
@@ -110,7 +112,7 @@ func TestClose(t *testing.T) {
 					go func() { closed <- l.Close() }()
 				}
 				if err := receive(t, ended); !errors.Is(err, eventloop.ErrClosed) {
-					t.Errorf("Run returned %v", err)
+					t.Errorf("Run returned %v, want ErrClosed", err)
 				}
 				for range 2 {
 					if err := receive(t, closed); err != nil {
@@ -118,33 +120,33 @@ func TestClose(t *testing.T) {
 					}
 				}
 				if !isOpen(a) {
-					t.Error("Close has closed a file")
+					t.Error("Close closed a registered file")
 				}
 			}
 		}},
-		testCase{"every call after it", func(t *testing.T, k loopKind) {
+		testCase{"methods of a closed loop", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			timer := must(l.CallLater(time.Hour, func() {}))
 			a := readableSocket(t)
 			must(l.Register(a, read, func(any, selectors.Event) {}))
 			h := must(l.OnSignal(unix.SIGUSR1, func(os.Signal) {}))
 			l.Close()
-			for what, err := range callEveryMethod(l, a) {
+			for method, err := range callEveryMethod(l, a) {
 				if !errors.Is(err, eventloop.ErrClosed) || !errors.Is(err, os.ErrClosed) {
-					t.Errorf("%s: %v", what, err)
+					t.Errorf("%s: %v, want ErrClosed", method, err)
 				}
 			}
 			if timer.Active() || timer.Stop() || timer.Reset(0) || timer.Active() {
-				t.Error("a timer lives on")
+				t.Error("a timer is active, or can be started, after Close")
 			}
 			if h.Stop() {
-				t.Error("a signal handler lives on")
+				t.Error("a signal handler is active after Close")
 			}
 			l.Stop() // does nothing
 			l.Now()
 			l.Stats()
 		}},
-		testCase{"with posts and work under way", func(t *testing.T, k loopKind) {
+		testCase{"with pending posts and work", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			release, worked := make(chan struct{}), make(chan struct{})
 			check(l.Do(func() {
@@ -154,19 +156,20 @@ func TestClose(t *testing.T) {
 			check(l.Post(func() { t.Error("called after Close") }))
 			l.Close()
 			if l.Alive() {
-				t.Error("alive after Close")
+				t.Error("Alive is true after Close")
 			}
 			close(release)
 			receive(t, worked)
 			time.Sleep(time.Millisecond)
 			if l.Alive() {
-				t.Error("alive after Close and the end of the work")
+				t.Error("Alive is true after Close and the end of the work")
 			}
 		}},
 	)
 }
 
-// callEveryMethod calls everything that a closed loop must refuse.
+// callEveryMethod calls all methods that return ErrClosed on a closed loop. It
+// returns their errors by method name.
 func callEveryMethod(l *eventloop.Loop, fd int) map[string]error {
 	errs := map[string]error{}
 	fn, callback := func() {}, func(any, selectors.Event) {}
@@ -180,7 +183,8 @@ func callEveryMethod(l *eventloop.Loop, fd int) map[string]error {
 	return errs
 }
 
-// callLoopMethods calls everything that belongs to the loop's goroutine and can fail.
+// callLoopMethods calls the methods that only the loop's goroutine may call and
+// that can fail. It returns their errors by method name.
 func callLoopMethods(l *eventloop.Loop, fd int, fn func(), callback eventloop.Callback) map[string]error {
 	errs := map[string]error{}
 	errs["CallSoon"] = l.CallSoon(fn)

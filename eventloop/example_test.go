@@ -15,7 +15,7 @@ import (
 	"goselectors/selectors"
 )
 
-// Print what comes out of a pipe until it is closed.
+// Print what is read from a pipe until its write end is closed.
 func ExampleNew() {
 	loop, err := eventloop.New()
 	if err != nil {
@@ -53,8 +53,8 @@ func ExampleNew() {
 	// end: EOF
 }
 
-// Goroutines hand their results to the loop, which needs no lock to add them
-// up.
+// Goroutines post their results to the loop. The loop adds them up without a
+// lock.
 func ExampleLoop_Post() {
 	loop, err := eventloop.New()
 	if err != nil {
@@ -62,7 +62,7 @@ func ExampleLoop_Post() {
 	}
 	defer loop.Close()
 
-	sum := 0 // the loop's
+	sum := 0 // only the loop's goroutine uses it
 	var workers sync.WaitGroup
 	for i := range 10 {
 		workers.Add(1)
@@ -80,8 +80,8 @@ func ExampleLoop_Post() {
 	// Output: 45
 }
 
-// Timers are called in the order of their deadlines, and those with the same
-// one in the order in which they were scheduled.
+// Timers run in the order of their deadlines. Timers with equal deadlines run in
+// the order in which they were scheduled.
 func ExampleLoop_CallLater() {
 	loop, err := eventloop.New()
 	if err != nil {
@@ -92,15 +92,15 @@ func ExampleLoop_CallLater() {
 	loop.CallLater(20*time.Millisecond, loop.Stop)
 	loop.CallLater(10*time.Millisecond, func() { fmt.Println("second") })
 	loop.CallLater(0, func() { fmt.Println("first") })
-	never, _ := loop.CallLater(5*time.Millisecond, func() { fmt.Println("never") })
-	never.Stop()
+	stopped, _ := loop.CallLater(5*time.Millisecond, func() { fmt.Println("never printed") })
+	stopped.Stop()
 	loop.Run(context.Background())
 	// Output:
 	// first
 	// second
 }
 
-// A timer that repeats, until it stops itself.
+// A repeating timer stops itself in its third call.
 func ExampleLoop_Every() {
 	loop, err := eventloop.New()
 	if err != nil {
@@ -109,12 +109,12 @@ func ExampleLoop_Every() {
 	defer loop.Close()
 
 	n := 0
-	var ticks *eventloop.Timer
-	ticks, err = loop.Every(time.Millisecond, func() {
+	var ticker *eventloop.Timer
+	ticker, err = loop.Every(time.Millisecond, func() {
 		n++
 		fmt.Println("tick", n)
 		if n == 3 {
-			ticks.Stop()
+			ticker.Stop()
 			loop.Stop()
 		}
 	})
@@ -128,8 +128,8 @@ func ExampleLoop_Every() {
 	// tick 3
 }
 
-// What blocks is done on a goroutine of its own, and the loop goes on
-// meanwhile.
+// Do runs a blocking call on its own goroutine. The loop continues to run other
+// callbacks.
 func ExampleLoop_Do() {
 	loop, err := eventloop.New()
 	if err != nil {
@@ -148,7 +148,7 @@ func ExampleLoop_Do() {
 	// Output: true <nil>
 }
 
-// Leave in good order when somebody asks for it.
+// Stop the loop when the process receives SIGTERM.
 func ExampleLoop_OnSignal() {
 	loop, err := eventloop.New()
 	if err != nil {
@@ -163,12 +163,12 @@ func ExampleLoop_OnSignal() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	loop.CallSoon(func() { syscall.Kill(os.Getpid(), syscall.SIGTERM) }) // somebody
+	loop.CallSoon(func() { syscall.Kill(os.Getpid(), syscall.SIGTERM) }) // another process would send it
 	loop.Run(context.Background())
 	// Output: terminated
 }
 
-// Run as long as there is anything left to do.
+// Run turns until no callback is pending.
 func ExampleLoop_RunOnce() {
 	loop, err := eventloop.New()
 	if err != nil {

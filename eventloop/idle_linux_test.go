@@ -14,14 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// switches is how often threads of this process have gone to sleep.
+// contextSwitches returns the number of voluntary context switches of all
+// threads of this process.
 func contextSwitches() int64 {
 	var usage unix.Rusage
 	check(unix.Getrusage(unix.RUSAGE_SELF, &usage))
 	return int64(usage.Nvcsw)
 }
 
-// figure reads a number of the process from a file in /proc/self.
+// procValue returns the value of a field in a file of /proc/self. It skips the
+// test if the field does not exist.
 func procValue(t testing.TB, file, name string) (n int) {
 	t.Helper()
 	for line := range strings.Lines(string(must(os.ReadFile("/proc/self/" + file)))) {
@@ -34,8 +36,8 @@ func procValue(t testing.TB, file, name string) (n int) {
 	return 0
 }
 
-// A loop with nothing to do is not woken at all: no turn in a second, and
-// hardly a switch of threads in the whole process.
+// TestIdle checks that an idle loop is not woken: it runs no turn in a second, and
+// the whole process makes few context switches.
 func TestIdle(t *testing.T) {
 	forEachLoopKind(t, testCase{"one second", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
@@ -45,29 +47,30 @@ func TestIdle(t *testing.T) {
 		h := must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { t.Error("called") }))
 		defer h.Stop()
 		ended := startLoop(t, l)
-		for range 20 { // it has been busy before
+		for range 20 { // make the loop busy first
 			check(l.Post(func() {}))
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(10 * quietPeriod)
-		turns, before := l.Stats().Turns, contextSwitches()
+		turnsBefore, switchesBefore := l.Stats().Turns, contextSwitches()
 		time.Sleep(time.Second)
-		after, turnsAfter := contextSwitches(), l.Stats().Turns
-		if turnsAfter != turns {
-			t.Errorf("%d turns in an idle second", turnsAfter-turns)
+		switches, turns := contextSwitches()-switchesBefore, l.Stats().Turns-turnsBefore
+		if turns != 0 {
+			t.Errorf("%d turns in an idle second, want 0", turns)
 		}
-		if n := after - before; n > 150 {
-			t.Errorf("%d switches in an idle second", n)
+		if switches > 150 {
+			t.Errorf("%d context switches in an idle second, want at most 150", switches)
 		} else {
-			t.Logf("%d switches in an idle second", n)
+			t.Logf("%d context switches in an idle second", switches)
 		}
 		l.Stop()
 		receive(t, ended)
 	}})
 }
 
-// A hundred idle loops need a handful of threads on epoll, and one each where a
-// wait blocks.
+// TestHundredLoops checks that 100 idle loops add at most 12 operating system
+// threads where the selector parks the goroutine, as on epoll. Where a wait blocks,
+// each loop needs a thread.
 func TestHundredLoops(t *testing.T) {
 	const loops = 100
 	for _, k := range loopKinds() {
@@ -75,18 +78,18 @@ func TestHundredLoops(t *testing.T) {
 			inChild, output, err := runInChild(t)
 			if !inChild {
 				_, result, _ := strings.Cut(output, "threads: ")
-				var before, idle int
-				if n, _ := fmt.Sscanf(result, "%d, then %d", &before, &idle); err != nil || n != 2 {
+				var threadsBefore, threadsIdle int
+				if n, _ := fmt.Sscanf(result, "%d, then %d", &threadsBefore, &threadsIdle); err != nil || n != 2 {
 					t.Fatalf("%v\n%s", err, output)
 				}
-				t.Logf("%d idle loops: %d threads of the operating system, %d before", loops, idle, before)
-				if parked := k.Features&selectors.FeatureParked != 0 && !k.withSelector; parked && idle > before+12 {
-					t.Errorf("%d idle loops keep %d threads", loops, idle)
+				t.Logf("%d idle loops: %d operating system threads, %d before", loops, threadsIdle, threadsBefore)
+				if parked := k.Features&selectors.FeatureParked != 0 && !k.withSelector; parked && threadsIdle > threadsBefore+12 {
+					t.Errorf("%d idle loops: %d threads, want at most %d", loops, threadsIdle, threadsBefore+12)
 				}
 				return
 			}
-			before := procValue(t, "status", "Threads")
-			var ends []<-chan error
+			threadsBefore := procValue(t, "status", "Threads")
+			var runResults []<-chan error // by loop: the result of Run
 			var all []*eventloop.Loop
 			for range loops {
 				l := k.loop(t)
@@ -95,48 +98,49 @@ func TestHundredLoops(t *testing.T) {
 				all = append(all, l)
 			}
 			for _, l := range all {
-				ends = append(ends, startLoop(t, l))
+				runResults = append(runResults, startLoop(t, l))
 			}
 			time.Sleep(10 * quietPeriod)
-			fmt.Printf("threads: %d, then %d\n", before, procValue(t, "status", "Threads"))
+			fmt.Printf("threads: %d, then %d\n", threadsBefore, procValue(t, "status", "Threads"))
 			for i, l := range all {
 				l.Stop()
-				receive(t, ends[i])
+				receive(t, runResults[i])
 			}
 		})
 	}
 }
 
-// However many post, the kernel is asked to wake the loop once a sleep: a write
-// to an eventfd or a pipe, or none at all.
+// TestKernelWakes checks that the loop is woken at most once for each sleep,
+// however many goroutines post. A wake is one write to an eventfd or a pipe, or
+// no system call at all.
 func TestKernelWakes(t *testing.T) {
 	forEachLoopKind(t, testCase{"eight producers", func(t *testing.T, k loopKind) {
-		procValue(t, "io", "syscw")
+		procValue(t, "io", "syscw") // skips the test if the kernel does not count system calls
 		l := k.loop(t)
 		ended := startLoop(t, l)
-		const producers, each = 8, 5000
+		const producers, postsEach = 8, 5000
 		var wg sync.WaitGroup
-		before := procValue(t, "io", "syscw")
+		writesBefore := procValue(t, "io", "syscw")
 		for range producers {
 			wg.Add(1)
 			go func() {
 				defer wg.Done()
-				for range each {
+				for range postsEach {
 					check(l.Post(func() {}))
 				}
 			}()
 		}
 		wg.Wait()
-		reached := make(chan struct{})
-		check(l.Post(func() { close(reached) }))
-		receive(t, reached)
-		writes := procValue(t, "io", "syscw") - before
+		postsDone := make(chan struct{})
+		check(l.Post(func() { close(postsDone) }))
+		receive(t, postsDone)
+		writes := procValue(t, "io", "syscw") - writesBefore
 		s := l.Stats()
-		// The runtime wakes its own poller by such writes as well.
+		// The Go runtime also writes to wake its own poller.
 		if writes > int(s.Wakes)*2+200 {
-			t.Errorf("%d writes for %d wakes", writes, s.Wakes)
+			t.Errorf("%d write system calls for %d wakes, want at most %d", writes, s.Wakes, s.Wakes*2+200)
 		}
-		t.Logf("%d posts: %d wakes, %d writes, %d turns", producers*each, s.Wakes, writes, s.Turns)
+		t.Logf("%d posts: %d wakes, %d writes, %d turns", producers*postsEach, s.Wakes, writes, s.Turns)
 		l.Stop()
 		receive(t, ended)
 	}})

@@ -7,12 +7,12 @@ package eventloop_test
 // asyncio (test_events, test_base_events, test_selector_events, test_unix_events):
 //
 //	test_call_soon, test_call_soon_threadsafe,
-//	  test__run_once_schedule_handle                   TestTurn/*/order, /what_callbacks_add_waits, TestPost
-//	test_call_soon_threadsafe_same_thread              TestTurn/*/soon_and_post_keep_one_order
-//	test_call_later_negative_delays                    TestBadInput/*/times
+//	  test__run_once_schedule_handle                   TestTurn/*/order, /additions_wait_for_the_next_turn, TestPost
+//	test_call_soon_threadsafe_same_thread              TestTurn/*/CallSoon_and_Post_share_one_order
+//	test_call_later_negative_delays                    TestBadInput/*/intervals_and_delays
 //	test_call_later, test_time_and_call_at,
 //	  test__run_once, *_cancelled_event_cleanup,
-//	  test_timeout_rounding                            the tests of timers; TestTurn/*/how_long_it_waits
+//	  test_timeout_rounding                            the tests of timers; TestTurn/*/select_timeout
 //	HandleTests, TimerTests                            there are no handles but timers
 //	test_write_to_self_*, test_read_from_self_*        the selector's wake: package selectors
 //	test_add_reader*, test_remove_reader*, *_writer*,
@@ -21,8 +21,8 @@ package eventloop_test
 //	  test_add_fds_after_closing, test_close*          TestClose
 //	test_process_events_read_cancelled                 TestSameBatch
 //	test_single_selecter_event_callback_after_stopping TestAsyncioNoLeftOver
-//	test_run_forever_pre_stopped                       TestRun/*/stopped_before
-//	test_run_until_complete_nesting, RunningLoopTests  TestRun/*/is_running_already, /another_loop: ours may nest
+//	test_run_forever_pre_stopped                       TestRun/*/Stop_before_Run
+//	test_run_until_complete_nesting, RunningLoopTests  TestRun/*/nested_calls, /Run_of_another_loop_in_a_callback: different loops may nest
 //	test_close_running_event_loop                      TestClose/*/in_a_callback: allowed
 //	test_add_signal_handler, test_signal_handling_*,
 //	  SelectorEventLoopSignalTests                     TestOnSignal, TestSignalDefaultReturns
@@ -37,7 +37,7 @@ package eventloop_test
 // libevent (test/regress.c and the test-* programs):
 //
 //	loopexit*, loopbreak, bad_reentrant                TestRun
-//	free_active_base                                   TestClose, TestSameBatchOfAnything/*/close
+//	free_active_base                                   TestClose, TestSameBatchOther/*/close
 //	nonpersist_readd                                   TestSameBatch/*/register_again
 //	active_later                                       TestLibeventActiveLater
 //	many_events                                        TestLibeventManyEvents
@@ -60,10 +60,10 @@ package eventloop_test
 //	closed_fd_events                                   TestLibuvClosedFDEvents
 //	timer*, loop_update_time                           the tests of timers
 //	loop_stop, loop_stop_before_run                    TestRun (asyncio's rule: one turn)
-//	loop_alive, active, run_once, run_nowait           TestRun/*/while_alive, /once
+//	loop_alive, active, run_once, run_nowait           TestRun/*/while_alive, /RunOnce
 //	loop_close                                         TestClose: nothing is busy
-//	loop_backend_timeout                               TestTurn/*/how_long_it_waits
-//	idle_starvation, idle_check                        TestTurn/*/nothing_starves
+//	loop_backend_timeout                               TestTurn/*/select_timeout
+//	idle_starvation, idle_check                        TestTurn/*/no_starvation
 //	callback_stack                                     TestLibuvCallbackStack
 //	close_order, loop_handles, ref*, embed, fork_*     do not apply: no close callbacks, no handles, no references
 //	async, threadpool*                                 TestPost, TestNoPostIsLost, TestDo

@@ -16,26 +16,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// TestRun checks how Run and RunOnce start, wait and end.
 func TestRun(t *testing.T) {
 	forEachLoopKind(t,
-		testCase{"stopped before", func(t *testing.T, k loopKind) {
+		testCase{"Stop before Run", func(t *testing.T, k loopKind) {
 			l, s := k.loopWithSpy(t)
 			var r recorder
 			must(l.Register(readableSocket(t), read, r.callback("file")))
 			must(l.CallLater(time.Hour, r.fn("timer")))
 			l.Stop()
-			l.Stop() // once is enough
+			l.Stop() // has no further effect
 			runLoop(t, l)
 			r.want(t, "file")
 			if !slices.Equal(s.timeouts, []time.Duration{0}) {
-				t.Errorf("it waited %v", s.timeouts)
+				t.Errorf("Select timeouts: %v, want [0]", s.timeouts)
 			}
-			// And the next Run is not stopped any more.
+			// The stop request is used up: the next Run runs until its own Stop.
 			check(l.CallSoon(func() { check(l.CallSoon(func() { check(l.CallSoon(l.Stop)) })) }))
 			runLoop(t, l)
 			r.want(t, "file file file")
 		}},
-		testCase{"stopped in a callback", func(t *testing.T, k loopKind) {
+		testCase{"Stop in a callback", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			var r recorder
 			check(l.CallSoon(func() {
@@ -52,9 +53,9 @@ func TestRun(t *testing.T) {
 			runLoop(t, l)
 			r.want(t, "next next next")
 		}},
-		testCase{"stopped from elsewhere", func(t *testing.T, k loopKind) {
+		testCase{"Stop from another goroutine", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			for range 20 { // and run again
+			for range 20 { // a stopped loop can run again
 				ended := startLoop(t, l)
 				l.Stop()
 				if err := receive(t, ended); err != nil {
@@ -62,38 +63,38 @@ func TestRun(t *testing.T) {
 				}
 			}
 			ended := startLoop(t, l)
-			time.Sleep(2 * quietPeriod) // now it sleeps
+			time.Sleep(2 * quietPeriod) // let the loop sleep
 			l.Stop()
 			if err := receive(t, ended); err != nil {
 				t.Fatal(err)
 			}
 			if l.Stats().Wakes == 0 {
-				t.Error("nobody had to wake it?")
+				t.Error("Stop did not wake the sleeping loop: Wakes is 0")
 			}
 		}},
-		testCase{"is running already", func(t *testing.T, k loopKind) {
+		testCase{"nested calls", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			again := func() {
+			checkRefused := func() {
 				if err := l.Run(context.Background()); !errors.Is(err, eventloop.ErrRunning) {
-					t.Errorf("Run in Run: %v", err)
+					t.Errorf("Run on a running loop: %v, want ErrRunning", err)
 				}
 				if n, err := l.RunOnce(0); n != 0 || !errors.Is(err, eventloop.ErrRunning) {
-					t.Errorf("RunOnce in Run: %d, %v", n, err)
+					t.Errorf("RunOnce on a running loop: %d, %v, want 0, ErrRunning", n, err)
 				}
 			}
-			check(l.CallSoon(again))
+			check(l.CallSoon(checkRefused))
 			runTurn(t, l)
-			must(l.Register(readableSocket(t), read|oneShot, func(any, selectors.Event) { again() }))
+			must(l.Register(readableSocket(t), read|oneShot, func(any, selectors.Event) { checkRefused() }))
 			ended := startLoop(t, l)
-			again()
-			l.Stop() // which those that were refused have not undone
+			checkRefused()
+			l.Stop() // the refused calls must not cancel it
 			if err := receive(t, ended); err != nil {
 				t.Fatal(err)
 			}
 			l.Stop()
 			runLoop(t, l)
 		}},
-		testCase{"another loop", func(t *testing.T, k loopKind) {
+		testCase{"Run of another loop in a callback", func(t *testing.T, k loopKind) {
 			outer, inner := k.loop(t), k.loop(t)
 			var r recorder
 			check(inner.CallSoon(r.fn("inner")))
@@ -106,40 +107,40 @@ func TestRun(t *testing.T) {
 		testCase{"context", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			var r recorder
-			// Cancelled before: nothing runs.
+			// Cancelled before Run: no callback runs.
 			ctx, cancel := context.WithCancel(context.Background())
 			cancel()
 			check(l.CallSoon(r.fn("soon")))
 			if err := l.Run(ctx); err != context.Canceled {
-				t.Errorf("Run with a cancelled context: %v", err)
+				t.Errorf("Run with a cancelled context: %v, want context.Canceled", err)
 			}
 			r.want(t, "")
-			// In a callback: the turn is finished.
+			// Cancelled in a callback: the turn runs to its end.
 			ctx, cancel = context.WithCancel(context.Background())
 			check(l.CallSoon(cancel))
 			check(l.CallSoon(r.fn("rest")))
 			check(l.Post(r.fn("post")))
 			if err := l.Run(ctx); err != context.Canceled {
-				t.Errorf("Run with a context cancelled in a callback: %v", err)
+				t.Errorf("Run with a context cancelled in a callback: %v, want context.Canceled", err)
 			}
 			r.want(t, "soon rest post")
-			// From elsewhere, while the loop sleeps.
+			// Cancelled by another goroutine while the loop sleeps.
 			ctx, cancel = context.WithCancel(context.Background())
 			time.AfterFunc(quietPeriod, cancel)
 			if err := l.Run(ctx); err != context.Canceled {
-				t.Errorf("Run with a context cancelled meanwhile: %v", err)
+				t.Errorf("Run with a context cancelled by another goroutine: %v, want context.Canceled", err)
 			}
-			// By its deadline.
+			// Deadline.
 			ctx, cancel = context.WithTimeout(context.Background(), quietPeriod)
 			defer cancel()
 			started := time.Now()
 			if err := l.Run(ctx); err != context.DeadlineExceeded {
-				t.Errorf("Run with a deadline: %v", err)
+				t.Errorf("Run with a deadline: %v, want context.DeadlineExceeded", err)
 			}
 			if took := time.Since(started); took < quietPeriod {
-				t.Errorf("after %v", took)
+				t.Errorf("Run returned after %v, want at least %v", took, quietPeriod)
 			}
-			// One that ends after Run has returned is nothing to the next Run.
+			// A context cancelled after Run has returned does not end the next Run.
 			for range 50 {
 				ctx, cancel = context.WithCancel(context.Background())
 				check(l.CallSoon(l.Stop))
@@ -159,25 +160,25 @@ func TestRun(t *testing.T) {
 				check(l.CallSoon(fn))
 				runLoop(t, l)
 				if turns != 3 {
-					t.Fatalf("ended after %d turns", turns)
+					t.Fatalf("Run ended after %d turns, want 3", turns)
 				}
 			}
-			// And none is fine.
+			// A nil context is allowed.
 			check(l.CallSoon(l.Stop))
-			//lint:ignore SA1012 callers who have none
+			//lint:ignore SA1012 Run accepts a nil context
 			if err := l.Run(nil); err != nil {
 				t.Error(err)
 			}
 		}},
-		testCase{"once", func(t *testing.T, k loopKind) {
+		testCase{"RunOnce", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			started := time.Now()
 			if n, err := l.RunOnce(quietPeriod); n != 0 || err != nil || time.Since(started) < quietPeriod {
-				t.Errorf("with nothing to do: %d, %v, after %v", n, err, time.Since(started))
+				t.Errorf("RunOnce(%v) with nothing to do: %d, %v, after %v", quietPeriod, n, err, time.Since(started))
 			}
 			time.AfterFunc(quietPeriod, func() { l.Post(func() {}) })
 			for n := 0; n == 0; {
-				n = must(l.RunOnce(-1)) // an earlier wake may come first
+				n = must(l.RunOnce(-1)) // a wake may end the first wait before the post arrives
 			}
 			must(l.CallLater(quietPeriod, func() {}))
 			started = time.Now()
@@ -185,32 +186,32 @@ func TestRun(t *testing.T) {
 				n = must(l.RunOnce(receiveTimeout))
 			}
 			if took := time.Since(started); took < quietPeriod-5*time.Millisecond || took > receiveTimeout/2 {
-				t.Errorf("a timer of %v took %v", quietPeriod, took)
+				t.Errorf("a timer with a delay of %v ran after %v", quietPeriod, took)
 			}
 			for _, n := range []int{1, 7} {
 				for range n {
 					check(l.CallSoon(func() {}))
 				}
 				if ran := runTurn(t, l); ran != n {
-					t.Errorf("ran %d of %d", ran, n)
+					t.Errorf("ran %d callbacks, want %d", ran, n)
 				}
 			}
 		}},
-		testCase{"error of the selector", func(t *testing.T, k loopKind) {
+		testCase{"selector error", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			check(l.CallSoon(func() { l.Selector().Close() }))
 			if err := l.Run(context.Background()); !errors.Is(err, selectors.ErrClosed) || errors.Is(err, eventloop.ErrClosed) {
-				t.Errorf("Run on a closed selector: %v", err)
+				t.Errorf("Run on a closed selector: %v, want selectors.ErrClosed", err)
 			}
 			if err := l.Close(); err != nil {
 				t.Error(err)
 			}
 		}},
 		testCase{"while alive", func(t *testing.T, k loopKind) {
-			// uv_run's default: until nothing is left.
+			// The loop of uv_run(UV_RUN_DEFAULT): run until nothing is active.
 			l := k.loop(t)
 			if l.Alive() {
-				t.Error("a new loop is alive")
+				t.Error("Alive is true for a new loop")
 			}
 			var r recorder
 			a := readableSocket(t)
@@ -234,10 +235,10 @@ func TestRun(t *testing.T) {
 			r.want(t, "file timer work done post soon")
 			h := must(l.OnSignal(unix.SIGUSR1, func(os.Signal) {}))
 			if !l.Alive() {
-				t.Error("a signal handler does not keep it alive")
+				t.Error("Alive is false with a signal handler")
 			}
 			if h.Stop(); l.Alive() {
-				t.Error("a signal handler that is stopped keeps it alive")
+				t.Error("Alive is true after the signal handler was stopped")
 			}
 			if v, _ := catchPanic(func() {
 				check(l.Do(panicBoom, nil))
@@ -245,10 +246,10 @@ func TestRun(t *testing.T) {
 					must(l.RunOnce(-1))
 				}
 			}); v == nil {
-				t.Error("work that panics was not waited for")
+				t.Error("Alive became false before the panic of the work was delivered")
 			}
 			if l.Alive() {
-				t.Error("work that has panicked keeps it alive")
+				t.Error("Alive is true after the panic of the work was delivered")
 			}
 		}},
 	)

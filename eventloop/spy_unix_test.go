@@ -11,13 +11,13 @@ import (
 	"goselectors/selectors"
 )
 
-// A spy is a selector that keeps count of how the loop uses it.
+// A spy is a selector that records the calls of SelectInto and Wake.
 type spy struct {
 	selectors.Selector
-	timeouts     []time.Duration // of each Select
-	wakes        atomic.Int64
-	beforeSleep  chan struct{} // if not nil, gets something before each Select that may wait
-	duringSelect func(timeout time.Duration)
+	timeouts     []time.Duration             // timeout of each SelectInto, in order
+	wakes        atomic.Int64                // number of calls of Wake
+	beforeSleep  chan struct{}               // if not nil, receives a value before each SelectInto that may wait
+	duringSelect func(timeout time.Duration) // if not nil, called by each SelectInto before it waits
 }
 
 func (s *spy) SelectInto(dst []selectors.Ready, timeout time.Duration) ([]selectors.Ready, error) {
@@ -36,7 +36,7 @@ func (s *spy) Wake() error {
 	return s.Selector.Wake()
 }
 
-// spied is a loop on a spy.
+// loopWithSpy returns a loop whose selector is a spy, and the spy.
 func (k loopKind) loopWithSpy(t testing.TB, opts ...eventloop.Option) (*eventloop.Loop, *spy) {
 	t.Helper()
 	s := &spy{Selector: k.selector(t)}
