@@ -102,15 +102,15 @@ func TestLife(t *testing.T) {
 		want     []string
 		error    []error
 	}{
-		{"the peer closes", false, nil, func(c conn) { c.Close() }, []string{"eof", "lost"}, nil},
-		{"the peer half-closes", false, nil, func(c conn) { c.CloseWrite() }, []string{"eof", "lost"}, nil},
-		{"close", false, func(c *stream.Conn) { c.Close() }, nil, []string{"lost"}, nil},
-		{"close twice", false, func(c *stream.Conn) { c.Close(); c.Close() }, nil, []string{"lost"}, nil},
-		{"abort", false, (*stream.Conn).Abort, nil, []string{"lost"}, nil},
-		{"abort after close", false, func(c *stream.Conn) { c.Close(); c.Abort() }, nil, []string{"lost"}, nil},
-		{"half-close, then the peer", false, func(c *stream.Conn) { c.CloseWrite() }, func(c conn) { c.CloseWrite() }, []string{"eof", "lost"}, nil},
-		{"half-close, then the peer, kept", true, func(c *stream.Conn) { c.CloseWrite() }, func(c conn) { c.CloseWrite() }, []string{"eof", "lost"}, nil},
-		{"half-close twice", true, func(c *stream.Conn) { c.CloseWrite(); c.CloseWrite() }, func(c conn) { c.Close() }, []string{"eof", "lost"}, nil},
+		{"the peer closes", false, nil, func(c conn) { c.Close() }, []string{"EOFReceived", "ConnectionLost"}, nil},
+		{"the peer half-closes", false, nil, func(c conn) { c.CloseWrite() }, []string{"EOFReceived", "ConnectionLost"}, nil},
+		{"close", false, func(c *stream.Conn) { c.Close() }, nil, []string{"ConnectionLost"}, nil},
+		{"close twice", false, func(c *stream.Conn) { c.Close(); c.Close() }, nil, []string{"ConnectionLost"}, nil},
+		{"abort", false, (*stream.Conn).Abort, nil, []string{"ConnectionLost"}, nil},
+		{"abort after close", false, func(c *stream.Conn) { c.Close(); c.Abort() }, nil, []string{"ConnectionLost"}, nil},
+		{"half-close, then the peer", false, func(c *stream.Conn) { c.CloseWrite() }, func(c conn) { c.CloseWrite() }, []string{"EOFReceived", "ConnectionLost"}, nil},
+		{"half-close, then the peer, kept", true, func(c *stream.Conn) { c.CloseWrite() }, func(c conn) { c.CloseWrite() }, []string{"EOFReceived", "ConnectionLost"}, nil},
+		{"half-close twice", true, func(c *stream.Conn) { c.CloseWrite(); c.CloseWrite() }, func(c conn) { c.Close() }, []string{"EOFReceived", "ConnectionLost"}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			eachNetwork(t, func(l *testLoop, network string) {
@@ -118,7 +118,7 @@ func TestLife(t *testing.T) {
 				p.keepOpen = test.keepOpen
 				c, peer := l.pair(network, p)
 				write(l, peer, "ping")
-				p.expect(l, "data ping")
+				p.expect(l, "DataReceived ping")
 				l.do(func() {
 					if n, err := c.Write([]byte("pong")); n != 4 || err != nil {
 						l.Error(n, err)
@@ -172,7 +172,7 @@ func TestHalfClose(t *testing.T) {
 		c, peer := l.pair(network, p)
 		write(l, peer, "question")
 		peer.(interface{ CloseWrite() error }).CloseWrite()
-		p.expect(l, "data question", "eof")
+		p.expect(l, "DataReceived question", "EOFReceived")
 		p.expectNone(l)
 		answer := randomBytes(4 << 20)
 		l.do(func() { c.Write(answer); c.CloseWrite() })
@@ -185,7 +185,7 @@ func TestHalfClose(t *testing.T) {
 			}
 		})
 		checkBytes(l, "answer", readAll(l, peer), answer)
-		if p.countUntil(l, "lost"); p.err != nil {
+		if p.countUntil(l, "ConnectionLost"); p.err != nil {
 			l.Error(p.err)
 		}
 	})
@@ -198,9 +198,9 @@ func TestHalfClose(t *testing.T) {
 		}
 		p.expectNone(l)
 		write(l, peer, "still here")
-		p.expect(l, "data still here")
+		p.expect(l, "DataReceived still here")
 		peer.Close()
-		p.expect(l, "eof", "lost")
+		p.expect(l, "EOFReceived", "ConnectionLost")
 	})
 }
 
@@ -220,10 +220,10 @@ func TestCloseFlushes(t *testing.T) {
 				l.Errorf("write after Close: %v", err)
 			}
 		})
-		p.expect(l, "pause")
+		p.expect(l, "PauseWriting")
 		p.expectNone(l)
 		checkBytes(l, "message", readAll(l, peer), message)
-		p.expect(l, "lost")
+		p.expect(l, "ConnectionLost")
 		if p.err != nil {
 			l.Error(p.err)
 		}
@@ -237,7 +237,7 @@ func TestAbort(t *testing.T) {
 		c, peer := l.pair(network, p)
 		message := randomBytes(16 << 20)
 		l.do(func() { c.Write(message); c.Abort() })
-		p.expect(l, "pause", "lost")
+		p.expect(l, "PauseWriting", "ConnectionLost")
 		got, err := io.ReadAll(peer)
 		if len(got) >= len(message) {
 			l.Error("all was sent")
@@ -263,7 +263,7 @@ func TestReset(t *testing.T) {
 		}, nil, []error{unix.ECONNRESET}},
 		{"writing", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(func() { c.Write(big) })
-			p.expect(l, "pause")
+			p.expect(l, "PauseWriting")
 		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
 		{"paused", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(c.PauseReading)
@@ -276,28 +276,28 @@ func TestReset(t *testing.T) {
 		}, func(c *stream.Conn) { c.Writev([]byte("x"), []byte("y")) }, []error{unix.ECONNRESET, unix.EPIPE}},
 		{"paused and writing", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(func() { c.PauseReading(); c.Write(big) })
-			p.expect(l, "pause")
+			p.expect(l, "PauseWriting")
 		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
 		{"half-closed by the peer", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			peer.(*net.TCPConn).CloseWrite()
-			p.expect(l, "eof")
+			p.expect(l, "EOFReceived")
 		}, func(c *stream.Conn) { c.Write([]byte("x")) }, []error{unix.ECONNRESET, unix.EPIPE}},
 		{"half-closed by the peer, writing", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			peer.(*net.TCPConn).CloseWrite()
-			p.expect(l, "eof")
+			p.expect(l, "EOFReceived")
 			l.do(func() { c.Write(big) })
-			p.expect(l, "pause")
+			p.expect(l, "PauseWriting")
 		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
 		{"half-closed by us", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(func() { c.CloseWrite() })
 		}, nil, []error{unix.ECONNRESET}},
 		{"half-closing", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(func() { c.Write(big); c.CloseWrite() })
-			p.expect(l, "pause")
+			p.expect(l, "PauseWriting")
 		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
 		{"closing", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(func() { c.Write(big); c.Close() })
-			p.expect(l, "pause")
+			p.expect(l, "PauseWriting")
 		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -313,7 +313,7 @@ func TestReset(t *testing.T) {
 					time.Sleep(quietPeriod) // the reset arrives
 					l.do(func() { test.poke(c) })
 				}
-				p.expect(l, "lost by error")
+				p.expect(l, "ConnectionLost with error")
 				checkErrorIs(l, p.err, test.want...)
 				l.eventually("let go of", func() bool { return c.FD() == -1 && c.Unsent() == 0 && l.Selector().Len() == 1 })
 				p.expectNone(l)
@@ -329,13 +329,13 @@ func TestDataBeforeEnd(t *testing.T) {
 		var got []byte
 		p := newRecorder()
 		p.ignoreData = true
-		p.onData = func(_ *stream.Conn, data []byte) { got = append(got, data...) }
+		p.onDataReceived = func(_ *stream.Conn, data []byte) { got = append(got, data...) }
 		_, peer := l.pair(network, p)
 		if _, err := peer.Write(message); err != nil {
 			l.Error(err)
 		}
 		peer.Close()
-		p.expect(l, "eof", "lost")
+		p.expect(l, "EOFReceived", "ConnectionLost")
 		checkBytes(l, "message", got, message)
 	})
 }
@@ -348,7 +348,7 @@ func TestGoneAfterHalfClose(t *testing.T) {
 		p.keepOpen = true
 		c, peer := l.pair(network, p)
 		peer.(interface{ CloseWrite() error }).CloseWrite()
-		p.expect(l, "eof")
+		p.expect(l, "EOFReceived")
 		p.expectNone(l)
 		if network == "tcp" {
 			reset(peer)
@@ -361,7 +361,7 @@ func TestGoneAfterHalfClose(t *testing.T) {
 			p.expectNone(l)
 			l.do(func() { c.Write([]byte("x")) })
 		}
-		p.expect(l, "lost by error")
+		p.expect(l, "ConnectionLost with error")
 		checkErrorIs(l, p.err, unix.ECONNRESET, unix.EPIPE)
 	})
 }
@@ -381,7 +381,7 @@ func TestUrgentAfterEnd(t *testing.T) {
 			l.Skip("no urgent data: ", err)
 		}
 		peer.(*net.TCPConn).CloseWrite()
-		p.expect(l, "eof")
+		p.expect(l, "EOFReceived")
 		time.Sleep(quietPeriod)
 		turns := l.Stats().Turns
 		time.Sleep(idlePeriod)
@@ -420,13 +420,13 @@ func TestClosedUnderneath(t *testing.T) {
 				l.Error(err)
 			}
 		})
-		p.expect(l, "made")
+		p.expect(l, "ConnectionMade")
 		next := -1
 		l.do(func() {
-			p.onLost = func(*stream.Conn, error) { next, _ = unix.FcntlInt(0, unix.F_DUPFD, high) }
+			p.onConnectionLost = func(*stream.Conn, error) { next, _ = unix.FcntlInt(0, unix.F_DUPFD, high) }
 			unix.Close(high)
 		})
-		p.expect(l, "lost by error")
+		p.expect(l, "ConnectionLost with error")
 		checkErrorIs(l, p.err, unix.EBADF)
 		l.eventually("let go of", func() bool { return c.FD() == -1 && l.Selector().Len() == 1 })
 		if err := unix.Close(next); err != nil || next != high {
@@ -455,19 +455,19 @@ func TestPauseReading(t *testing.T) {
 			l.Error("writing while reading is paused:", err)
 		}
 		l.do(c.ResumeReading)
-		p.expect(l, "data one")
+		p.expect(l, "DataReceived one")
 		// Paused from inside, with more to come.
-		l.do(func() { p.onData = func(c *stream.Conn, data []byte) { c.PauseReading() } })
+		l.do(func() { p.onDataReceived = func(c *stream.Conn, data []byte) { c.PauseReading() } })
 		write(l, peer, "two")
-		p.expect(l, "data two")
+		p.expect(l, "DataReceived two")
 		write(l, peer, "three")
 		peer.Close()
 		p.expectNone(l)
 		l.do(c.ResumeReading)
-		p.expect(l, "data three")
+		p.expect(l, "DataReceived three")
 		p.expectNone(l)
 		l.do(c.ResumeReading)
-		p.expect(l, "eof", "lost")
+		p.expect(l, "EOFReceived", "ConnectionLost")
 	})
 }
 
@@ -482,7 +482,7 @@ func TestFairness(t *testing.T) {
 			p := newRecorder()
 			p.ignoreData = true
 			last := time.Duration(-1)
-			p.onData = func(_ *stream.Conn, data []byte) {
+			p.onDataReceived = func(_ *stream.Conn, data []byte) {
 				if len(data) > 64<<10 {
 					l.Errorf("%d bytes at once", len(data))
 				}
@@ -516,11 +516,11 @@ func TestIdleTimeout(t *testing.T) {
 		for range 4 { // goes on while something happens
 			time.Sleep(limit / 2)
 			write(l, peer, "x")
-			p.expect(l, "data x")
+			p.expect(l, "DataReceived x")
 		}
 		start := time.Now()
 		write(l, peer, "y")
-		p.expect(l, "data y", "lost by error")
+		p.expect(l, "DataReceived y", "ConnectionLost with error")
 		if elapsed := time.Since(start); elapsed < limit {
 			l.Errorf("idle for only %v", elapsed)
 		}
@@ -536,7 +536,7 @@ func TestIdleTimeout(t *testing.T) {
 			c.SetIdleTimeout(limit)
 			c.Close()
 		})
-		q.expect(l, "pause", "lost by error")
+		q.expect(l, "PauseWriting", "ConnectionLost with error")
 
 		// And no timeout is none.
 		r := newRecorder()
@@ -563,7 +563,7 @@ func TestAddresses(t *testing.T) {
 			}
 		})
 		peer.Close()
-		p.expect(l, "eof", "lost")
+		p.expect(l, "EOFReceived", "ConnectionLost")
 		l.eventually("no address", func() bool { return c.LocalAddr() == nil && c.RemoteAddr() == nil })
 	})
 }
@@ -575,7 +575,7 @@ func TestClosesAnother(t *testing.T) {
 		received := 0
 		ln := l.listen("tcp", func() stream.Handler {
 			p := newRecorder()
-			p.onData = func(*stream.Conn, []byte) {
+			p.onDataReceived = func(*stream.Conn, []byte) {
 				received++
 				for _, q := range all {
 					q.conn.Abort()

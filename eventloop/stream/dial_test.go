@@ -37,11 +37,11 @@ func TestDial(t *testing.T) {
 		ln := l.listen(network, func() stream.Handler { return echo{} })
 		p := newRecorder()
 		c := l.dial(context.Background(), network, ln.Addr().String(), p)
-		p.expect(l, "made")
+		p.expect(l, "ConnectionMade")
 		l.do(func() { c.Write([]byte("hello")) })
-		p.expect(l, "data hello")
+		p.expect(l, "DataReceived hello")
 		l.do(func() { c.CloseWrite() })
-		p.expect(l, "eof", "lost")
+		p.expect(l, "EOFReceived", "ConnectionLost")
 		if p.err != nil {
 			l.Error(p.err)
 		}
@@ -61,7 +61,7 @@ func TestIPv6(t *testing.T) {
 		p := newRecorder()
 		c := l.dial(context.Background(), "tcp", ln.Addr().String(), p)
 		l.do(func() { c.SetIdleTimeout(time.Minute); c.Write([]byte("hel")) })
-		p.expect(l, "made", "data hel")
+		p.expect(l, "ConnectionMade", "DataReceived hel")
 		l.do(func() {
 			if c.RemoteAddr().String() != ln.Addr().String() {
 				l.Errorf("remote %v, want %v", c.RemoteAddr(), ln.Addr())
@@ -69,7 +69,7 @@ func TestIPv6(t *testing.T) {
 			c.SetIdleTimeout(time.Minute)
 			c.Writev([]byte("l"), nil, []byte("o"))
 		})
-		p.expect(l, "data lo")
+		p.expect(l, "DataReceived lo")
 		l.do(func() { c.Close(); ln.Close() })
 		l.eventually("all gone", func() bool { return ln.Len() == 0 })
 	})
@@ -88,13 +88,13 @@ func TestDialName(t *testing.T) {
 				p := newRecorder()
 				c := l.dial(ctx, network, net.JoinHostPort(host, port), p)
 				l.do(func() { c.Write([]byte("early")) })
-				p.expect(l, "made", "data early")
+				p.expect(l, "ConnectionMade", "DataReceived early")
 			}
 		}
 		for _, address := range []string{"localhost:no-such-service", "no-such-host.invalid:80", "[::1]:80"} {
 			p := newRecorder()
 			l.dial(ctx, "tcp4", address, p)
-			p.expect(l, "lost by error")
+			p.expect(l, "ConnectionLost with error")
 			var opErr *net.OpError
 			if !errors.As(p.err, &opErr) || opErr.Op != "dial" {
 				l.Errorf("%s: %v", address, p.err)
@@ -113,7 +113,7 @@ func TestDialEarlyWrites(t *testing.T) {
 			p := newRecorder()
 			p.ignoreData = true
 			var got []byte
-			p.onData = func(_ *stream.Conn, data []byte) { got = append(got, data...) }
+			p.onDataReceived = func(_ *stream.Conn, data []byte) { got = append(got, data...) }
 			l.do(func() {
 				c, err := stream.Dial(context.Background(), l.Loop, network, ln.Addr().String(), p)
 				if err != nil {
@@ -127,8 +127,8 @@ func TestDialEarlyWrites(t *testing.T) {
 				}
 				c.CloseWrite()
 			})
-			counts := p.countUntil(l, "lost")
-			if counts["made"] != 1 || counts["eof"] != 1 {
+			counts := p.countUntil(l, "ConnectionLost")
+			if counts["ConnectionMade"] != 1 || counts["EOFReceived"] != 1 {
 				l.Errorf("events %v", counts)
 			}
 			checkBytes(l, "echo", got, message[:size])
@@ -153,7 +153,7 @@ func TestDialRefused(t *testing.T) {
 			eachBackend(t, func(l *testLoop) {
 				p := newRecorder()
 				c := l.dial(context.Background(), test.network, test.address, p)
-				p.expect(l, "lost by error")
+				p.expect(l, "ConnectionLost with error")
 				var opErr *net.OpError
 				if !errors.Is(p.err, test.want) || !errors.As(p.err, &opErr) || opErr.Addr.String() != test.address {
 					l.Errorf("lost by %v", p.err)
@@ -245,9 +245,9 @@ func TestDialCanceled(t *testing.T) {
 				test.end(c, cancel)
 			}
 			if test.want == nil {
-				p.expect(l, "lost")
+				p.expect(l, "ConnectionLost")
 			} else {
-				p.expect(l, "lost by error")
+				p.expect(l, "ConnectionLost with error")
 			}
 			if !errors.Is(p.err, test.want) {
 				l.Errorf("%s: lost by %v", test.name, p.err)
@@ -287,7 +287,7 @@ func TestDialUnixQueueFull(t *testing.T) {
 			defer unix.Close(conn)
 		}
 		for _, p := range probes {
-			p.expect(l, "made")
+			p.expect(l, "ConnectionMade")
 		}
 	})
 }
@@ -314,8 +314,8 @@ func TestDialResetAtOnce(t *testing.T) {
 			l.dial(context.Background(), "tcp", ln.Addr().String(), p)
 			select {
 			case first := <-p.events:
-				if first == "made" {
-					p.expect(l, "lost by error")
+				if first == "ConnectionMade" {
+					p.expect(l, "ConnectionLost with error")
 				}
 			case <-time.After(testTimeout):
 				l.Fatal("nothing comes")
@@ -357,9 +357,9 @@ func TestWrap(t *testing.T) {
 		if _, err := a.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
 			l.Errorf("the net.Conn is not closed: %v", err)
 		}
-		p.expect(l, "made")
+		p.expect(l, "ConnectionMade")
 		write(l, b, "ping")
-		p.expect(l, "data ping")
+		p.expect(l, "DataReceived ping")
 
 		// And back again.
 		var back net.Conn
@@ -399,10 +399,10 @@ func TestWrap(t *testing.T) {
 		}
 		q, r := newRecorder(), newRecorder()
 		c, d := wrap(fds[0], q), wrap(fds[1], r)
-		q.expect(l, "made")
-		r.expect(l, "made")
+		q.expect(l, "ConnectionMade")
+		r.expect(l, "ConnectionMade")
 		l.do(func() { c.Write([]byte("across")) })
-		r.expect(l, "data across")
+		r.expect(l, "DataReceived across")
 		l.do(func() {
 			d.Write(make([]byte, 16<<20))
 			if _, err := d.DetachFD(); err != stream.ErrUnsent {
@@ -411,7 +411,7 @@ func TestWrap(t *testing.T) {
 			d.Abort()
 			c.Abort()
 		})
-		r.expect(l, "pause", "lost")
+		r.expect(l, "PauseWriting", "ConnectionLost")
 
 		// A pipe.
 		pr, pw, err := os.Pipe()
@@ -421,11 +421,11 @@ func TestWrap(t *testing.T) {
 		defer pw.Close()
 		s := newRecorder()
 		wrap(pr, s)
-		s.expect(l, "made")
+		s.expect(l, "ConnectionMade")
 		write(l, pw, "through the pipe")
-		s.expect(l, "data through the pipe")
+		s.expect(l, "DataReceived through the pipe")
 		pw.Close()
-		s.expect(l, "eof", "lost")
+		s.expect(l, "EOFReceived", "ConnectionLost")
 
 		// What cannot be.
 		closed, other, err := os.Pipe()
@@ -472,11 +472,11 @@ func TestDialCycles(t *testing.T) {
 			l.do(func() {
 				for j, address := range []string{ln.Addr().String(), ln.Addr().String(), "localhost:" + port, "localhost:" + port, free.Addr().String()} {
 					p := newRecorder()
-					p.onLost = func(*stream.Conn, error) { lost <- struct{}{} }
+					p.onConnectionLost = func(*stream.Conn, error) { lost <- struct{}{} }
 					if j%2 == 0 {
-						p.onMade = func(c *stream.Conn) { c.Write([]byte("x")); c.CloseWrite() }
+						p.onConnectionMade = func(c *stream.Conn) { c.Write([]byte("x")); c.CloseWrite() }
 					} else {
-						p.onMade = (*stream.Conn).Abort
+						p.onConnectionMade = (*stream.Conn).Abort
 					}
 					c, err := stream.Dial(ctx, l.Loop, "tcp", address, p)
 					if err != nil {

@@ -147,7 +147,7 @@ func (l *testLoop) pair(network string, p *recorder, opts ...stream.Option) (*st
 	l.Helper()
 	ln := l.listen(network, func() stream.Handler { return p }, opts...)
 	peer := l.connect(ln)
-	p.expect(l, "made")
+	p.expect(l, "ConnectionMade")
 	var c *stream.Conn
 	l.do(func() { c = p.conn })
 	return c, peer
@@ -155,16 +155,16 @@ func (l *testLoop) pair(network string, p *recorder, opts ...stream.Option) (*st
 
 // A recorder is a handler that records its calls as events.
 type recorder struct {
-	conn       *stream.Conn
-	keepOpen   bool                       // result of EOFReceived
-	ignoreData bool                       // do not record DataReceived
-	onData     func(*stream.Conn, []byte) // the functions are optional
-	onMade     func(*stream.Conn)
-	onLost     func(*stream.Conn, error)
-	onPause    func(*stream.Conn)
-	onResume   func(*stream.Conn)
-	events     chan string
-	err        error
+	conn             *stream.Conn
+	keepOpen         bool                       // result of EOFReceived
+	ignoreData       bool                       // do not record DataReceived
+	onDataReceived   func(*stream.Conn, []byte) // the functions are optional
+	onConnectionMade func(*stream.Conn)
+	onConnectionLost func(*stream.Conn, error)
+	onPauseWriting   func(*stream.Conn)
+	onResumeWriting  func(*stream.Conn)
+	events           chan string
+	err              error
 }
 
 func newRecorder() *recorder { return &recorder{events: make(chan string, 10000)} }
@@ -179,49 +179,49 @@ func (p *recorder) record(format string, args ...any) {
 
 func (p *recorder) ConnectionMade(c *stream.Conn) {
 	p.conn = c
-	p.record("made")
-	if p.onMade != nil {
-		p.onMade(c)
+	p.record("ConnectionMade")
+	if p.onConnectionMade != nil {
+		p.onConnectionMade(c)
 	}
 }
 
 func (p *recorder) DataReceived(c *stream.Conn, data []byte) {
 	if !p.ignoreData {
-		p.record("data %s", data)
+		p.record("DataReceived %s", data)
 	}
-	if p.onData != nil {
-		p.onData(c, data)
+	if p.onDataReceived != nil {
+		p.onDataReceived(c, data)
 	}
 }
 
 func (p *recorder) EOFReceived(c *stream.Conn) bool {
-	p.record("eof")
+	p.record("EOFReceived")
 	return p.keepOpen
 }
 
 func (p *recorder) ConnectionLost(c *stream.Conn, err error) {
 	p.err = err
 	if err != nil {
-		p.record("lost by error")
+		p.record("ConnectionLost with error")
 	} else {
-		p.record("lost")
+		p.record("ConnectionLost")
 	}
-	if p.onLost != nil {
-		p.onLost(c, err)
+	if p.onConnectionLost != nil {
+		p.onConnectionLost(c, err)
 	}
 }
 
 func (p *recorder) PauseWriting(c *stream.Conn) {
-	p.record("pause")
-	if p.onPause != nil {
-		p.onPause(c)
+	p.record("PauseWriting")
+	if p.onPauseWriting != nil {
+		p.onPauseWriting(c)
 	}
 }
 
 func (p *recorder) ResumeWriting(c *stream.Conn) {
-	p.record("resume")
-	if p.onResume != nil {
-		p.onResume(c)
+	p.record("ResumeWriting")
+	if p.onResumeWriting != nil {
+		p.onResumeWriting(c)
 	}
 }
 

@@ -86,12 +86,12 @@ func TestGroup(t *testing.T) {
 		addr, err := g.Listen(network, address, func() stream.Handler {
 			p := newRecorder()
 			p.ignoreData = true
-			p.onMade = func(c *stream.Conn) {
+			p.onConnectionMade = func(c *stream.Conn) {
 				mu.Lock()
 				share[c.Loop()]++
 				mu.Unlock()
 			}
-			p.onData = func(c *stream.Conn, data []byte) { c.Write(data) }
+			p.onDataReceived = func(c *stream.Conn, data []byte) { c.Write(data) }
 			return p
 		})
 		if err != nil {
@@ -135,7 +135,7 @@ func TestShutdownFlushes(t *testing.T) {
 		message := randomBytes(1 << 20)
 		addr, err := g.Listen(network, address, func() stream.Handler {
 			p := newRecorder()
-			p.onMade = func(c *stream.Conn) { c.Write(message) }
+			p.onConnectionMade = func(c *stream.Conn) { c.Write(message) }
 			return p
 		})
 		if err != nil {
@@ -180,13 +180,13 @@ func TestShutdownAborts(t *testing.T) {
 		made, lost := 0, 0
 		addr, err := g.Listen(network, address, func() stream.Handler {
 			p := newRecorder()
-			p.onMade = func(c *stream.Conn) {
+			p.onConnectionMade = func(c *stream.Conn) {
 				mu.Lock()
 				made++
 				mu.Unlock()
 				c.Write(make([]byte, 16<<20))
 			}
-			p.onLost = func(*stream.Conn, error) {
+			p.onConnectionLost = func(*stream.Conn, error) {
 				mu.Lock()
 				lost++
 				mu.Unlock()
@@ -310,7 +310,7 @@ func TestShutdownAcceptsWaiting(t *testing.T) {
 	eachGroup(t, func(t *testing.T, g *stream.Group, network, address string) {
 		addr, err := g.Listen(network, address, func() stream.Handler {
 			p := newRecorder()
-			p.onMade = func(c *stream.Conn) { c.Write([]byte("welcome")) }
+			p.onConnectionMade = func(c *stream.Conn) { c.Write([]byte("welcome")) }
 			return p
 		})
 		if err != nil {

@@ -305,7 +305,7 @@ func TestReusedNumbers(t *testing.T) {
 		ln := l.listen("tcp", func() stream.Handler {
 			p := newRecorder()
 			p.ignoreData = true
-			p.onData = func(c *stream.Conn, data []byte) {
+			p.onDataReceived = func(c *stream.Conn, data []byte) {
 				received = append(received, string(data))
 				c.Abort()
 			}

@@ -85,16 +85,16 @@ func TestWriteOrder(t *testing.T) {
 			}
 			l.Post(func() { c.CloseWrite() })
 		}()
-		p.expect(l, "pause") // before the peer has read anything
+		p.expect(l, "PauseWriting") // before the peer has read anything
 		got, err := readSlowly(peer, 10000, time.Millisecond)
 		if err != nil {
 			l.Error(err)
 		}
 		checkBytes(l, "message", got, message)
 		peer.Close()
-		counts := p.countUntil(l, "lost")
-		if counts["pause"]+1 != counts["resume"] {
-			l.Errorf("writing paused %d times and resumed %d times", counts["pause"], counts["resume"])
+		counts := p.countUntil(l, "ConnectionLost")
+		if counts["PauseWriting"]+1 != counts["ResumeWriting"] {
+			l.Errorf("writing paused %d times and resumed %d times", counts["PauseWriting"], counts["ResumeWriting"])
 		}
 	})
 }
@@ -118,14 +118,14 @@ func TestWaterMarks(t *testing.T) {
 				c.CloseWrite()
 			}
 		}
-		p.onMade = produce
-		p.onPause = func(c *stream.Conn) {
+		p.onConnectionMade = produce
+		p.onPauseWriting = func(c *stream.Conn) {
 			paused = true
 			if n := c.Unsent(); n <= high || n > high+piece {
 				l.Errorf("paused with %d unsent", n)
 			}
 		}
-		p.onResume = func(c *stream.Conn) {
+		p.onResumeWriting = func(c *stream.Conn) {
 			paused = false
 			if n := c.Unsent(); n > low {
 				l.Errorf("resumed with %d unsent", n)
@@ -139,7 +139,7 @@ func TestWaterMarks(t *testing.T) {
 		}
 		checkBytes(l, "message", got, message)
 		peer.Close()
-		p.countUntil(l, "lost")
+		p.countUntil(l, "ConnectionLost")
 	})
 }
 
@@ -163,7 +163,7 @@ func TestPeerNeverReads(t *testing.T) {
 			l.Errorf("%d turns for nothing", now-turns)
 		}
 		l.do(c.Abort)
-		p.expect(l, "lost")
+		p.expect(l, "ConnectionLost")
 		l.do(func() {
 			if c.Unsent() != 0 {
 				l.Error("it keeps what it could not send")
@@ -181,14 +181,14 @@ func TestPeerVanishes(t *testing.T) {
 			c, peer := l.pair(network, p)
 			l.do(func() { c.Write(make([]byte, size)) })
 			if size > 100 {
-				p.expect(l, "pause")
+				p.expect(l, "PauseWriting")
 				io.ReadFull(peer, make([]byte, 100_000))
 			}
 			peer.Close() // with data unread, this is a reset
 			for end := false; !end; {
 				select {
 				case event := <-p.events:
-					end = event == "lost by error" || size == 100 && event == "lost"
+					end = event == "ConnectionLost with error" || size == 100 && event == "ConnectionLost"
 				case <-time.After(testTimeout):
 					l.Fatal("not lost")
 				}
@@ -205,23 +205,23 @@ func TestWriteInsideHandlers(t *testing.T) {
 	eachNetwork(t, func(l *testLoop, network string) {
 		p := newRecorder()
 		p.keepOpen = true
-		p.onMade = func(c *stream.Conn) { c.Write([]byte("hello ")) }
-		p.onData = func(c *stream.Conn, data []byte) { c.Write(data) }
-		p.onLost = func(c *stream.Conn, err error) {
+		p.onConnectionMade = func(c *stream.Conn) { c.Write([]byte("hello ")) }
+		p.onDataReceived = func(c *stream.Conn, data []byte) { c.Write(data) }
+		p.onConnectionLost = func(c *stream.Conn, err error) {
 			if _, err := c.Write([]byte("too late")); err != net.ErrClosed {
 				l.Errorf("write when lost: %v", err)
 			}
 		}
 		c, peer := l.pair(network, p)
 		write(l, peer, "there ")
-		p.expect(l, "data there ")
+		p.expect(l, "DataReceived there ")
 		peer.(interface{ CloseWrite() error }).CloseWrite()
-		p.expect(l, "eof")
+		p.expect(l, "EOFReceived")
 		l.do(func() { c.Write([]byte("bye")); c.Write(nil); c.Writev(); c.Writev(nil, nil); c.Close() })
 		if got := readAll(l, peer); string(got) != "hello there bye" {
 			l.Errorf("the peer reads %q", got)
 		}
-		p.expect(l, "lost")
+		p.expect(l, "ConnectionLost")
 	})
 }
 
