@@ -90,27 +90,26 @@ func TestMemoryOrder(t *testing.T) {
 // TestLife checks the events of a connection that its two ends close in
 // different ways, after a message in each direction.
 func TestLife(t *testing.T) {
-	type conn interface {
+	type netConn interface {
 		net.Conn
 		CloseWrite() error
 	}
 	for _, test := range []struct {
 		name     string
 		keepOpen bool
-		ours     func(c *stream.Conn) // on the loop
-		peer     func(c conn)
+		conn     func(c *stream.Conn) // on the loop
+		peer     func(c netConn)
 		want     []string
-		error    []error
 	}{
-		{"the peer closes", false, nil, func(c conn) { c.Close() }, []string{"EOFReceived", "ConnectionLost"}, nil},
-		{"the peer half-closes", false, nil, func(c conn) { c.CloseWrite() }, []string{"EOFReceived", "ConnectionLost"}, nil},
-		{"close", false, func(c *stream.Conn) { c.Close() }, nil, []string{"ConnectionLost"}, nil},
-		{"close twice", false, func(c *stream.Conn) { c.Close(); c.Close() }, nil, []string{"ConnectionLost"}, nil},
-		{"abort", false, (*stream.Conn).Abort, nil, []string{"ConnectionLost"}, nil},
-		{"abort after close", false, func(c *stream.Conn) { c.Close(); c.Abort() }, nil, []string{"ConnectionLost"}, nil},
-		{"half-close, then the peer", false, func(c *stream.Conn) { c.CloseWrite() }, func(c conn) { c.CloseWrite() }, []string{"EOFReceived", "ConnectionLost"}, nil},
-		{"half-close, then the peer, kept", true, func(c *stream.Conn) { c.CloseWrite() }, func(c conn) { c.CloseWrite() }, []string{"EOFReceived", "ConnectionLost"}, nil},
-		{"half-close twice", true, func(c *stream.Conn) { c.CloseWrite(); c.CloseWrite() }, func(c conn) { c.Close() }, []string{"EOFReceived", "ConnectionLost"}, nil},
+		{"the peer closes", false, nil, func(c netConn) { c.Close() }, []string{"EOFReceived", "ConnectionLost"}},
+		{"the peer half-closes", false, nil, func(c netConn) { c.CloseWrite() }, []string{"EOFReceived", "ConnectionLost"}},
+		{"close", false, func(c *stream.Conn) { c.Close() }, nil, []string{"ConnectionLost"}},
+		{"close twice", false, func(c *stream.Conn) { c.Close(); c.Close() }, nil, []string{"ConnectionLost"}},
+		{"abort", false, (*stream.Conn).Abort, nil, []string{"ConnectionLost"}},
+		{"abort after close", false, func(c *stream.Conn) { c.Close(); c.Abort() }, nil, []string{"ConnectionLost"}},
+		{"half-close, then the peer", false, func(c *stream.Conn) { c.CloseWrite() }, func(c netConn) { c.CloseWrite() }, []string{"EOFReceived", "ConnectionLost"}},
+		{"half-close, then the peer, keepOpen", true, func(c *stream.Conn) { c.CloseWrite() }, func(c netConn) { c.CloseWrite() }, []string{"EOFReceived", "ConnectionLost"}},
+		{"half-close twice", true, func(c *stream.Conn) { c.CloseWrite(); c.CloseWrite() }, func(c netConn) { c.Close() }, []string{"EOFReceived", "ConnectionLost"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			eachNetwork(t, func(l *testLoop, network string) {
@@ -128,25 +127,25 @@ func TestLife(t *testing.T) {
 				if _, err := io.ReadFull(peer, pong); err != nil || string(pong) != "pong" {
 					l.Errorf("the peer reads %q, %v", pong, err)
 				}
-				if test.ours != nil {
-					l.do(func() { test.ours(c) })
+				if test.conn != nil {
+					l.do(func() { test.conn(c) })
 				}
 				if test.peer != nil {
-					test.peer(peer.(conn))
+					test.peer(peer.(netConn))
 				}
 				p.expect(l, test.want...)
 				l.do(func() {
 					if p.err != nil {
-						l.Errorf("lost by %v", p.err)
+						l.Errorf("ConnectionLost error %v", p.err)
 					}
 				})
-				l.eventually("no descriptor", func() bool { return c.FD() == -1 })
+				l.eventually("descriptor closed", func() bool { return c.FD() == -1 })
 				l.do(func() {
 					if _, err := c.Write([]byte("x")); err != net.ErrClosed || !c.Closed() {
-						l.Errorf("write afterwards: %v", err)
+						l.Errorf("write after the end: %v", err)
 					}
 					if err := c.CloseWrite(); err != net.ErrClosed {
-						l.Errorf("half-close afterwards: %v", err)
+						l.Errorf("CloseWrite after the end: %v", err)
 					}
 					c.PauseReading()
 					c.ResumeReading()
@@ -214,7 +213,7 @@ func TestCloseFlushes(t *testing.T) {
 			c.Write(message)
 			c.Close()
 			if c.Unsent() == 0 {
-				l.Error("all is sent: this tests nothing")
+				l.Error("no unsent data: the message is too small for this test")
 			}
 			if _, err := c.Write([]byte("x")); err != net.ErrClosed {
 				l.Errorf("write after Close: %v", err)
@@ -240,10 +239,10 @@ func TestAbort(t *testing.T) {
 		p.expect(l, "PauseWriting", "ConnectionLost")
 		got, err := io.ReadAll(peer)
 		if len(got) >= len(message) {
-			l.Error("all was sent")
+			l.Error("all data was sent")
 		}
 		if network == "tcp" && !errors.Is(err, unix.ECONNRESET) {
-			l.Errorf("the peer is told %v, want a reset", err)
+			l.Errorf("the peer reads until %v, want a reset", err)
 		}
 	})
 }
@@ -252,10 +251,10 @@ func TestAbort(t *testing.T) {
 func TestReset(t *testing.T) {
 	big := randomBytes(16 << 20)
 	for _, test := range []struct {
-		name string
-		set  func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) // before the reset
-		poke func(c *stream.Conn)                                          // after it, where nothing can be noticed otherwise
-		want []error
+		name    string
+		prepare func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) // before the reset
+		trigger func(c *stream.Conn)                                          // after it; needed if the state hides the reset
+		want    []error
 	}{
 		{"idle", nil, nil, []error{unix.ECONNRESET}},
 		{"unread data", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
@@ -288,7 +287,7 @@ func TestReset(t *testing.T) {
 			l.do(func() { c.Write(big) })
 			p.expect(l, "PauseWriting")
 		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
-		{"half-closed by us", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
+		{"half-closed", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(func() { c.CloseWrite() })
 		}, nil, []error{unix.ECONNRESET}},
 		{"half-closing", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
@@ -305,17 +304,17 @@ func TestReset(t *testing.T) {
 				p := newRecorder()
 				p.keepOpen = true
 				c, peer := l.pair("tcp", p)
-				if test.set != nil {
-					test.set(l, c, p, peer)
+				if test.prepare != nil {
+					test.prepare(l, c, p, peer)
 				}
 				reset(peer)
-				if test.poke != nil {
+				if test.trigger != nil {
 					time.Sleep(quietPeriod) // the reset arrives
-					l.do(func() { test.poke(c) })
+					l.do(func() { test.trigger(c) })
 				}
 				p.expect(l, "ConnectionLost with error")
 				checkErrorIs(l, p.err, test.want...)
-				l.eventually("let go of", func() bool { return c.FD() == -1 && c.Unsent() == 0 && l.Selector().Len() == 1 })
+				l.eventually("descriptor released", func() bool { return c.FD() == -1 && c.Unsent() == 0 && l.Selector().Len() == 1 })
 				p.expectNone(l)
 			})
 		})
@@ -340,9 +339,10 @@ func TestDataBeforeEnd(t *testing.T) {
 	})
 }
 
-// TestGoneAfterHalfClose checks that a peer that half-closes and then goes away is
-// noticed, at once where the selector reports hints.
-func TestGoneAfterHalfClose(t *testing.T) {
+// TestCloseAfterHalfClose checks that the connection ends when a peer half-closes
+// and later closes: at once if the selector reports hints, otherwise at the next
+// write.
+func TestCloseAfterHalfClose(t *testing.T) {
 	eachNetwork(t, func(l *testLoop, network string) {
 		p := newRecorder()
 		p.keepOpen = true
@@ -386,7 +386,7 @@ func TestUrgentAfterEnd(t *testing.T) {
 		turns := l.Stats().Turns
 		time.Sleep(idlePeriod)
 		if n := l.Stats().Turns - turns; n > 20 {
-			l.Errorf("%d turns for nothing", n)
+			l.Errorf("%d turns of an idle loop", n)
 		}
 		l.do(func() { c.Write([]byte("answer")); c.Close() })
 		if got := readAll(l, peer); string(got) != "answer" {
@@ -395,18 +395,19 @@ func TestUrgentAfterEnd(t *testing.T) {
 	})
 }
 
-// TestClosedUnderneath closes the descriptor of a connection. Where the backend
-// reports that, the connection is lost and does not close the number again.
-func TestClosedUnderneath(t *testing.T) {
+// TestClosedByOthers closes the descriptor of a connection without the Conn. If
+// the backend reports that, the connection ends and does not close the number
+// again.
+func TestClosedByOthers(t *testing.T) {
 	eachBackend(t, func(l *testLoop) {
 		invalid := false
 		l.do(func() { invalid = l.Selector().Features()&selectors.FeatureInvalid != 0 })
 		if !invalid {
-			l.Skip("this backend is silent then")
+			l.Skip("this backend does not report invalid descriptors")
 		}
 		p := newRecorder()
 		c, peer := l.pair("tcp", p)
-		high := -1 // a number that is not reused at once
+		high := -1 // a number that is not reused soon
 		l.do(func() {
 			fd, err := c.DetachFD()
 			if err == nil {
@@ -421,16 +422,16 @@ func TestClosedUnderneath(t *testing.T) {
 			}
 		})
 		p.expect(l, "ConnectionMade")
-		next := -1
+		reused := -1
 		l.do(func() {
-			p.onConnectionLost = func(*stream.Conn, error) { next, _ = unix.FcntlInt(0, unix.F_DUPFD, high) }
+			p.onConnectionLost = func(*stream.Conn, error) { reused, _ = unix.FcntlInt(0, unix.F_DUPFD, high) }
 			unix.Close(high)
 		})
 		p.expect(l, "ConnectionLost with error")
 		checkErrorIs(l, p.err, unix.EBADF)
-		l.eventually("let go of", func() bool { return c.FD() == -1 && l.Selector().Len() == 1 })
-		if err := unix.Close(next); err != nil || next != high {
-			l.Errorf("the next owner of number %d has %d: %v", high, next, err)
+		l.eventually("descriptor released", func() bool { return c.FD() == -1 && l.Selector().Len() == 1 })
+		if err := unix.Close(reused); err != nil || reused != high {
+			l.Errorf("new descriptor %d, want %d, still open: %v", reused, high, err)
 		}
 		peer.Close()
 	})
@@ -444,7 +445,7 @@ func TestPauseReading(t *testing.T) {
 			c.PauseReading()
 			c.PauseReading()
 			if n := l.Selector().Len(); n != 1 {
-				l.Errorf("%d descriptors are registered, want the listener alone", n)
+				l.Errorf("%d descriptors are registered, want only the listener", n)
 			}
 		})
 		write(l, peer, "one")
@@ -456,7 +457,7 @@ func TestPauseReading(t *testing.T) {
 		}
 		l.do(c.ResumeReading)
 		p.expect(l, "DataReceived one")
-		// Paused from inside, with more to come.
+		// PauseReading inside DataReceived, with more data to come.
 		l.do(func() { p.onDataReceived = func(c *stream.Conn, data []byte) { c.PauseReading() } })
 		write(l, peer, "two")
 		p.expect(l, "DataReceived two")
@@ -487,7 +488,7 @@ func TestFairness(t *testing.T) {
 					l.Errorf("%d bytes at once", len(data))
 				}
 				if now := l.Now(); now == last {
-					l.Error("heard twice in a turn")
+					l.Error("read twice in a turn")
 				} else {
 					last = now
 				}
@@ -503,7 +504,7 @@ func TestFairness(t *testing.T) {
 		select {
 		case <-done:
 		case <-time.After(testTimeout):
-			l.Fatal("they never end")
+			l.Fatal("timeout")
 		}
 	})
 }
@@ -513,7 +514,7 @@ func TestIdleTimeout(t *testing.T) {
 		const limit = 80 * time.Millisecond
 		p := newRecorder()
 		_, peer := l.pair("tcp", p, stream.WithIdleTimeout(limit))
-		for range 4 { // goes on while something happens
+		for range 4 { // activity restarts the timeout
 			time.Sleep(limit / 2)
 			write(l, peer, "x")
 			p.expect(l, "DataReceived x")
@@ -525,10 +526,10 @@ func TestIdleTimeout(t *testing.T) {
 			l.Errorf("idle for only %v", elapsed)
 		}
 		if p.err != stream.ErrIdle || !errors.Is(p.err, os.ErrDeadlineExceeded) {
-			l.Errorf("lost by %v", p.err)
+			l.Errorf("ConnectionLost error %v", p.err)
 		}
 
-		// One that does not read what is owed to it is idle as well.
+		// A peer that does not read the queued data is idle too.
 		q := newRecorder()
 		c, _ := l.pair("tcp", q)
 		l.do(func() {
@@ -538,7 +539,7 @@ func TestIdleTimeout(t *testing.T) {
 		})
 		q.expect(l, "PauseWriting", "ConnectionLost with error")
 
-		// And no timeout is none.
+		// SetIdleTimeout(0) removes the timeout.
 		r := newRecorder()
 		c, _ = l.pair("tcp", r, stream.WithIdleTimeout(quietPeriod/2))
 		l.do(func() { c.SetIdleTimeout(0) })
@@ -559,17 +560,17 @@ func TestAddresses(t *testing.T) {
 				l.Errorf("remote %v, want %v", remote, peer.LocalAddr())
 			}
 			if c.Loop() != l.Loop {
-				l.Error("another loop")
+				l.Error("Loop returns another loop")
 			}
 		})
 		peer.Close()
 		p.expect(l, "EOFReceived", "ConnectionLost")
-		l.eventually("no address", func() bool { return c.LocalAddr() == nil && c.RemoteAddr() == nil })
+		l.eventually("no addresses", func() bool { return c.LocalAddr() == nil && c.RemoteAddr() == nil })
 	})
 }
 
-// TestClosesAnother aborts other connections that are ready in the same turn.
-func TestClosesAnother(t *testing.T) {
+// TestAbortOthers aborts other connections that are ready in the same turn.
+func TestAbortOthers(t *testing.T) {
 	eachBackend(t, func(l *testLoop) {
 		var all []*recorder
 		received := 0
@@ -588,16 +589,16 @@ func TestClosesAnother(t *testing.T) {
 		for range 20 {
 			peers = append(peers, l.connect(ln))
 		}
-		l.eventually("all are there", func() bool { return len(all) == len(peers) })
+		l.eventually("all connections are accepted", func() bool { return len(all) == len(peers) })
 		l.do(func() { // so that all are ready in one turn
 			for _, peer := range peers {
 				write(l, peer, "x")
 			}
 		})
-		l.eventually("all are lost", func() bool { return ln.Len() == 0 })
+		l.eventually("all connections are closed", func() bool { return ln.Len() == 0 })
 		l.do(func() {
 			if received != 1 {
-				l.Errorf("%d were heard, want the first alone", received)
+				l.Errorf("%d connections received data, want 1", received)
 			}
 		})
 	})
