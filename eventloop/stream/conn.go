@@ -48,8 +48,8 @@ const (
 // buffer after each read.
 var readBuffers = sync.Pool{New: func() any { return new([readBufferSize]byte) }}
 
-// readBufferSize also limits the bytes that one connection reads in a turn, so
-// that a connection with a constant flow of data does not delay the others.
+// readBufferSize is in bytes. It also limits what one connection reads in a turn,
+// so that a connection with a constant flow of data does not delay the others.
 const readBufferSize = 64 << 10
 
 func newConn(loop *eventloop.Loop, fd int, h Handler, o *options) *Conn {
@@ -58,7 +58,7 @@ func newConn(loop *eventloop.Loop, fd int, h Handler, o *options) *Conn {
 	return c
 }
 
-// start begins the event delivery of a connected socket.
+// start calls ConnectionMade and registers the connected socket with the loop.
 func (c *Conn) start() {
 	c.state |= connected
 	if c.opts.idleTimeout > 0 {
@@ -159,7 +159,7 @@ func (c *Conn) onReady(_ any, events selectors.Event) {
 func (c *Conn) handleHint(events selectors.Event) {
 	if events&(selectors.EventError|selectors.EventHangup) == 0 {
 		if events&selectors.EventPriority != 0 {
-			// Urgent data, which would be reported in every turn.
+			// Unread urgent data would be reported in every turn.
 			c.state |= noHints
 			c.watch()
 		}
@@ -219,10 +219,11 @@ func (c *Conn) ResumeReading() {
 // ended for another reason. Such a connection accepts no writes.
 func (c *Conn) Closed() bool { return c.state&(closing|ended) != 0 }
 
-// Close sends all queued data and then closes the connection. Nothing is
-// received any more; ConnectionLost is the last call of the handler. A peer that
-// does not read can delay it without limit: see SetIdleTimeout and Abort.
-// Close always returns nil, and a second call does nothing.
+// Close sends all queued data and then closes the connection. No more data is
+// received; ConnectionLost is the last call of the handler. A peer that does not
+// read can delay it without limit: see SetIdleTimeout and Abort. If Dial has not
+// connected yet, Close discards queued data and ends the attempt. Close always
+// returns nil, and a second call does nothing.
 //
 // As with any socket, if the peer has sent data that was not read, the kernel
 // resets the connection, and the peer may lose data that it has not read yet.
@@ -241,8 +242,8 @@ func (c *Conn) Close() error {
 }
 
 // Abort closes the connection without sending queued data. On TCP the peer gets
-// a reset, and the kernel discards its unsent data too. The next call of the
-// handler is ConnectionLost.
+// a reset, and data that the kernel has not sent yet is discarded too. The next
+// call of the handler is ConnectionLost.
 func (c *Conn) Abort() {
 	if c.state&ended == 0 {
 		if c.fd >= 0 {
@@ -253,7 +254,7 @@ func (c *Conn) Abort() {
 }
 
 // finish ends the connection. It schedules ConnectionLost for the next turn, so
-// that it never runs inside another method of the handler.
+// that ConnectionLost never runs inside another method of the handler.
 func (c *Conn) finish(err error) {
 	if c.state&ended != 0 {
 		return
@@ -265,8 +266,8 @@ func (c *Conn) finish(err error) {
 	}
 }
 
-// removeFromLoop marks the connection as ended and releases everything but the
-// descriptor.
+// removeFromLoop marks the connection as ended, unregisters it, and releases its
+// queue and timers. The descriptor stays open.
 func (c *Conn) removeFromLoop() {
 	c.state |= ended
 	c.watch()

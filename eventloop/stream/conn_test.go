@@ -90,27 +90,26 @@ func TestMemoryOrder(t *testing.T) {
 // TestLife checks the events of a connection that its two ends close in
 // different ways, after a message in each direction.
 func TestLife(t *testing.T) {
-	type conn interface {
+	type netConn interface {
 		net.Conn
 		CloseWrite() error
 	}
 	for _, test := range []struct {
 		name     string
 		keepOpen bool
-		ours     func(c *stream.Conn) // on the loop
-		peer     func(c conn)
+		conn     func(c *stream.Conn) // on the loop
+		peer     func(c netConn)
 		want     []string
-		error    []error
 	}{
-		{"the peer closes", false, nil, func(c conn) { c.Close() }, []string{"eof", "lost"}, nil},
-		{"the peer half-closes", false, nil, func(c conn) { c.CloseWrite() }, []string{"eof", "lost"}, nil},
-		{"close", false, func(c *stream.Conn) { c.Close() }, nil, []string{"lost"}, nil},
-		{"close twice", false, func(c *stream.Conn) { c.Close(); c.Close() }, nil, []string{"lost"}, nil},
-		{"abort", false, (*stream.Conn).Abort, nil, []string{"lost"}, nil},
-		{"abort after close", false, func(c *stream.Conn) { c.Close(); c.Abort() }, nil, []string{"lost"}, nil},
-		{"half-close, then the peer", false, func(c *stream.Conn) { c.CloseWrite() }, func(c conn) { c.CloseWrite() }, []string{"eof", "lost"}, nil},
-		{"half-close, then the peer, kept", true, func(c *stream.Conn) { c.CloseWrite() }, func(c conn) { c.CloseWrite() }, []string{"eof", "lost"}, nil},
-		{"half-close twice", true, func(c *stream.Conn) { c.CloseWrite(); c.CloseWrite() }, func(c conn) { c.Close() }, []string{"eof", "lost"}, nil},
+		{"the peer closes", false, nil, func(c netConn) { c.Close() }, []string{"EOFReceived", "ConnectionLost"}},
+		{"the peer half-closes", false, nil, func(c netConn) { c.CloseWrite() }, []string{"EOFReceived", "ConnectionLost"}},
+		{"close", false, func(c *stream.Conn) { c.Close() }, nil, []string{"ConnectionLost"}},
+		{"close twice", false, func(c *stream.Conn) { c.Close(); c.Close() }, nil, []string{"ConnectionLost"}},
+		{"abort", false, (*stream.Conn).Abort, nil, []string{"ConnectionLost"}},
+		{"abort after close", false, func(c *stream.Conn) { c.Close(); c.Abort() }, nil, []string{"ConnectionLost"}},
+		{"half-close, then the peer", false, func(c *stream.Conn) { c.CloseWrite() }, func(c netConn) { c.CloseWrite() }, []string{"EOFReceived", "ConnectionLost"}},
+		{"half-close, then the peer, keepOpen", true, func(c *stream.Conn) { c.CloseWrite() }, func(c netConn) { c.CloseWrite() }, []string{"EOFReceived", "ConnectionLost"}},
+		{"half-close twice", true, func(c *stream.Conn) { c.CloseWrite(); c.CloseWrite() }, func(c netConn) { c.Close() }, []string{"EOFReceived", "ConnectionLost"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			eachNetwork(t, func(l *testLoop, network string) {
@@ -118,7 +117,7 @@ func TestLife(t *testing.T) {
 				p.keepOpen = test.keepOpen
 				c, peer := l.pair(network, p)
 				write(l, peer, "ping")
-				p.expect(l, "data ping")
+				p.expect(l, "DataReceived ping")
 				l.do(func() {
 					if n, err := c.Write([]byte("pong")); n != 4 || err != nil {
 						l.Error(n, err)
@@ -128,25 +127,25 @@ func TestLife(t *testing.T) {
 				if _, err := io.ReadFull(peer, pong); err != nil || string(pong) != "pong" {
 					l.Errorf("the peer reads %q, %v", pong, err)
 				}
-				if test.ours != nil {
-					l.do(func() { test.ours(c) })
+				if test.conn != nil {
+					l.do(func() { test.conn(c) })
 				}
 				if test.peer != nil {
-					test.peer(peer.(conn))
+					test.peer(peer.(netConn))
 				}
 				p.expect(l, test.want...)
 				l.do(func() {
 					if p.err != nil {
-						l.Errorf("lost by %v", p.err)
+						l.Errorf("ConnectionLost error %v", p.err)
 					}
 				})
-				l.eventually("no descriptor", func() bool { return c.FD() == -1 })
+				l.eventually("descriptor closed", func() bool { return c.FD() == -1 })
 				l.do(func() {
 					if _, err := c.Write([]byte("x")); err != net.ErrClosed || !c.Closed() {
-						l.Errorf("write afterwards: %v", err)
+						l.Errorf("write after the end: %v", err)
 					}
 					if err := c.CloseWrite(); err != net.ErrClosed {
-						l.Errorf("half-close afterwards: %v", err)
+						l.Errorf("CloseWrite after the end: %v", err)
 					}
 					c.PauseReading()
 					c.ResumeReading()
@@ -172,7 +171,7 @@ func TestHalfClose(t *testing.T) {
 		c, peer := l.pair(network, p)
 		write(l, peer, "question")
 		peer.(interface{ CloseWrite() error }).CloseWrite()
-		p.expect(l, "data question", "eof")
+		p.expect(l, "DataReceived question", "EOFReceived")
 		p.expectNone(l)
 		answer := randomBytes(4 << 20)
 		l.do(func() { c.Write(answer); c.CloseWrite() })
@@ -185,7 +184,7 @@ func TestHalfClose(t *testing.T) {
 			}
 		})
 		checkBytes(l, "answer", readAll(l, peer), answer)
-		if p.countUntil(l, "lost"); p.err != nil {
+		if p.countUntil(l, "ConnectionLost"); p.err != nil {
 			l.Error(p.err)
 		}
 	})
@@ -198,9 +197,9 @@ func TestHalfClose(t *testing.T) {
 		}
 		p.expectNone(l)
 		write(l, peer, "still here")
-		p.expect(l, "data still here")
+		p.expect(l, "DataReceived still here")
 		peer.Close()
-		p.expect(l, "eof", "lost")
+		p.expect(l, "EOFReceived", "ConnectionLost")
 	})
 }
 
@@ -214,16 +213,16 @@ func TestCloseFlushes(t *testing.T) {
 			c.Write(message)
 			c.Close()
 			if c.Unsent() == 0 {
-				l.Error("all is sent: this tests nothing")
+				l.Error("no unsent data: the message is too small for this test")
 			}
 			if _, err := c.Write([]byte("x")); err != net.ErrClosed {
 				l.Errorf("write after Close: %v", err)
 			}
 		})
-		p.expect(l, "pause")
+		p.expect(l, "PauseWriting")
 		p.expectNone(l)
 		checkBytes(l, "message", readAll(l, peer), message)
-		p.expect(l, "lost")
+		p.expect(l, "ConnectionLost")
 		if p.err != nil {
 			l.Error(p.err)
 		}
@@ -237,13 +236,13 @@ func TestAbort(t *testing.T) {
 		c, peer := l.pair(network, p)
 		message := randomBytes(16 << 20)
 		l.do(func() { c.Write(message); c.Abort() })
-		p.expect(l, "pause", "lost")
+		p.expect(l, "PauseWriting", "ConnectionLost")
 		got, err := io.ReadAll(peer)
 		if len(got) >= len(message) {
-			l.Error("all was sent")
+			l.Error("all data was sent")
 		}
 		if network == "tcp" && !errors.Is(err, unix.ECONNRESET) {
-			l.Errorf("the peer is told %v, want a reset", err)
+			l.Errorf("the peer reads until %v, want a reset", err)
 		}
 	})
 }
@@ -252,10 +251,10 @@ func TestAbort(t *testing.T) {
 func TestReset(t *testing.T) {
 	big := randomBytes(16 << 20)
 	for _, test := range []struct {
-		name string
-		set  func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) // before the reset
-		poke func(c *stream.Conn)                                          // after it, where nothing can be noticed otherwise
-		want []error
+		name    string
+		prepare func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) // before the reset
+		trigger func(c *stream.Conn)                                          // after it; needed if the state hides the reset
+		want    []error
 	}{
 		{"idle", nil, nil, []error{unix.ECONNRESET}},
 		{"unread data", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
@@ -263,7 +262,7 @@ func TestReset(t *testing.T) {
 		}, nil, []error{unix.ECONNRESET}},
 		{"writing", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(func() { c.Write(big) })
-			p.expect(l, "pause")
+			p.expect(l, "PauseWriting")
 		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
 		{"paused", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(c.PauseReading)
@@ -276,28 +275,28 @@ func TestReset(t *testing.T) {
 		}, func(c *stream.Conn) { c.Writev([]byte("x"), []byte("y")) }, []error{unix.ECONNRESET, unix.EPIPE}},
 		{"paused and writing", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(func() { c.PauseReading(); c.Write(big) })
-			p.expect(l, "pause")
+			p.expect(l, "PauseWriting")
 		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
 		{"half-closed by the peer", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			peer.(*net.TCPConn).CloseWrite()
-			p.expect(l, "eof")
+			p.expect(l, "EOFReceived")
 		}, func(c *stream.Conn) { c.Write([]byte("x")) }, []error{unix.ECONNRESET, unix.EPIPE}},
 		{"half-closed by the peer, writing", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			peer.(*net.TCPConn).CloseWrite()
-			p.expect(l, "eof")
+			p.expect(l, "EOFReceived")
 			l.do(func() { c.Write(big) })
-			p.expect(l, "pause")
+			p.expect(l, "PauseWriting")
 		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
-		{"half-closed by us", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
+		{"half-closed", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(func() { c.CloseWrite() })
 		}, nil, []error{unix.ECONNRESET}},
 		{"half-closing", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(func() { c.Write(big); c.CloseWrite() })
-			p.expect(l, "pause")
+			p.expect(l, "PauseWriting")
 		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
 		{"closing", func(l *testLoop, c *stream.Conn, p *recorder, peer net.Conn) {
 			l.do(func() { c.Write(big); c.Close() })
-			p.expect(l, "pause")
+			p.expect(l, "PauseWriting")
 		}, nil, []error{unix.ECONNRESET, unix.EPIPE}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -305,17 +304,17 @@ func TestReset(t *testing.T) {
 				p := newRecorder()
 				p.keepOpen = true
 				c, peer := l.pair("tcp", p)
-				if test.set != nil {
-					test.set(l, c, p, peer)
+				if test.prepare != nil {
+					test.prepare(l, c, p, peer)
 				}
 				reset(peer)
-				if test.poke != nil {
+				if test.trigger != nil {
 					time.Sleep(quietPeriod) // the reset arrives
-					l.do(func() { test.poke(c) })
+					l.do(func() { test.trigger(c) })
 				}
-				p.expect(l, "lost by error")
+				p.expect(l, "ConnectionLost with error")
 				checkErrorIs(l, p.err, test.want...)
-				l.eventually("let go of", func() bool { return c.FD() == -1 && c.Unsent() == 0 && l.Selector().Len() == 1 })
+				l.eventually("descriptor released", func() bool { return c.FD() == -1 && c.Unsent() == 0 && l.Selector().Len() == 1 })
 				p.expectNone(l)
 			})
 		})
@@ -329,26 +328,27 @@ func TestDataBeforeEnd(t *testing.T) {
 		var got []byte
 		p := newRecorder()
 		p.ignoreData = true
-		p.onData = func(_ *stream.Conn, data []byte) { got = append(got, data...) }
+		p.onDataReceived = func(_ *stream.Conn, data []byte) { got = append(got, data...) }
 		_, peer := l.pair(network, p)
 		if _, err := peer.Write(message); err != nil {
 			l.Error(err)
 		}
 		peer.Close()
-		p.expect(l, "eof", "lost")
+		p.expect(l, "EOFReceived", "ConnectionLost")
 		checkBytes(l, "message", got, message)
 	})
 }
 
-// TestGoneAfterHalfClose checks that a peer that half-closes and then goes away is
-// noticed, at once where the selector reports hints.
-func TestGoneAfterHalfClose(t *testing.T) {
+// TestCloseAfterHalfClose checks that the connection ends when a peer half-closes
+// and later closes: at once if the selector reports hints, otherwise at the next
+// write.
+func TestCloseAfterHalfClose(t *testing.T) {
 	eachNetwork(t, func(l *testLoop, network string) {
 		p := newRecorder()
 		p.keepOpen = true
 		c, peer := l.pair(network, p)
 		peer.(interface{ CloseWrite() error }).CloseWrite()
-		p.expect(l, "eof")
+		p.expect(l, "EOFReceived")
 		p.expectNone(l)
 		if network == "tcp" {
 			reset(peer)
@@ -361,7 +361,7 @@ func TestGoneAfterHalfClose(t *testing.T) {
 			p.expectNone(l)
 			l.do(func() { c.Write([]byte("x")) })
 		}
-		p.expect(l, "lost by error")
+		p.expect(l, "ConnectionLost with error")
 		checkErrorIs(l, p.err, unix.ECONNRESET, unix.EPIPE)
 	})
 }
@@ -381,12 +381,12 @@ func TestUrgentAfterEnd(t *testing.T) {
 			l.Skip("no urgent data: ", err)
 		}
 		peer.(*net.TCPConn).CloseWrite()
-		p.expect(l, "eof")
+		p.expect(l, "EOFReceived")
 		time.Sleep(quietPeriod)
 		turns := l.Stats().Turns
 		time.Sleep(idlePeriod)
 		if n := l.Stats().Turns - turns; n > 20 {
-			l.Errorf("%d turns for nothing", n)
+			l.Errorf("%d turns of an idle loop", n)
 		}
 		l.do(func() { c.Write([]byte("answer")); c.Close() })
 		if got := readAll(l, peer); string(got) != "answer" {
@@ -395,18 +395,19 @@ func TestUrgentAfterEnd(t *testing.T) {
 	})
 }
 
-// TestClosedUnderneath closes the descriptor of a connection. Where the backend
-// reports that, the connection is lost and does not close the number again.
-func TestClosedUnderneath(t *testing.T) {
+// TestClosedByOthers closes the descriptor of a connection without the Conn. If
+// the backend reports that, the connection ends and does not close the number
+// again.
+func TestClosedByOthers(t *testing.T) {
 	eachBackend(t, func(l *testLoop) {
 		invalid := false
 		l.do(func() { invalid = l.Selector().Features()&selectors.FeatureInvalid != 0 })
 		if !invalid {
-			l.Skip("this backend is silent then")
+			l.Skip("this backend does not report invalid descriptors")
 		}
 		p := newRecorder()
 		c, peer := l.pair("tcp", p)
-		high := -1 // a number that is not reused at once
+		high := -1 // a number that is not reused soon
 		l.do(func() {
 			fd, err := c.DetachFD()
 			if err == nil {
@@ -420,17 +421,17 @@ func TestClosedUnderneath(t *testing.T) {
 				l.Error(err)
 			}
 		})
-		p.expect(l, "made")
-		next := -1
+		p.expect(l, "ConnectionMade")
+		reused := -1
 		l.do(func() {
-			p.onLost = func(*stream.Conn, error) { next, _ = unix.FcntlInt(0, unix.F_DUPFD, high) }
+			p.onConnectionLost = func(*stream.Conn, error) { reused, _ = unix.FcntlInt(0, unix.F_DUPFD, high) }
 			unix.Close(high)
 		})
-		p.expect(l, "lost by error")
+		p.expect(l, "ConnectionLost with error")
 		checkErrorIs(l, p.err, unix.EBADF)
-		l.eventually("let go of", func() bool { return c.FD() == -1 && l.Selector().Len() == 1 })
-		if err := unix.Close(next); err != nil || next != high {
-			l.Errorf("the next owner of number %d has %d: %v", high, next, err)
+		l.eventually("descriptor released", func() bool { return c.FD() == -1 && l.Selector().Len() == 1 })
+		if err := unix.Close(reused); err != nil || reused != high {
+			l.Errorf("new descriptor %d, want %d, still open: %v", reused, high, err)
 		}
 		peer.Close()
 	})
@@ -444,7 +445,7 @@ func TestPauseReading(t *testing.T) {
 			c.PauseReading()
 			c.PauseReading()
 			if n := l.Selector().Len(); n != 1 {
-				l.Errorf("%d descriptors are registered, want the listener alone", n)
+				l.Errorf("%d descriptors are registered, want only the listener", n)
 			}
 		})
 		write(l, peer, "one")
@@ -455,19 +456,19 @@ func TestPauseReading(t *testing.T) {
 			l.Error("writing while reading is paused:", err)
 		}
 		l.do(c.ResumeReading)
-		p.expect(l, "data one")
-		// Paused from inside, with more to come.
-		l.do(func() { p.onData = func(c *stream.Conn, data []byte) { c.PauseReading() } })
+		p.expect(l, "DataReceived one")
+		// PauseReading inside DataReceived, with more data to come.
+		l.do(func() { p.onDataReceived = func(c *stream.Conn, data []byte) { c.PauseReading() } })
 		write(l, peer, "two")
-		p.expect(l, "data two")
+		p.expect(l, "DataReceived two")
 		write(l, peer, "three")
 		peer.Close()
 		p.expectNone(l)
 		l.do(c.ResumeReading)
-		p.expect(l, "data three")
+		p.expect(l, "DataReceived three")
 		p.expectNone(l)
 		l.do(c.ResumeReading)
-		p.expect(l, "eof", "lost")
+		p.expect(l, "EOFReceived", "ConnectionLost")
 	})
 }
 
@@ -482,12 +483,12 @@ func TestFairness(t *testing.T) {
 			p := newRecorder()
 			p.ignoreData = true
 			last := time.Duration(-1)
-			p.onData = func(_ *stream.Conn, data []byte) {
+			p.onDataReceived = func(_ *stream.Conn, data []byte) {
 				if len(data) > 64<<10 {
 					l.Errorf("%d bytes at once", len(data))
 				}
 				if now := l.Now(); now == last {
-					l.Error("heard twice in a turn")
+					l.Error("read twice in a turn")
 				} else {
 					last = now
 				}
@@ -503,7 +504,7 @@ func TestFairness(t *testing.T) {
 		select {
 		case <-done:
 		case <-time.After(testTimeout):
-			l.Fatal("they never end")
+			l.Fatal("timeout")
 		}
 	})
 }
@@ -513,22 +514,22 @@ func TestIdleTimeout(t *testing.T) {
 		const limit = 80 * time.Millisecond
 		p := newRecorder()
 		_, peer := l.pair("tcp", p, stream.WithIdleTimeout(limit))
-		for range 4 { // goes on while something happens
+		for range 4 { // activity restarts the timeout
 			time.Sleep(limit / 2)
 			write(l, peer, "x")
-			p.expect(l, "data x")
+			p.expect(l, "DataReceived x")
 		}
 		start := time.Now()
 		write(l, peer, "y")
-		p.expect(l, "data y", "lost by error")
+		p.expect(l, "DataReceived y", "ConnectionLost with error")
 		if elapsed := time.Since(start); elapsed < limit {
 			l.Errorf("idle for only %v", elapsed)
 		}
 		if p.err != stream.ErrIdle || !errors.Is(p.err, os.ErrDeadlineExceeded) {
-			l.Errorf("lost by %v", p.err)
+			l.Errorf("ConnectionLost error %v", p.err)
 		}
 
-		// One that does not read what is owed to it is idle as well.
+		// A peer that does not read the queued data is idle too.
 		q := newRecorder()
 		c, _ := l.pair("tcp", q)
 		l.do(func() {
@@ -536,9 +537,9 @@ func TestIdleTimeout(t *testing.T) {
 			c.SetIdleTimeout(limit)
 			c.Close()
 		})
-		q.expect(l, "pause", "lost by error")
+		q.expect(l, "PauseWriting", "ConnectionLost with error")
 
-		// And no timeout is none.
+		// SetIdleTimeout(0) removes the timeout.
 		r := newRecorder()
 		c, _ = l.pair("tcp", r, stream.WithIdleTimeout(quietPeriod/2))
 		l.do(func() { c.SetIdleTimeout(0) })
@@ -559,23 +560,23 @@ func TestAddresses(t *testing.T) {
 				l.Errorf("remote %v, want %v", remote, peer.LocalAddr())
 			}
 			if c.Loop() != l.Loop {
-				l.Error("another loop")
+				l.Error("Loop returns another loop")
 			}
 		})
 		peer.Close()
-		p.expect(l, "eof", "lost")
-		l.eventually("no address", func() bool { return c.LocalAddr() == nil && c.RemoteAddr() == nil })
+		p.expect(l, "EOFReceived", "ConnectionLost")
+		l.eventually("no addresses", func() bool { return c.LocalAddr() == nil && c.RemoteAddr() == nil })
 	})
 }
 
-// TestClosesAnother aborts other connections that are ready in the same turn.
-func TestClosesAnother(t *testing.T) {
+// TestAbortOthers aborts other connections that are ready in the same turn.
+func TestAbortOthers(t *testing.T) {
 	eachBackend(t, func(l *testLoop) {
 		var all []*recorder
 		received := 0
 		ln := l.listen("tcp", func() stream.Handler {
 			p := newRecorder()
-			p.onData = func(*stream.Conn, []byte) {
+			p.onDataReceived = func(*stream.Conn, []byte) {
 				received++
 				for _, q := range all {
 					q.conn.Abort()
@@ -588,16 +589,16 @@ func TestClosesAnother(t *testing.T) {
 		for range 20 {
 			peers = append(peers, l.connect(ln))
 		}
-		l.eventually("all are there", func() bool { return len(all) == len(peers) })
+		l.eventually("all connections are accepted", func() bool { return len(all) == len(peers) })
 		l.do(func() { // so that all are ready in one turn
 			for _, peer := range peers {
 				write(l, peer, "x")
 			}
 		})
-		l.eventually("all are lost", func() bool { return ln.Len() == 0 })
+		l.eventually("all connections are closed", func() bool { return ln.Len() == 0 })
 		l.do(func() {
 			if received != 1 {
-				l.Errorf("%d were heard, want the first alone", received)
+				l.Errorf("%d connections received data, want 1", received)
 			}
 		})
 	})

@@ -71,12 +71,12 @@ func Dial(ctx context.Context, loop *eventloop.Loop, network, address string, h 
 	return c, nil
 }
 
-// A dialState belongs to a connection of Dial until it is connected.
+// A dialState is the state of a connection of Dial until it is connected.
 type dialState struct {
 	network, address string
 	addrs            []net.Addr // the current one and those not tried yet
 	deadline         time.Time  // of the context; zero if none
-	connecting       bool       // connect(2) is in progress; writability ends it
+	connecting       bool       // connect(2) is in progress; the socket becomes writable when it ends
 	firstErr         error
 	timer            *eventloop.Timer   // limits this attempt, or delays the next
 	stopContext      func() bool        // removes the callback from the context; may be nil
@@ -140,8 +140,8 @@ func (c *Conn) dialNext() {
 }
 
 // attemptTimeout returns the share of the remaining time for the current
-// address. It returns 0, no limit, for the last address, because the context
-// ends that attempt.
+// address. For the last address it returns 0, which means no limit, because the
+// context ends that attempt.
 func (d *dialState) attemptTimeout() time.Duration {
 	if d.deadline.IsZero() || len(d.addrs) == 1 {
 		return 0
@@ -176,7 +176,7 @@ func (c *Conn) finishAttempt(err error) {
 		}
 		c.start()
 		if c.state&closingWrite != 0 && c.out == nil && c.state&ended == 0 {
-			c.afterDrain() // CloseWrite was called before, with nothing to send
+			c.afterDrain() // CloseWrite was called before, and nothing is queued
 		}
 		return
 	}
@@ -198,7 +198,7 @@ func (c *Conn) closeAttempt() {
 	c.fd = -1
 }
 
-// parseLiteral returns the address if no name has to be resolved, otherwise
+// parseLiteral returns the address if it contains no name to resolve, otherwise
 // nil.
 func parseLiteral(network, address string) ([]net.Addr, error) {
 	if network == "unix" {

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dial is Dial, on the loop.
+// dial calls Dial on the loop. The cleanup aborts the connection.
 func (l *testLoop) dial(ctx context.Context, network, address string, h stream.Handler, opts ...stream.Option) *stream.Conn {
 	l.Helper()
 	var c *stream.Conn
@@ -27,7 +27,7 @@ func (l *testLoop) dial(ctx context.Context, network, address string, h stream.H
 	}
 	l.Cleanup(func() {
 		l.do(c.Abort)
-		l.eventually("the dialed connection gone", func() bool { return c.FD() == -1 })
+		l.eventually("the dialed connection is closed", func() bool { return c.FD() == -1 })
 	})
 	return c
 }
@@ -37,11 +37,11 @@ func TestDial(t *testing.T) {
 		ln := l.listen(network, func() stream.Handler { return echo{} })
 		p := newRecorder()
 		c := l.dial(context.Background(), network, ln.Addr().String(), p)
-		p.expect(l, "made")
+		p.expect(l, "ConnectionMade")
 		l.do(func() { c.Write([]byte("hello")) })
-		p.expect(l, "data hello")
+		p.expect(l, "DataReceived hello")
 		l.do(func() { c.CloseWrite() })
-		p.expect(l, "eof", "lost")
+		p.expect(l, "EOFReceived", "ConnectionLost")
 		if p.err != nil {
 			l.Error(p.err)
 		}
@@ -61,7 +61,7 @@ func TestIPv6(t *testing.T) {
 		p := newRecorder()
 		c := l.dial(context.Background(), "tcp", ln.Addr().String(), p)
 		l.do(func() { c.SetIdleTimeout(time.Minute); c.Write([]byte("hel")) })
-		p.expect(l, "made", "data hel")
+		p.expect(l, "ConnectionMade", "DataReceived hel")
 		l.do(func() {
 			if c.RemoteAddr().String() != ln.Addr().String() {
 				l.Errorf("remote %v, want %v", c.RemoteAddr(), ln.Addr())
@@ -69,14 +69,13 @@ func TestIPv6(t *testing.T) {
 			c.SetIdleTimeout(time.Minute)
 			c.Writev([]byte("l"), nil, []byte("o"))
 		})
-		p.expect(l, "data lo")
+		p.expect(l, "DataReceived lo")
 		l.do(func() { c.Close(); ln.Close() })
-		l.eventually("all gone", func() bool { return ln.Len() == 0 })
+		l.eventually("all connections are closed", func() bool { return ln.Len() == 0 })
 	})
 }
 
-// TestDialName: names and services go through the resolver, which fails for
-// some.
+// TestDialName checks host and service names, including some that do not resolve.
 func TestDialName(t *testing.T) {
 	eachBackend(t, func(l *testLoop) {
 		ln := l.listen("tcp", func() stream.Handler { return echo{} })
@@ -88,13 +87,13 @@ func TestDialName(t *testing.T) {
 				p := newRecorder()
 				c := l.dial(ctx, network, net.JoinHostPort(host, port), p)
 				l.do(func() { c.Write([]byte("early")) })
-				p.expect(l, "made", "data early")
+				p.expect(l, "ConnectionMade", "DataReceived early")
 			}
 		}
 		for _, address := range []string{"localhost:no-such-service", "no-such-host.invalid:80", "[::1]:80"} {
 			p := newRecorder()
 			l.dial(ctx, "tcp4", address, p)
-			p.expect(l, "lost by error")
+			p.expect(l, "ConnectionLost with error")
 			var opErr *net.OpError
 			if !errors.As(p.err, &opErr) || opErr.Op != "dial" {
 				l.Errorf("%s: %v", address, p.err)
@@ -103,8 +102,8 @@ func TestDialName(t *testing.T) {
 	})
 }
 
-// TestDialEarlyWrites: what is written before the connection is made follows
-// it, and so does the end.
+// TestDialEarlyWrites checks that data written before ConnectionMade is sent
+// afterwards, and so is a CloseWrite.
 func TestDialEarlyWrites(t *testing.T) {
 	eachNetwork(t, func(l *testLoop, network string) {
 		ln := l.listen(network, func() stream.Handler { return echo{} })
@@ -113,7 +112,7 @@ func TestDialEarlyWrites(t *testing.T) {
 			p := newRecorder()
 			p.ignoreData = true
 			var got []byte
-			p.onData = func(_ *stream.Conn, data []byte) { got = append(got, data...) }
+			p.onDataReceived = func(_ *stream.Conn, data []byte) { got = append(got, data...) }
 			l.do(func() {
 				c, err := stream.Dial(context.Background(), l.Loop, network, ln.Addr().String(), p)
 				if err != nil {
@@ -127,8 +126,8 @@ func TestDialEarlyWrites(t *testing.T) {
 				}
 				c.CloseWrite()
 			})
-			counts := p.countUntil(l, "lost")
-			if counts["made"] != 1 || counts["eof"] != 1 {
+			counts := p.countUntil(l, "ConnectionLost")
+			if counts["ConnectionMade"] != 1 || counts["EOFReceived"] != 1 {
 				l.Errorf("events %v", counts)
 			}
 			checkBytes(l, "echo", got, message[:size])
@@ -137,33 +136,33 @@ func TestDialEarlyWrites(t *testing.T) {
 }
 
 func TestDialRefused(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	free.Close()
+	closed.Close()
 	for _, test := range []struct {
 		network, address string
 		want             error
 	}{
-		{"tcp", free.Addr().String(), unix.ECONNREFUSED},
+		{"tcp", closed.Addr().String(), unix.ECONNREFUSED},
 		{"unix", t.TempDir() + "/none", os.ErrNotExist},
 	} {
 		t.Run(test.network, func(t *testing.T) {
 			eachBackend(t, func(l *testLoop) {
 				p := newRecorder()
 				c := l.dial(context.Background(), test.network, test.address, p)
-				p.expect(l, "lost by error")
+				p.expect(l, "ConnectionLost with error")
 				var opErr *net.OpError
 				if !errors.Is(p.err, test.want) || !errors.As(p.err, &opErr) || opErr.Addr.String() != test.address {
-					l.Errorf("lost by %v", p.err)
+					l.Errorf("ConnectionLost error %v", p.err)
 				}
 				l.do(func() {
 					if _, err := c.Write([]byte("x")); err != net.ErrClosed {
 						l.Errorf("write: %v", err)
 					}
 					if l.Selector().Len() != 0 {
-						l.Error("something is registered")
+						l.Error("a descriptor is registered")
 					}
 				})
 				p.expectNone(l)
@@ -186,47 +185,22 @@ func TestDialArguments(t *testing.T) {
 				l.Error(err)
 			}
 			if l.Selector().Len() != 0 {
-				l.Error("something is registered")
+				l.Error("a descriptor is registered")
 			}
 		})
 	})
 }
 
-// unresponsiveAddr returns an address where connecting never ends: the queue of a listener that
-// accepts nobody is full.
-func unresponsiveAddr(t testing.TB) string {
-	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(fd) })
-	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
-		t.Fatal(err)
-	}
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: sa.(*unix.SockaddrInet4).Port}).String()
-	for range 10 {
-		conn, err := net.DialTimeout("tcp", address, 200*time.Millisecond)
-		if err != nil {
-			return address
-		}
-		t.Cleanup(func() { conn.Close() })
-	}
-	t.Skip("this system's queue of connections never fills")
-	return ""
-}
-
-// TestDialCanceled checks each way to end a dial in progress.
+// TestDialCanceled checks each way to stop a dial in progress.
 func TestDialCanceled(t *testing.T) {
-	address := unresponsiveAddr(t)
+	addr := stream.UnresponsiveAddr(t)
+	if addr == nil {
+		t.Skip("this system accepts more connections than the backlog of a listener")
+	}
 	eachBackend(t, func(l *testLoop) {
 		for _, test := range []struct {
 			name string
-			end  func(c *stream.Conn, cancel func())
+			stop func(c *stream.Conn, cancel func())
 			want error
 		}{
 			{"deadline", nil, context.DeadlineExceeded},
@@ -235,32 +209,32 @@ func TestDialCanceled(t *testing.T) {
 			{"close", func(c *stream.Conn, _ func()) { l.do(func() { c.Write([]byte("x")); c.Close() }) }, nil},
 		} {
 			ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
-			if test.end == nil {
+			if test.stop == nil {
 				ctx, cancel = context.WithTimeout(context.Background(), quietPeriod)
 			}
 			p := newRecorder()
-			c := l.dial(ctx, "tcp", address, p)
-			if test.end != nil {
+			c := l.dial(ctx, "tcp", addr.String(), p)
+			if test.stop != nil {
 				p.expectNone(l)
-				test.end(c, cancel)
+				test.stop(c, cancel)
 			}
 			if test.want == nil {
-				p.expect(l, "lost")
+				p.expect(l, "ConnectionLost")
 			} else {
-				p.expect(l, "lost by error")
+				p.expect(l, "ConnectionLost with error")
 			}
 			if !errors.Is(p.err, test.want) {
-				l.Errorf("%s: lost by %v", test.name, p.err)
+				l.Errorf("%s: ConnectionLost error %v", test.name, p.err)
 			}
-			l.eventually("nothing registered", func() bool { return l.Selector().Len() == 0 })
+			l.eventually("no descriptor is registered", func() bool { return l.Selector().Len() == 0 })
 			cancel()
 			p.expectNone(l)
 		}
 	})
 }
 
-// TestDialUnixQueueFull: there is no readiness for a Unix socket's queue, and
-// Dial gets through all the same when there is room.
+// TestDialUnixQueueFull checks that Dial connects once the full queue of a Unix
+// socket has room. The kernel reports no readiness for that.
 func TestDialUnixQueueFull(t *testing.T) {
 	eachBackend(t, func(l *testLoop) {
 		name := l.TempDir() + "/s"
@@ -272,27 +246,27 @@ func TestDialUnixQueueFull(t *testing.T) {
 		if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: name}), unix.Listen(fd, 0)); err != nil {
 			l.Fatal(err)
 		}
-		var probes []*recorder
+		var recorders []*recorder
 		for range 4 {
 			p := newRecorder()
 			l.dial(context.Background(), "unix", name, p)
-			probes = append(probes, p)
+			recorders = append(recorders, p)
 		}
 		time.Sleep(quietPeriod)
-		for range probes {
+		for range recorders {
 			conn, _, err := unix.Accept(fd)
 			if err != nil {
 				l.Fatal(err)
 			}
 			defer unix.Close(conn)
 		}
-		for _, p := range probes {
-			p.expect(l, "made")
+		for _, p := range recorders {
+			p.expect(l, "ConnectionMade")
 		}
 	})
 }
 
-// TestDialResetAtOnce: the peer accepts and resets.
+// TestDialResetAtOnce checks a peer that accepts and resets the connection.
 func TestDialResetAtOnce(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -314,11 +288,11 @@ func TestDialResetAtOnce(t *testing.T) {
 			l.dial(context.Background(), "tcp", ln.Addr().String(), p)
 			select {
 			case first := <-p.events:
-				if first == "made" {
-					p.expect(l, "lost by error")
+				if first == "ConnectionMade" {
+					p.expect(l, "ConnectionLost with error")
 				}
 			case <-time.After(testTimeout):
-				l.Fatal("nothing comes")
+				l.Fatal("no event")
 			}
 			checkErrorIs(l, p.err, unix.ECONNRESET)
 		}
@@ -357,18 +331,18 @@ func TestWrap(t *testing.T) {
 		if _, err := a.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
 			l.Errorf("the net.Conn is not closed: %v", err)
 		}
-		p.expect(l, "made")
+		p.expect(l, "ConnectionMade")
 		write(l, b, "ping")
-		p.expect(l, "data ping")
+		p.expect(l, "DataReceived ping")
 
-		// And back again.
+		// Detach returns a net.Conn.
 		var back net.Conn
 		l.do(func() {
 			if back, err = c.Detach(); err != nil {
 				return
 			}
 			if l.Selector().Len() != 0 || !c.Closed() || c.FD() != -1 {
-				l.Error("detached, and still on the loop")
+				l.Error("detached, but still on the loop")
 			}
 			if _, err := c.Detach(); err != net.ErrClosed {
 				l.Errorf("detached twice: %v", err)
@@ -399,10 +373,10 @@ func TestWrap(t *testing.T) {
 		}
 		q, r := newRecorder(), newRecorder()
 		c, d := wrap(fds[0], q), wrap(fds[1], r)
-		q.expect(l, "made")
-		r.expect(l, "made")
+		q.expect(l, "ConnectionMade")
+		r.expect(l, "ConnectionMade")
 		l.do(func() { c.Write([]byte("across")) })
-		r.expect(l, "data across")
+		r.expect(l, "DataReceived across")
 		l.do(func() {
 			d.Write(make([]byte, 16<<20))
 			if _, err := d.DetachFD(); err != stream.ErrUnsent {
@@ -411,7 +385,7 @@ func TestWrap(t *testing.T) {
 			d.Abort()
 			c.Abort()
 		})
-		r.expect(l, "pause", "lost")
+		r.expect(l, "PauseWriting", "ConnectionLost")
 
 		// A pipe.
 		pr, pw, err := os.Pipe()
@@ -421,13 +395,13 @@ func TestWrap(t *testing.T) {
 		defer pw.Close()
 		s := newRecorder()
 		wrap(pr, s)
-		s.expect(l, "made")
+		s.expect(l, "ConnectionMade")
 		write(l, pw, "through the pipe")
-		s.expect(l, "data through the pipe")
+		s.expect(l, "DataReceived through the pipe")
 		pw.Close()
-		s.expect(l, "eof", "lost")
+		s.expect(l, "EOFReceived", "ConnectionLost")
 
-		// What cannot be.
+		// Values that cannot be wrapped.
 		closed, other, err := os.Pipe()
 		if err != nil {
 			l.Fatal(err)
@@ -449,34 +423,34 @@ func TestWrap(t *testing.T) {
 				l.Error(err)
 			}
 		})
-		l.eventually("nothing registered", func() bool { return l.Selector().Len() == 0 })
+		l.eventually("no descriptor is registered", func() bool { return l.Selector().Len() == 0 })
 	})
 }
 
 // TestDialCycles checks that hundreds of dials with different ends leak no
 // descriptors.
 func TestDialCycles(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	free.Close()
+	closed.Close()
 	eachBackend(t, func(l *testLoop) {
 		ln := l.listen("tcp", func() stream.Handler { return echo{} })
 		_, port, _ := net.SplitHostPort(ln.Addr().String())
 		files := descriptors(l)
 		const rounds = 100
-		lost := make(chan struct{}, 5*rounds)
+		ended := make(chan struct{}, 5*rounds)
 		for i := range rounds {
 			ctx, cancel := context.WithCancel(context.Background())
 			l.do(func() {
-				for j, address := range []string{ln.Addr().String(), ln.Addr().String(), "localhost:" + port, "localhost:" + port, free.Addr().String()} {
+				for j, address := range []string{ln.Addr().String(), ln.Addr().String(), "localhost:" + port, "localhost:" + port, closed.Addr().String()} {
 					p := newRecorder()
-					p.onLost = func(*stream.Conn, error) { lost <- struct{}{} }
+					p.onConnectionLost = func(*stream.Conn, error) { ended <- struct{}{} }
 					if j%2 == 0 {
-						p.onMade = func(c *stream.Conn) { c.Write([]byte("x")); c.CloseWrite() }
+						p.onConnectionMade = func(c *stream.Conn) { c.Write([]byte("x")); c.CloseWrite() }
 					} else {
-						p.onMade = (*stream.Conn).Abort
+						p.onConnectionMade = (*stream.Conn).Abort
 					}
 					c, err := stream.Dial(ctx, l.Loop, "tcp", address, p)
 					if err != nil {
@@ -496,12 +470,12 @@ func TestDialCycles(t *testing.T) {
 		}
 		for range 5 * rounds {
 			select {
-			case <-lost:
+			case <-ended:
 			case <-time.After(testTimeout):
-				l.Fatal("some are never lost")
+				l.Fatal("timeout waiting for ConnectionLost")
 			}
 		}
-		l.eventually("all are gone", func() bool { return ln.Len() == 0 && l.Selector().Len() == 1 })
+		l.eventually("all connections are closed", func() bool { return ln.Len() == 0 && l.Selector().Len() == 1 })
 		waitAtMost(l, "descriptors", files+2, func() int { return descriptors(l) })
 	})
 }

@@ -40,27 +40,27 @@
 //
 // # Goroutines
 //
-// All functions and methods here must be called on the loop's goroutine, as
-// those of a Loop. Other goroutines use [eventloop.Loop.Post]. The exception is
-// [Group], which runs several loops and may be used from any goroutine except
-// those of its own loops.
+// All functions and methods must be called on the loop's goroutine. Other
+// goroutines use [eventloop.Loop.Post]. The exception is [Group], which runs
+// several loops and may be used from any goroutine except those of its own
+// loops.
 //
-// Do not close a loop that has connections: their handlers would not get
+// Do not close a loop that has connections, because closing a loop does not call
 // ConnectionLost. Close the listeners, abort the connections and let the loop
-// run one more turn. [Group.Shutdown] does all of that.
+// run one more turn first. [Group.Shutdown] does this for its own listeners.
 //
 // # Cost of an idle connection
 //
 // An idle connection has no buffer, no goroutine and no thread. It takes about
-// 280 bytes of heap by itself, with the selector's share, and 524 bytes with a
-// handler and an idle timer, measured on 9000 connections. Its resident memory
-// is about 520 bytes.
+// 280 bytes of heap, including its share of the selector's memory, and 524 bytes
+// with a handler and an idle timer. Its resident memory is about 520 bytes. The
+// figures were measured with 9000 connections.
 //
 // # Sockets and platforms
 //
-// Nagle's algorithm is off on TCP connections, as in package net. Unlike
-// package net, TCP keep-alive is not turned on: use [Conn.SetIdleTimeout], or
-// set SO_KEEPALIVE on [Conn.FD].
+// Nagle's algorithm is off on TCP connections of Listen and Dial, as in package
+// net. Unlike package net, this package does not turn TCP keep-alive on. Use
+// [Conn.SetIdleTimeout], or set SO_KEEPALIVE on [Conn.FD].
 //
 // The package works with every selector of a Unix system. On other systems
 // Listen, Dial, Wrap and ListenPacket return [errors.ErrUnsupported].

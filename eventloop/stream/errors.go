@@ -12,8 +12,8 @@ var (
 	// ErrWriteClosed is returned by a write after CloseWrite.
 	ErrWriteClosed = errors.New("stream: write side is closed")
 
-	// ErrIdle is passed to ConnectionLost when the time given to
-	// SetIdleTimeout has passed. It matches os.ErrDeadlineExceeded too.
+	// ErrIdle is passed to ConnectionLost when no data was read or sent for the
+	// time of SetIdleTimeout. It matches os.ErrDeadlineExceeded too.
 	ErrIdle error = idleError{}
 
 	// ErrUnsent is returned by Detach when unsent data is queued, or when the

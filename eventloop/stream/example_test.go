@@ -14,30 +14,30 @@ import (
 	"goselectors/eventloop/stream"
 )
 
-// A shouter answers in capitals.
+// An upperHandler sends received text back in upper case.
 type upperHandler struct{ stream.BaseHandler }
 
 func (upperHandler) DataReceived(c *stream.Conn, p []byte) {
 	c.Write([]byte(strings.ToUpper(string(p))))
 }
 
-// A caller says something and waits for the answer.
+// A client sends a message and prints the answer.
 type client struct {
 	stream.BaseHandler
-	say string
-	end func()
+	message string
+	done    func() // called when the connection has ended
 }
 
 func (h *client) ConnectionMade(c *stream.Conn) {
-	c.Write([]byte(h.say))
+	c.Write([]byte(h.message))
 	c.CloseWrite()
 }
 
 func (h *client) DataReceived(_ *stream.Conn, p []byte) { fmt.Printf("%s\n", p) }
 
 func (h *client) ConnectionLost(_ *stream.Conn, err error) {
-	fmt.Println("lost:", err)
-	h.end()
+	fmt.Println("connection lost:", err)
+	h.done()
 }
 
 func Example() {
@@ -53,7 +53,7 @@ func Example() {
 	defer l.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if _, err := stream.Dial(ctx, loop, "tcp", l.Addr().String(), &client{say: "hello, loop", end: loop.Stop}); err != nil {
+	if _, err := stream.Dial(ctx, loop, "tcp", l.Addr().String(), &client{message: "hello, loop", done: loop.Stop}); err != nil {
 		log.Fatal(err)
 	}
 	if err := loop.Run(ctx); err != nil {
@@ -61,7 +61,7 @@ func Example() {
 	}
 	// Output:
 	// HELLO, LOOP
-	// lost: <nil>
+	// connection lost: <nil>
 }
 
 func ExampleGroup() {
@@ -74,16 +74,16 @@ func ExampleGroup() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("listening at a port of its own:", addr.String() != "127.0.0.1:0")
+	fmt.Println("the system chose a port:", addr.String() != "127.0.0.1:0")
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	fmt.Println("shut down:", g.Shutdown(ctx))
 	// Output:
-	// listening at a port of its own: true
+	// the system chose a port: true
 	// shut down: <nil>
 }
 
-// A mirror sends datagrams back.
+// echoPackets sends datagrams back.
 type echoPackets struct{}
 
 func (echoPackets) DatagramReceived(c *stream.PacketConn, p []byte, from netip.AddrPort) {

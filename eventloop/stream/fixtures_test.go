@@ -57,23 +57,23 @@ func newLoop(t testing.TB, b selectors.Backend) *eventloop.Loop {
 func newTestLoop(t testing.TB, b selectors.Backend) *testLoop {
 	t.Helper()
 	l := &testLoop{t, newLoop(t, b)}
-	ended := make(chan error, 1)
-	go func() { ended <- l.Run(context.Background()) }()
+	runErr := make(chan error, 1)
+	go func() { runErr <- l.Run(context.Background()) }()
 	t.Cleanup(func() {
 		l.Close()
 		select {
-		case err := <-ended:
+		case err := <-runErr:
 			if !errors.Is(err, eventloop.ErrClosed) {
-				t.Errorf("the loop ended with %v", err)
+				t.Errorf("Run returned %v", err)
 			}
 		case <-time.After(testTimeout):
-			t.Error("the loop does not end")
+			t.Error("timeout waiting for Run")
 		}
 	})
 	return l
 }
 
-// do runs f on the loop and waits for it.
+// do runs f on the loop and waits until f returns.
 func (l *testLoop) do(f func()) {
 	l.Helper()
 	done := make(chan struct{})
@@ -83,16 +83,16 @@ func (l *testLoop) do(f func()) {
 	select {
 	case <-done:
 	case <-time.After(testTimeout):
-		l.Fatal("the loop hangs")
+		l.Fatal("timeout waiting for the loop")
 	}
 }
 
-// eventually waits until holds returns true. It calls holds on the loop.
-func (l *testLoop) eventually(what string, holds func() bool) {
+// eventually waits until condition returns true. It calls condition on the loop.
+func (l *testLoop) eventually(what string, condition func() bool) {
 	l.Helper()
 	for start := time.Now(); time.Since(start) < testTimeout; time.Sleep(time.Millisecond) {
 		ok := false
-		l.do(func() { ok = holds() })
+		l.do(func() { ok = condition() })
 		if ok {
 			return
 		}
@@ -105,7 +105,7 @@ func (l *testLoop) listen(network string, newHandler func() stream.Handler, opts
 	l.Helper()
 	address := "127.0.0.1:0"
 	if network == "unix" {
-		dir, err := os.MkdirTemp("", "") // t.TempDir's names may be too long
+		dir, err := os.MkdirTemp("", "") // the path of t.TempDir may be too long for a socket
 		if err != nil {
 			l.Fatal(err)
 		}
@@ -125,7 +125,7 @@ func (l *testLoop) listen(network string, newHandler func() stream.Handler, opts
 				c.Abort()
 			}
 		})
-		l.eventually("the last connection lost", func() bool { return ln.Len() == 0 })
+		l.eventually("all connections are closed", func() bool { return ln.Len() == 0 })
 	})
 	return ln
 }
@@ -147,7 +147,7 @@ func (l *testLoop) pair(network string, p *recorder, opts ...stream.Option) (*st
 	l.Helper()
 	ln := l.listen(network, func() stream.Handler { return p }, opts...)
 	peer := l.connect(ln)
-	p.expect(l, "made")
+	p.expect(l, "ConnectionMade")
 	var c *stream.Conn
 	l.do(func() { c = p.conn })
 	return c, peer
@@ -155,16 +155,16 @@ func (l *testLoop) pair(network string, p *recorder, opts ...stream.Option) (*st
 
 // A recorder is a handler that records its calls as events.
 type recorder struct {
-	conn       *stream.Conn
-	keepOpen   bool                       // result of EOFReceived
-	ignoreData bool                       // do not record DataReceived
-	onData     func(*stream.Conn, []byte) // the functions are optional
-	onMade     func(*stream.Conn)
-	onLost     func(*stream.Conn, error)
-	onPause    func(*stream.Conn)
-	onResume   func(*stream.Conn)
-	events     chan string
-	err        error
+	conn             *stream.Conn
+	keepOpen         bool                       // result of EOFReceived
+	ignoreData       bool                       // do not record DataReceived
+	onDataReceived   func(*stream.Conn, []byte) // the functions are optional
+	onConnectionMade func(*stream.Conn)
+	onConnectionLost func(*stream.Conn, error)
+	onPauseWriting   func(*stream.Conn)
+	onResumeWriting  func(*stream.Conn)
+	events           chan string
+	err              error
 }
 
 func newRecorder() *recorder { return &recorder{events: make(chan string, 10000)} }
@@ -179,49 +179,49 @@ func (p *recorder) record(format string, args ...any) {
 
 func (p *recorder) ConnectionMade(c *stream.Conn) {
 	p.conn = c
-	p.record("made")
-	if p.onMade != nil {
-		p.onMade(c)
+	p.record("ConnectionMade")
+	if p.onConnectionMade != nil {
+		p.onConnectionMade(c)
 	}
 }
 
 func (p *recorder) DataReceived(c *stream.Conn, data []byte) {
 	if !p.ignoreData {
-		p.record("data %s", data)
+		p.record("DataReceived %s", data)
 	}
-	if p.onData != nil {
-		p.onData(c, data)
+	if p.onDataReceived != nil {
+		p.onDataReceived(c, data)
 	}
 }
 
 func (p *recorder) EOFReceived(c *stream.Conn) bool {
-	p.record("eof")
+	p.record("EOFReceived")
 	return p.keepOpen
 }
 
 func (p *recorder) ConnectionLost(c *stream.Conn, err error) {
 	p.err = err
 	if err != nil {
-		p.record("lost by error")
+		p.record("ConnectionLost with error")
 	} else {
-		p.record("lost")
+		p.record("ConnectionLost")
 	}
-	if p.onLost != nil {
-		p.onLost(c, err)
+	if p.onConnectionLost != nil {
+		p.onConnectionLost(c, err)
 	}
 }
 
 func (p *recorder) PauseWriting(c *stream.Conn) {
-	p.record("pause")
-	if p.onPause != nil {
-		p.onPause(c)
+	p.record("PauseWriting")
+	if p.onPauseWriting != nil {
+		p.onPauseWriting(c)
 	}
 }
 
 func (p *recorder) ResumeWriting(c *stream.Conn) {
-	p.record("resume")
-	if p.onResume != nil {
-		p.onResume(c)
+	p.record("ResumeWriting")
+	if p.onResumeWriting != nil {
+		p.onResumeWriting(c)
 	}
 }
 
@@ -245,24 +245,24 @@ func (p *recorder) expectNone(t testing.TB) {
 	t.Helper()
 	select {
 	case got := <-p.events:
-		t.Errorf("%q, want nothing", got)
+		t.Errorf("event %q, want none", got)
 	case <-time.After(quietPeriod):
 	}
 }
 
-// countUntil reads events until w, and counts those before it.
-func (p *recorder) countUntil(t testing.TB, w string) map[string]int {
+// countUntil reads events up to last, and counts those before it.
+func (p *recorder) countUntil(t testing.TB, last string) map[string]int {
 	t.Helper()
 	counts := make(map[string]int)
 	for {
 		select {
 		case got := <-p.events:
-			if got == w {
+			if got == last {
 				return counts
 			}
 			counts[got]++
 		case <-time.After(testTimeout):
-			t.Fatalf("no event %q; counts %v", w, counts)
+			t.Fatalf("no event %q; counts %v", last, counts)
 		}
 	}
 }
@@ -274,7 +274,7 @@ func randomBytes(n int) []byte {
 	return p
 }
 
-// checkBytes compares without printing the data.
+// checkBytes compares got with want, and does not print the data.
 func checkBytes(t testing.TB, what string, got, want []byte) {
 	t.Helper()
 	if sha256.Sum256(got) != sha256.Sum256(want) {
@@ -286,7 +286,7 @@ func checkBytes(t testing.TB, what string, got, want []byte) {
 	}
 }
 
-// readAll reads to the end.
+// readAll reads to EOF.
 func readAll(t testing.TB, r io.Reader) []byte {
 	t.Helper()
 	p, err := io.ReadAll(r)
@@ -331,20 +331,20 @@ func waitAtMost(t testing.TB, what string, limit int, count func() int) {
 	t.Errorf("%s: %d, want %d", what, n, limit)
 }
 
-// networks are those that the connection tests use.
+// networks lists the networks of the connection tests.
 var networks = []string{"tcp", "unix"}
 
 // runConcurrently runs f in n goroutines and waits for them.
 func runConcurrently(n int, f func(i int)) {
-	var all sync.WaitGroup
+	var wg sync.WaitGroup
 	for i := range n {
-		all.Add(1)
+		wg.Add(1)
 		go func() {
-			defer all.Done()
+			defer wg.Done()
 			f(i)
 		}()
 	}
-	all.Wait()
+	wg.Wait()
 }
 
 func checkErrorIs(t testing.TB, err error, want ...error) {

@@ -85,12 +85,12 @@ func (g *Group) Loops() []*eventloop.Loop {
 }
 
 // Listen is like the function [Listen], but distributes the connections over
-// all loops of the group. It returns the address that it listens on. newHandler
-// is called on the loop of the new connection, so several goroutines may call it
-// at the same time. On Linux, FreeBSD and DragonFly each loop has a listening
+// all loops of the group. It returns the address of the listening sockets.
+// newHandler is called on the loop of the new connection, so several goroutines
+// may call it at the same time. On Linux, FreeBSD and DragonFly each loop has a listening
 // socket and the kernel distributes connections over them (SO_REUSEPORT). On
-// other systems, and for Unix sockets, the first loop accepts and assigns
-// connections to the loops in turn.
+// other systems, and for Unix sockets, the first loop accepts all connections and
+// assigns them to the loops in turn.
 //
 // Listen returns the errors of the function Listen, [net.ErrClosed] after
 // Shutdown, and [eventloop.ErrClosed] if a loop has ended.
@@ -99,7 +99,7 @@ func (g *Group) Listen(network, address string, newHandler func() Handler, opts 
 		return nil, ErrNilHandler
 	}
 	g.mu.Lock()
-	defer g.mu.Unlock() // Shutdown waits until all loops listen, or none
+	defer g.mu.Unlock() // Shutdown waits until Listen has returned
 	if g.shutdown {
 		return nil, net.ErrClosed
 	}
@@ -194,11 +194,11 @@ func (m *member) call(f func()) error {
 //  4. It closes the loops.
 //
 // Shutdown returns the error of ctx if ctx ended before all connections were
-// closed, joined with the errors that Wait returns, otherwise nil. A second call
-// only waits for the loops to end.
+// closed, joined with the errors that Wait returns. A second call is the same as
+// Wait.
 //
-// The caller must end connections of Dial and Wrap, and everything else that it
-// has put on the loops.
+// Shutdown does not end connections of Dial and Wrap, nor other work on the
+// loops. The caller must end these first.
 func (g *Group) Shutdown(ctx context.Context) error {
 	g.mu.Lock()
 	repeated := g.shutdown

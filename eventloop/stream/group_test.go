@@ -52,10 +52,10 @@ func shutdown(t testing.TB, g *stream.Group, limit time.Duration) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	ended := make(chan error, 1)
-	go func() { ended <- g.Shutdown(ctx) }()
+	shutdownErr := make(chan error, 1)
+	go func() { shutdownErr <- g.Shutdown(ctx) }()
 	select {
-	case err := <-ended:
+	case err := <-shutdownErr:
 		return err
 	case <-time.After(2 * testTimeout):
 		t.Fatal("Shutdown does not return")
@@ -82,23 +82,23 @@ func dialAll(t testing.TB, addr net.Addr, n int) []net.Conn {
 func TestGroup(t *testing.T) {
 	eachGroup(t, func(t *testing.T, g *stream.Group, network, address string) {
 		var mu sync.Mutex
-		share := make(map[*eventloop.Loop]int)
+		connsByLoop := make(map[*eventloop.Loop]int)
 		addr, err := g.Listen(network, address, func() stream.Handler {
 			p := newRecorder()
 			p.ignoreData = true
-			p.onMade = func(c *stream.Conn) {
+			p.onConnectionMade = func(c *stream.Conn) {
 				mu.Lock()
-				share[c.Loop()]++
+				connsByLoop[c.Loop()]++
 				mu.Unlock()
 			}
-			p.onData = func(c *stream.Conn, data []byte) { c.Write(data) }
+			p.onDataReceived = func(c *stream.Conn, data []byte) { c.Write(data) }
 			return p
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := g.Listen(network, addr.String(), func() stream.Handler { return echo{} }, stream.WithReusePort()); err == nil && network == "unix" {
-			t.Error("two listen at one address")
+			t.Error("two sockets listen on one path")
 		}
 		const n = 120
 		runConcurrently(n, func(i int) {
@@ -120,8 +120,8 @@ func TestGroup(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, loop := range g.Loops() {
-			if share[loop] == 0 {
-				t.Errorf("a loop of %d has nothing to do: %v", len(g.Loops()), share)
+			if connsByLoop[loop] == 0 {
+				t.Errorf("a loop of %d has no connections: %v", len(g.Loops()), connsByLoop)
 			}
 		}
 	})
@@ -135,15 +135,15 @@ func TestShutdownFlushes(t *testing.T) {
 		message := randomBytes(1 << 20)
 		addr, err := g.Listen(network, address, func() stream.Handler {
 			p := newRecorder()
-			p.onMade = func(c *stream.Conn) { c.Write(message) }
+			p.onConnectionMade = func(c *stream.Conn) { c.Write(message) }
 			return p
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		conns := dialAll(t, addr, 20)
-		ended := make(chan error, 1)
-		go func() { ended <- shutdown(t, g, testTimeout) }()
+		shutdownErr := make(chan error, 1)
+		go func() { shutdownErr <- shutdown(t, g, testTimeout) }()
 		runConcurrently(len(conns), func(i int) {
 			time.Sleep(quietPeriod)
 			got, err := readSlowly(conns[i], 10000, time.Millisecond)
@@ -153,18 +153,18 @@ func TestShutdownFlushes(t *testing.T) {
 			checkBytes(t, "message", got, message)
 			conns[i].Close()
 		})
-		if err := <-ended; err != nil {
-			t.Errorf("shut down: %v", err)
+		if err := <-shutdownErr; err != nil {
+			t.Errorf("Shutdown: %v", err)
 		}
 		if conn, err := net.Dial(network, addr.String()); err == nil {
 			conn.Close()
-			t.Error("somebody got in")
+			t.Error("connected after Shutdown")
 		}
 		if _, err := g.Listen(network, address, func() stream.Handler { return echo{} }); err != net.ErrClosed {
-			t.Errorf("listen afterwards: %v", err)
+			t.Errorf("Listen after Shutdown: %v", err)
 		}
 		if err := shutdown(t, g, testTimeout); err != nil {
-			t.Errorf("shut down again: %v", err)
+			t.Errorf("second Shutdown: %v", err)
 		}
 	})
 	waitAtMost(t, "descriptors", files+2, func() int { return descriptors(t) })
@@ -177,18 +177,18 @@ func TestShutdownAborts(t *testing.T) {
 	files, goroutines := descriptors(t), runtime.NumGoroutine()
 	eachGroup(t, func(t *testing.T, g *stream.Group, network, address string) {
 		var mu sync.Mutex
-		made, lost := 0, 0
+		connected, ended := 0, 0
 		addr, err := g.Listen(network, address, func() stream.Handler {
 			p := newRecorder()
-			p.onMade = func(c *stream.Conn) {
+			p.onConnectionMade = func(c *stream.Conn) {
 				mu.Lock()
-				made++
+				connected++
 				mu.Unlock()
 				c.Write(make([]byte, 16<<20))
 			}
-			p.onLost = func(*stream.Conn, error) {
+			p.onConnectionLost = func(*stream.Conn, error) {
 				mu.Lock()
-				lost++
+				ended++
 				mu.Unlock()
 			}
 			return p
@@ -199,19 +199,19 @@ func TestShutdownAborts(t *testing.T) {
 		conns := dialAll(t, addr, 9)
 		start := time.Now()
 		if err := shutdown(t, g, 200*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("shut down: %v", err)
+			t.Errorf("Shutdown: %v", err)
 		}
 		if elapsed := time.Since(start); elapsed < 200*time.Millisecond {
-			t.Errorf("after only %v", elapsed)
+			t.Errorf("Shutdown returned after %v, want at least 200ms", elapsed)
 		}
 		mu.Lock()
-		if made != len(conns) || lost != made {
-			t.Errorf("%d connections made, %d lost", made, lost)
+		if connected != len(conns) || ended != connected {
+			t.Errorf("%d connections made and %d lost, want %d", connected, ended, len(conns))
 		}
 		mu.Unlock()
 		for _, conn := range conns {
 			if _, err := io.Copy(io.Discard, conn); network == "tcp" && !errors.Is(err, unix.ECONNRESET) {
-				t.Errorf("the peer is told %v", err)
+				t.Errorf("the peer reads until %v, want a reset", err)
 			}
 			conn.Close()
 		}
@@ -226,21 +226,21 @@ func TestGroupArguments(t *testing.T) {
 			t.Error(err)
 		}
 		if _, err := g.Listen("udp", address, func() stream.Handler { return echo{} }); err == nil {
-			t.Error("listens at udp")
+			t.Error("Listen accepts udp")
 		}
 		if _, err := g.Listen("tcp", "127.0.0.1", func() stream.Handler { return echo{} }); err == nil {
-			t.Error("listens without a port")
+			t.Error("Listen accepts an address without a port")
 		}
 	})
-	fails := errors.New("no more loops")
+	loopErr := errors.New("no more loops")
 	n := 0
 	_, err := stream.NewGroup(3, func() (*eventloop.Loop, error) {
 		if n++; n == 3 {
-			return nil, fails
+			return nil, loopErr
 		}
 		return eventloop.New()
 	})
-	if err != fails {
+	if err != loopErr {
 		t.Error(err)
 	}
 	g, err := stream.NewGroup(0, nil)
@@ -265,11 +265,11 @@ func TestShutdownDuringConnects(t *testing.T) {
 			t.Fatal(err)
 		}
 		stop := make(chan struct{})
-		var all sync.WaitGroup
+		var wg sync.WaitGroup
 		for range 4 {
-			all.Add(1)
+			wg.Add(1)
 			go func() {
-				defer all.Done()
+				defer wg.Done()
 				buf := make([]byte, 5)
 				for {
 					select {
@@ -287,7 +287,7 @@ func TestShutdownDuringConnects(t *testing.T) {
 					if n, err := io.ReadFull(conn, buf); err == nil && !bytes.Equal(buf[:n], []byte("hello")) {
 						t.Errorf("read %q", buf[:n])
 					} else if errors.Is(err, os.ErrDeadlineExceeded) {
-						t.Error("neither served nor dropped")
+						t.Error("neither answered nor closed")
 					}
 					conn.Close()
 				}
@@ -298,7 +298,7 @@ func TestShutdownDuringConnects(t *testing.T) {
 			t.Error(err)
 		}
 		close(stop)
-		all.Wait()
+		wg.Wait()
 	})
 	waitAtMost(t, "descriptors", files+2, func() int { return descriptors(t) })
 	waitAtMost(t, "goroutines", goroutines, runtime.NumGoroutine)
@@ -310,28 +310,28 @@ func TestShutdownAcceptsWaiting(t *testing.T) {
 	eachGroup(t, func(t *testing.T, g *stream.Group, network, address string) {
 		addr, err := g.Listen(network, address, func() stream.Handler {
 			p := newRecorder()
-			p.onMade = func(c *stream.Conn) { c.Write([]byte("welcome")) }
+			p.onConnectionMade = func(c *stream.Conn) { c.Write([]byte("welcome")) }
 			return p
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		busy := make(chan struct{})
+		unblock := make(chan struct{})
 		for _, loop := range g.Loops() {
-			loop.Post(func() { <-busy })
+			loop.Post(func() { <-unblock })
 		}
-		conns := dialAll(t, addr, 500) // more than all loops take in a turn
-		ended := make(chan error, 1)
-		go func() { ended <- shutdown(t, g, testTimeout) }()
+		conns := dialAll(t, addr, 500) // more than all loops accept in a turn
+		shutdownErr := make(chan error, 1)
+		go func() { shutdownErr <- shutdown(t, g, testTimeout) }()
 		time.Sleep(quietPeriod)
-		close(busy)
+		close(unblock)
 		for _, conn := range conns {
 			if got := readAll(t, conn); string(got) != "welcome" {
 				t.Fatalf("read %q", got)
 			}
 			conn.Close()
 		}
-		if err := <-ended; err != nil {
+		if err := <-shutdownErr; err != nil {
 			t.Error(err)
 		}
 	})

@@ -25,9 +25,10 @@ type Handler interface {
 
 	// ConnectionLost is called last, and exactly once, except after Detach. It
 	// is called in the loop's next turn, and so never inside another method of
-	// the Conn. If the loop is closed, it is called at once. err is nil after
-	// Close, Abort and EOF from the peer. Otherwise it is the cause, which is
-	// [ErrIdle] after SetIdleTimeout. Unsent data is discarded.
+	// the Conn. If the loop is already closed, the method that ends the
+	// connection calls it. err is nil after Close, Abort and EOF from the peer.
+	// Otherwise it is the cause, which is [ErrIdle] after SetIdleTimeout.
+	// Unsent data is discarded.
 	//
 	// If Dial fails to connect, ConnectionLost is called without
 	// ConnectionMade. err is then a *net.OpError, or the context's error. If

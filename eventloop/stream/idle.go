@@ -6,11 +6,10 @@ import (
 	"goselectors/eventloop"
 )
 
-// SetIdleTimeout ends the connection with [ErrIdle] when nothing could be read
-// or sent for d. With d <= 0 the connection has no idle timeout. Data that
-// waits because the peer does not read, or because of PauseReading, does not
-// count as activity. A call replaces the earlier timeout and starts the time
-// anew.
+// SetIdleTimeout ends the connection with [ErrIdle] when no data is read or sent
+// for d. With d <= 0 the connection has no idle timeout. Data that waits because
+// the peer does not read, or because of PauseReading, does not count as
+// activity. A call replaces the earlier timeout and restarts the timer.
 func (c *Conn) SetIdleTimeout(d time.Duration) {
 	if c.idle != nil {
 		c.idle.timer.Stop()

@@ -20,13 +20,13 @@ import (
 // A lifeRecorder is a handler that records the start and end of its connection.
 type lifeRecorder struct {
 	BaseHandler
-	made bool
-	lost bool
-	err  error
+	connected bool
+	ended     bool
+	err       error
 }
 
-func (n *lifeRecorder) ConnectionMade(*Conn)            { n.made = true }
-func (n *lifeRecorder) ConnectionLost(_ *Conn, e error) { n.lost, n.err = true, e }
+func (r *lifeRecorder) ConnectionMade(*Conn)              { r.connected = true }
+func (r *lifeRecorder) ConnectionLost(_ *Conn, err error) { r.ended, r.err = true, err }
 
 func newLoop(t *testing.T) *eventloop.Loop {
 	t.Helper()
@@ -38,10 +38,10 @@ func newLoop(t *testing.T) *eventloop.Loop {
 	return loop
 }
 
-// runUntil runs the loop until holds returns true.
-func runUntil(t *testing.T, loop *eventloop.Loop, holds func() bool) {
+// runUntil runs the loop until condition returns true.
+func runUntil(t *testing.T, loop *eventloop.Loop, condition func() bool) {
 	t.Helper()
-	for start := time.Now(); !holds(); {
+	for start := time.Now(); !condition(); {
 		if _, err := loop.RunOnce(time.Second); err != nil {
 			t.Fatal(err)
 		}
@@ -53,22 +53,22 @@ func runUntil(t *testing.T, loop *eventloop.Loop, holds func() bool) {
 
 func tcp(address string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address)) }
 
-// TestDialSeveral: the addresses of a name are tried in turn; one that refuses
-// costs nothing, one that does not answer its share of the time; the error, if
-// all fail, is the first.
+// TestDialSeveral checks that the addresses of a name are tried in order. An
+// address that refuses takes no time, and one that does not answer takes its
+// share of the time. If all fail, the error is that of the first.
 func TestDialSeveral(t *testing.T) {
 	loop := newLoop(t)
-	good, err := Listen(loop, "tcp", "127.0.0.1:0", func() Handler { return &lifeRecorder{} })
+	ln, err := Listen(loop, "tcp", "127.0.0.1:0", func() Handler { return &lifeRecorder{} })
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer good.Close()
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	defer ln.Close()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone.Close()
-	refuses := gone.Addr()
+	closed.Close()
+	refusing := closed.Addr()
 
 	dial := func(limit time.Duration, addrs ...net.Addr) (*Conn, *lifeRecorder) {
 		h := &lifeRecorder{}
@@ -77,36 +77,36 @@ func TestDialSeveral(t *testing.T) {
 		loop.CallSoon(func() { c.dialAddrs(addrs, nil) })
 		return c, h
 	}
-	c, h := dial(10*time.Second, refuses, refuses, good.Addr())
-	runUntil(t, loop, func() bool { return h.made })
+	c, h := dial(10*time.Second, refusing, refusing, ln.Addr())
+	runUntil(t, loop, func() bool { return h.connected })
 	c.Abort()
-	runUntil(t, loop, func() bool { return h.lost })
+	runUntil(t, loop, func() bool { return h.ended })
 
-	other := tcp("127.0.0.2:" + portOf(refuses))
-	_, h = dial(10*time.Second, refuses, other)
-	runUntil(t, loop, func() bool { return h.lost })
+	other := tcp("127.0.0.2:" + portOf(refusing))
+	_, h = dial(10*time.Second, refusing, other)
+	runUntil(t, loop, func() bool { return h.ended })
 	var opErr *net.OpError
-	if h.made || !errors.Is(h.err, unix.ECONNREFUSED) || !errors.As(h.err, &opErr) || opErr.Addr.String() != refuses.String() {
-		t.Errorf("lost by %v, want that %v refuses", h.err, refuses)
+	if h.connected || !errors.Is(h.err, unix.ECONNREFUSED) || !errors.As(h.err, &opErr) || opErr.Addr.String() != refusing.String() {
+		t.Errorf("error %v, want connection refused by %v", h.err, refusing)
 	}
 
 	_, h = dial(10 * time.Second)
-	runUntil(t, loop, func() bool { return h.lost })
+	runUntil(t, loop, func() bool { return h.ended })
 	if h.err == nil {
-		t.Error("connected to nobody")
+		t.Error("no error without an address")
 	}
 
-	if silent := unresponsiveAddr(t); silent != nil {
+	if unresponsive := UnresponsiveAddr(t); unresponsive != nil {
 		start := time.Now()
-		c, h = dial(200*time.Millisecond, silent, good.Addr())
-		runUntil(t, loop, func() bool { return h.made })
+		c, h = dial(200*time.Millisecond, unresponsive, ln.Addr())
+		runUntil(t, loop, func() bool { return h.connected })
 		if elapsed := time.Since(start); elapsed < 100*time.Millisecond {
-			t.Errorf("the first address had only %v", elapsed)
+			t.Errorf("connected after %v, want at least half of the limit", elapsed)
 		}
 		c.Abort()
-		runUntil(t, loop, func() bool { return h.lost })
+		runUntil(t, loop, func() bool { return h.ended })
 	}
-	runUntil(t, loop, func() bool { return good.Len() == 0 })
+	runUntil(t, loop, func() bool { return ln.Len() == 0 })
 }
 
 func portOf(addr net.Addr) string {
@@ -114,30 +114,9 @@ func portOf(addr net.Addr) string {
 	return port
 }
 
-// unresponsiveAddr returns an address where connecting does not end: the queue is full.
-func unresponsiveAddr(t *testing.T) net.Addr {
-	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(fd) })
-	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
-		t.Fatal(err)
-	}
-	addr := localAddr(fd)
-	for range 10 {
-		conn, err := net.DialTimeout("tcp", addr.String(), 200*time.Millisecond)
-		if err != nil {
-			return addr
-		}
-		t.Cleanup(func() { conn.Close() })
-	}
-	return nil
-}
-
-// TestClosedLoop: nothing is made on it and nothing leaks; what was there is
-// told at once when it is closed.
+// TestClosedLoop checks that connections and listeners of a closed loop can still
+// be closed, that ConnectionLost is then called at once, and that new ones are
+// refused with eventloop.ErrClosed and leak no descriptors.
 func TestClosedLoop(t *testing.T) {
 	loop := newLoop(t)
 	l, err := Listen(loop, "tcp", "127.0.0.1:0", func() Handler { return &lifeRecorder{} })
@@ -154,14 +133,14 @@ func TestClosedLoop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	runUntil(t, loop, func() bool { return h.made })
+	runUntil(t, loop, func() bool { return h.connected })
 	loop.Close()
-	if h.lost {
-		t.Error("lost too early")
+	if h.ended {
+		t.Error("ConnectionLost before Close")
 	}
 	c.Close()
-	if !h.lost || c.FD() != -1 {
-		t.Error("not lost at once")
+	if !h.ended || c.FD() != -1 {
+		t.Error("no ConnectionLost in Close")
 	}
 	if err := l.Close(); err != nil {
 		t.Error(err)
@@ -172,19 +151,19 @@ func TestClosedLoop(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	for name, make := range map[string]func() error{
+	for name, create := range map[string]func() error{
 		"listen":    func() error { _, err := Listen(loop, "tcp", "127.0.0.1:0", func() Handler { return h }); return err },
 		"dial":      func() error { _, err := Dial(context.Background(), loop, "tcp", "127.0.0.1:1", h); return err },
 		"dial name": func() error { _, err := Dial(context.Background(), loop, "tcp", "localhost:1", h); return err },
 		"wrap":      func() error { _, err := Wrap(loop, r, h); return err },
 		"packets":   func() error { _, err := ListenPacket(loop, "udp", "127.0.0.1:0", discardPackets{}); return err },
 	} {
-		if err := make(); !errors.Is(err, eventloop.ErrClosed) {
-			t.Errorf("%s: %v, want that the loop is closed", name, err)
+		if err := create(); !errors.Is(err, eventloop.ErrClosed) {
+			t.Errorf("%s: %v, want %v", name, err, eventloop.ErrClosed)
 		}
 	}
 	if err := r.Close(); err != nil {
-		t.Errorf("what could not be wrapped was taken all the same: %v", err)
+		t.Errorf("Wrap failed and closed the file: %v", err)
 	}
 }
 
@@ -194,11 +173,11 @@ func (discardPackets) DatagramReceived(*PacketConn, []byte, netip.AddrPort) {}
 func (discardPackets) ErrorReceived(*PacketConn, error)                     {}
 
 func TestZones(t *testing.T) {
-	all, err := net.Interfaces()
-	if err != nil || len(all) == 0 {
+	interfaces, err := net.Interfaces()
+	if err != nil || len(interfaces) == 0 {
 		t.Skip("no interfaces: ", err)
 	}
-	lo := all[0]
+	lo := interfaces[0]
 	ip := netip.MustParseAddr("fe80::1")
 	for _, zone := range []string{"", lo.Name, "12345"} {
 		want := netip.AddrPortFrom(ip.WithZone(zone), 80)
@@ -206,10 +185,10 @@ func TestZones(t *testing.T) {
 			t.Errorf("%v becomes %v", want, got)
 		}
 	}
-	four := netip.MustParseAddrPort("192.0.2.1:80")
+	ipv4 := netip.MustParseAddrPort("192.0.2.1:80")
 	for _, v6 := range []bool{false, true} {
-		if got := addrPort(sockaddr(four, v6)); got != four {
-			t.Errorf("%v becomes %v", four, got)
+		if got := addrPort(sockaddr(ipv4, v6)); got != ipv4 {
+			t.Errorf("%v becomes %v", ipv4, got)
 		}
 	}
 }
@@ -221,17 +200,17 @@ func TestGroupLoopFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lost := g.members[1]
-	called := lost.call(func() { lost.loop.Selector().Close() })
+	failing := g.members[1]
+	callErr := failing.call(func() { failing.loop.Selector().Close() })
 	select {
-	case <-lost.done:
+	case <-failing.done:
 	case <-time.After(20 * time.Second):
-		t.Fatal("the loop goes on without a selector")
+		t.Fatal("timeout waiting for the loop to fail")
 	}
-	if called != nil && !errors.Is(called, eventloop.ErrClosed) {
-		t.Error(called)
+	if callErr != nil && !errors.Is(callErr, eventloop.ErrClosed) {
+		t.Error(callErr)
 	}
-	lost.loop.Close()
+	failing.loop.Close()
 	if _, err := g.Listen("tcp", "127.0.0.1:0", func() Handler { return &lifeRecorder{} }); !errors.Is(err, eventloop.ErrClosed) {
 		t.Errorf("listen: %v", err)
 	}

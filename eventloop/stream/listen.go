@@ -21,7 +21,7 @@ type Listener struct {
 	onAccept func(fd int) // takes ownership of an accepted descriptor
 	set      *connSet
 
-	acceptFailed bool             // reported; until no connection is waiting
+	acceptFailed bool             // an error was reported; cleared when no connection is waiting
 	retryDelay   time.Duration    // 0 after a successful accept
 	retryTimer   *eventloop.Timer // not nil while accepting is suspended
 }
@@ -35,9 +35,9 @@ type Listener struct {
 //
 // A listener accepts at most 64 connections per turn, so that new connections
 // do not delay existing ones. If accepting fails, for example because the
-// process has no descriptors left, the listener is suspended for 100 ms, twice
-// as long each time up to a second. Otherwise it would be ready and fail in
-// every turn. See [WithAcceptError].
+// process has no descriptors left, the listener is suspended for 100 ms. The
+// delay doubles with each further failure, up to one second. Without the delay
+// the listener would be ready, and fail, in every turn. See [WithAcceptError].
 func Listen(loop *eventloop.Loop, network, address string, newHandler func() Handler, opts ...Option) (*Listener, error) {
 	if newHandler == nil {
 		return nil, ErrNilHandler
@@ -79,7 +79,8 @@ func (l *Listener) start() error {
 	return err
 }
 
-// accept is the loop's callback.
+// accept is the loop's callback. It accepts at most maxAcceptsPerTurn
+// connections.
 func (l *Listener) accept(any, selectors.Event) {
 	for range maxAcceptsPerTurn {
 		if l.socket.fd < 0 { // closed by a handler
@@ -125,7 +126,7 @@ func (l *Listener) backOff(err error) {
 	}
 }
 
-// Addr returns the address that it listens on, also after Close.
+// Addr returns the address of the listener, also after Close.
 func (l *Listener) Addr() net.Addr { return l.socket.addr }
 
 // Conns returns an iterator over the accepted connections that are not closed.
@@ -136,7 +137,7 @@ func (l *Listener) Conns() iter.Seq[*Conn] { return slices.Values(slices.Clone(l
 func (l *Listener) Len() int { return len(l.set.conns) }
 
 // Close stops listening and removes the file of a Unix socket. Accepted
-// connections stay open. The kernel resets those that wait to be accepted.
+// connections stay open. The kernel resets connections that wait to be accepted.
 // Close always returns nil, and a second call does nothing.
 func (l *Listener) Close() error {
 	if l.socket.fd < 0 {

@@ -27,7 +27,7 @@ import (
 
 // exhaustEnv makes the test binary run one function in a process of its own,
 // which may use up its descriptors.
-const exhaustEnv = "STREAM_TEST_STARVED"
+const exhaustEnv = "STREAM_TEST_EXHAUST"
 
 func TestMain(m *testing.M) {
 	if backend := os.Getenv(exhaustEnv); backend != "" {
@@ -43,28 +43,28 @@ func TestMain(m *testing.M) {
 // TestAcceptLimit checks the limit of accepted connections per turn.
 func TestAcceptLimit(t *testing.T) {
 	eachBackend(t, func(l *testLoop) {
-		made := make(map[time.Duration]int)
+		accepted := make(map[time.Duration]int) // by turn
 		n := 0
 		ln := l.listen("tcp", func() stream.Handler {
-			made[l.Now()]++
+			accepted[l.Now()]++
 			n++
 			return echo{}
 		})
-		const crowd = 200
-		l.do(func() { // the loop is busy meanwhile
-			for range crowd {
+		const clients = 200
+		l.do(func() { // the loop accepts nothing before this returns
+			for range clients {
 				l.connect(ln)
 			}
 		})
-		l.eventually("all are in", func() bool { return n == crowd })
+		l.eventually("all connections are accepted", func() bool { return n == clients })
 		l.do(func() {
-			for _, in := range made {
-				if in > 64 {
-					l.Errorf("%d in one turn", in)
+			for _, n := range accepted {
+				if n > 64 {
+					l.Errorf("%d accepted in one turn, want at most 64", n)
 				}
 			}
-			if len(made) > crowd/8 {
-				l.Errorf("%d turns for %d", len(made), crowd)
+			if len(accepted) > clients/8 {
+				l.Errorf("%d turns for %d connections", len(accepted), clients)
 			}
 		})
 	})
@@ -99,13 +99,13 @@ func TestListenerClose(t *testing.T) {
 		conn := l.connect(ln)
 		l.eventually("accepted", func() bool { return ln.Len() == 1 })
 		l.do(func() { ln.Close(); ln.Close() })
-		if late, err := net.Dial(network, ln.Addr().String()); err == nil {
-			late.Close()
-			l.Error("somebody got in")
+		if conn, err := net.Dial(network, ln.Addr().String()); err == nil {
+			conn.Close()
+			l.Error("connected after Close")
 		}
 		if network == "unix" {
 			if _, err := os.Stat(ln.Addr().String()); !errors.Is(err, os.ErrNotExist) {
-				l.Errorf("the socket's file: %v", err)
+				l.Errorf("stat of the socket's file: %v, want not exist", err)
 			}
 		}
 		write(l, conn, "still here")
@@ -116,7 +116,7 @@ func TestListenerClose(t *testing.T) {
 	})
 }
 
-// TestCloseInside: a handler closes the listener while it accepts.
+// TestCloseInside checks that newHandler may close the listener or return nil.
 func TestCloseInside(t *testing.T) {
 	eachBackend(t, func(l *testLoop) {
 		var ln *stream.Listener
@@ -134,9 +134,9 @@ func TestCloseInside(t *testing.T) {
 				l.connect(ln)
 			}
 		})
-		l.eventually("one", func() bool { return n == 1 && ln.Len() == 1 })
+		l.eventually("one connection is accepted", func() bool { return n == 1 && ln.Len() == 1 })
 	})
-	eachBackend(t, func(l *testLoop) { // who gets no handler is turned away
+	eachBackend(t, func(l *testLoop) { // without a handler the connection is closed
 		ln := l.listen("tcp", func() stream.Handler { return nil })
 		conn := l.connect(ln)
 		if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil {
@@ -144,7 +144,7 @@ func TestCloseInside(t *testing.T) {
 		}
 		l.do(func() {
 			if ln.Len() != 0 {
-				l.Error("somebody is in")
+				l.Error("a connection without a handler is open")
 			}
 		})
 	})
@@ -184,9 +184,9 @@ func TestCycles(t *testing.T) {
 					}
 				})
 				if n := failed.Load(); n > 0 {
-					l.Errorf("%d could not connect", n)
+					l.Errorf("%d connects failed", n)
 				}
-				l.eventually("all are gone", func() bool { return ln.Len() == 0 && l.Selector().Len() == 1 })
+				l.eventually("all connections are closed", func() bool { return ln.Len() == 0 && l.Selector().Len() == 1 })
 				waitAtMost(l, "descriptors", files+2, func() int { return descriptors(l) })
 				waitAtMost(l, "goroutines", goroutines+2, runtime.NumGoroutine)
 			})
@@ -237,7 +237,7 @@ func exhaustDescriptors(backend string) error {
 	}
 	go loop.Run(context.Background())
 
-	// The clients first: their descriptors are taken from the same limit.
+	// Create the client sockets first, because they count towards the same limit.
 	const clients = 10
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -253,7 +253,7 @@ func exhaustDescriptors(backend string) error {
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
 		fds = append(fds, fd)
 	}
-	assign(&limit.Cur, slices.Max(fds)+4) // lower ones are all taken: three get in
+	assign(&limit.Cur, slices.Max(fds)+4) // all lower numbers are in use, so the server can accept three
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return err
 	}
@@ -265,20 +265,20 @@ func exhaustDescriptors(backend string) error {
 	}
 	for start := time.Now(); reports.Load() == 0; time.Sleep(time.Millisecond) {
 		if time.Since(start) > testTimeout {
-			return errors.New("no report")
+			return errors.New("timeout waiting for a report")
 		}
 	}
 	if err := first.Load().(error); !errors.Is(err, unix.EMFILE) || !strings.Contains(err.Error(), ln.Addr().String()) {
-		return fmt.Errorf("the report is %w", err)
+		return fmt.Errorf("report: %w, want EMFILE and the address", err)
 	}
 	turns := loop.Stats().Turns
 	time.Sleep(idlePeriod)
 	if n := loop.Stats().Turns - turns; n > 20 {
-		return fmt.Errorf("%d turns for nothing", n)
+		return fmt.Errorf("%d turns of an idle loop", n)
 	}
 
-	// One after the other says something, is answered and goes, so that there
-	// is room for those who wait.
+	// Each client writes, reads the answer and closes, which frees a descriptor for
+	// the next waiting client.
 	for i, fd := range fds {
 		if _, err := unix.Write(fd, []byte("hello")); err != nil {
 			return err
@@ -289,12 +289,12 @@ func exhaustDescriptors(backend string) error {
 		unix.Close(fd)
 	}
 	if n := reports.Load(); n != 1 {
-		return fmt.Errorf("%d reports", n)
+		return fmt.Errorf("%d reports, want 1", n)
 	}
 	return nil
 }
 
-// assign is for fields whose type differs between systems.
+// assign sets a field whose type differs between systems.
 func assign[T int64 | uint64](to *T, n int) { *to = T(n) }
 
 // TestReusedNumbers checks that a stale event of a closed connection does not
@@ -305,7 +305,7 @@ func TestReusedNumbers(t *testing.T) {
 		ln := l.listen("tcp", func() stream.Handler {
 			p := newRecorder()
 			p.ignoreData = true
-			p.onData = func(c *stream.Conn, data []byte) {
+			p.onDataReceived = func(c *stream.Conn, data []byte) {
 				received = append(received, string(data))
 				c.Abort()
 			}
@@ -319,11 +319,11 @@ func TestReusedNumbers(t *testing.T) {
 				conn.Close()
 			}
 		}
-		l.eventually("all are heard, once each", func() bool { return len(received) == rounds && ln.Len() == 0 })
+		l.eventually("the data of all connections is received", func() bool { return len(received) == rounds && ln.Len() == 0 })
 		l.do(func() {
 			slices.Sort(received)
 			if n := len(slices.Compact(received)); n != rounds {
-				l.Errorf("%d were heard", n)
+				l.Errorf("%d different messages, want %d", n, rounds)
 			}
 		})
 	})
@@ -332,7 +332,7 @@ func TestReusedNumbers(t *testing.T) {
 // TestIdleCosts checks that idle connections, in any state, cost no turns.
 func TestIdleCosts(t *testing.T) {
 	eachNetwork(t, func(l *testLoop, network string) {
-		for _, set := range []func(c *stream.Conn, peer net.Conn){
+		for _, prepare := range []func(c *stream.Conn, peer net.Conn){
 			func(*stream.Conn, net.Conn) {},
 			func(c *stream.Conn, peer net.Conn) { l.do(c.PauseReading); write(l, peer, "unread") },
 			func(c *stream.Conn, peer net.Conn) { peer.(interface{ CloseWrite() error }).CloseWrite() },
@@ -347,13 +347,13 @@ func TestIdleCosts(t *testing.T) {
 			p := newRecorder()
 			p.keepOpen = true
 			c, peer := l.pair(network, p)
-			set(c, peer)
+			prepare(c, peer)
 		}
 		time.Sleep(quietPeriod)
 		turns := l.Stats().Turns
 		time.Sleep(idlePeriod)
 		if n := l.Stats().Turns - turns; n > 20 {
-			l.Errorf("%d turns for nothing", n)
+			l.Errorf("%d turns of an idle loop", n)
 		}
 	})
 }
@@ -396,20 +396,20 @@ func TestIdleMemory(t *testing.T) {
 			if err := unix.Connect(fd, &unix.SockaddrInet4{Port: ln.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 				l.Fatal(err)
 			}
-			if _, err := unix.Write(fd, []byte("hello")); err != nil { // each was busy once
+			if _, err := unix.Write(fd, []byte("hello")); err != nil { // each connection has been active
 				l.Fatal(err)
 			}
 		}
-		l.eventually("all are in", func() bool { return ln.Len() == n })
+		l.eventually("all connections are accepted", func() bool { return ln.Len() == n })
 		for _, fd := range peers {
 			if _, err := unix.Read(fd, make([]byte, 8)); err != nil {
 				l.Fatal(err)
 			}
 		}
-		each := (heap() - before) / n
-		l.Logf("%d bytes of heap a connection", each)
-		if each > 400 {
-			l.Errorf("%d bytes of heap a connection, more than 400", each)
+		perConn := (heap() - before) / n
+		l.Logf("%d bytes of heap per connection", perConn)
+		if perConn > 400 {
+			l.Errorf("%d bytes of heap per connection, want at most 400", perConn)
 		}
 	})
 }
@@ -464,7 +464,7 @@ func TestPackets(t *testing.T) {
 					}
 					checkBytes(l, "answer", buf[:n], append([]byte("re: "), message...))
 				}
-				for range 200 { // more than one turn takes
+				for range 200 { // more than one turn receives
 					write(l, conn, "x")
 				}
 				for range 200 {
@@ -474,18 +474,18 @@ func TestPackets(t *testing.T) {
 				}
 				l.do(func() {
 					if _, err := c.WriteTo(make([]byte, 70000), to.AddrPort()); !errors.Is(err, unix.EMSGSIZE) {
-						l.Errorf("too long: %v", err)
+						l.Errorf("WriteTo of 70000 bytes: %v", err)
 					}
 					if _, err := c.WriteTo([]byte("x"), netip.AddrPort{}); err == nil {
-						l.Error("sent to nowhere")
+						l.Error("no error for the zero address")
 					}
 					c.Close()
 					c.Close()
 					if _, err := c.WriteTo([]byte("x"), to.AddrPort()); err != net.ErrClosed || c.FD() != -1 {
-						l.Errorf("after Close: %v", err)
+						l.Errorf("WriteTo after Close: %v", err)
 					}
 					if l.Selector().Len() != 0 {
-						l.Error("something is registered")
+						l.Error("a descriptor is registered")
 					}
 				})
 				select {

@@ -38,8 +38,8 @@ func newOptions(opts []Option) *options {
 // WithWaterMarks sets the limits of the write queue, in bytes. PauseWriting is
 // called when more than high bytes are queued, and ResumeWriting when no more
 // than low bytes are left. The defaults are 64 KiB and 16 KiB. Negative values
-// count as 0, and low is at most high. With 0, 0 writing pauses whenever the
-// socket does not take all data at once.
+// count as 0, and low is at most high. If both are 0, writing pauses whenever
+// the socket does not take all data at once.
 func WithWaterMarks(high, low int) Option {
 	return func(o *options) {
 		o.highWater = max(high, 0)

@@ -11,18 +11,18 @@ import (
 	"goselectors/eventloop/stream"
 )
 
-type nothing struct{ stream.BaseHandler }
+type discardHandler struct{ stream.BaseHandler }
 
-func (nothing) DatagramReceived(*stream.PacketConn, []byte, netip.AddrPort) {}
-func (nothing) ErrorReceived(*stream.PacketConn, error)                     {}
+func (discardHandler) DatagramReceived(*stream.PacketConn, []byte, netip.AddrPort) {}
+func (discardHandler) ErrorReceived(*stream.PacketConn, error)                     {}
 
-// TestUnsupported checks the errors where no connection can be made.
+// TestUnsupported checks the errors of the constructors on other systems.
 func TestUnsupported(t *testing.T) {
-	_, listening := stream.Listen(nil, "tcp", "127.0.0.1:0", func() stream.Handler { return nothing{} })
-	_, dialing := stream.Dial(context.Background(), nil, "tcp", "127.0.0.1:1", nothing{})
-	_, wrapping := stream.Wrap(nil, 0, nothing{})
-	_, packets := stream.ListenPacket(nil, "udp", "127.0.0.1:0", nothing{})
-	for _, err := range []error{listening, dialing, wrapping, packets} {
+	_, listenErr := stream.Listen(nil, "tcp", "127.0.0.1:0", func() stream.Handler { return discardHandler{} })
+	_, dialErr := stream.Dial(context.Background(), nil, "tcp", "127.0.0.1:1", discardHandler{})
+	_, wrapErr := stream.Wrap(nil, 0, discardHandler{})
+	_, packetErr := stream.ListenPacket(nil, "udp", "127.0.0.1:0", discardHandler{})
+	for _, err := range []error{listenErr, dialErr, wrapErr, packetErr} {
 		if !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("%v, want errors.ErrUnsupported", err)
 		}

@@ -19,8 +19,9 @@ type PacketHandler interface {
 	DatagramReceived(c *PacketConn, p []byte, from netip.AddrPort)
 
 	// ErrorReceived is called with an *os.SyscallError when receiving fails,
-	// usually because an earlier datagram was refused by its destination. The
-	// socket stays open.
+	// usually because the destination of an earlier datagram has refused it.
+	// The socket stays open. On Linux, refused datagrams are reported only if
+	// the socket option IP_RECVERR or IPV6_RECVERR is set.
 	ErrorReceived(c *PacketConn, err error)
 }
 
@@ -34,8 +35,8 @@ type PacketConn struct {
 }
 
 // ListenPacket makes a UDP socket. The network is "udp", "udp4" or "udp6", and
-// the address has the form of package net. Resolving a host name blocks. Of the
-// options, only WithReusePort has an effect. ListenPacket returns
+// the address has the form of package net. Resolving a host name blocks. The
+// only option that has an effect is WithReusePort. ListenPacket returns
 // [ErrNilHandler], [errors.ErrUnsupported], or the error of package net or of the
 // loop.
 func ListenPacket(loop *eventloop.Loop, network, address string, h PacketHandler, opts ...Option) (*PacketConn, error) {
@@ -69,6 +70,7 @@ func ListenPacket(loop *eventloop.Loop, network, address string, h PacketHandler
 // maxPacketsPerTurn limits the datagrams that one socket receives in a turn.
 const maxPacketsPerTurn = 64
 
+// onReady is the loop's callback.
 func (c *PacketConn) onReady(any, selectors.Event) {
 	buf := readBuffers.Get().(*[readBufferSize]byte)
 	for range maxPacketsPerTurn {
@@ -88,9 +90,9 @@ func (c *PacketConn) onReady(any, selectors.Event) {
 	readBuffers.Put(buf)
 }
 
-// WriteTo sends a datagram. It does not queue: if the kernel's buffer is full it
-// returns [selectors.ErrWouldBlock]. After Close it returns [net.ErrClosed],
-// otherwise an error is an *os.SyscallError.
+// WriteTo sends a datagram and queues nothing. If the kernel's buffer is full, it
+// returns [selectors.ErrWouldBlock]. After Close it returns [net.ErrClosed].
+// Other errors are of type *os.SyscallError.
 func (c *PacketConn) WriteTo(p []byte, to netip.AddrPort) (int, error) {
 	if c.socket.fd < 0 {
 		return 0, net.ErrClosed

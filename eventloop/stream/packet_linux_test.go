@@ -12,15 +12,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestPacketRefused: with IP_RECVERR the kernel tells what became of datagrams
-// that were sent. The socket goes on.
+// TestPacketRefused checks that ErrorReceived reports a refused datagram, and
+// that the socket still works afterwards. With IP_RECVERR the kernel reports such
+// errors on unconnected sockets too.
 func TestPacketRefused(t *testing.T) {
-	gone, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	closed, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone.Close()
-	discardPackets := gone.LocalAddr().(*net.UDPAddr).AddrPort()
+	closed.Close()
+	closedAddr := closed.LocalAddr().(*net.UDPAddr).AddrPort()
 	eachBackend(t, func(l *testLoop) {
 		a := replyHandler{make(chan error, 100)}
 		var c *stream.PacketConn
@@ -30,7 +31,7 @@ func TestPacketRefused(t *testing.T) {
 				err = unix.SetsockoptInt(c.FD(), unix.IPPROTO_IP, unix.IP_RECVERR, 1)
 			}
 			if err == nil {
-				_, err = c.WriteTo([]byte("anybody there?"), discardPackets)
+				_, err = c.WriteTo([]byte("refused"), closedAddr)
 			}
 		})
 		if err != nil {
@@ -42,7 +43,7 @@ func TestPacketRefused(t *testing.T) {
 				l.Error(err)
 			}
 		case <-time.After(testTimeout):
-			l.Fatal("not told")
+			l.Fatal("timeout waiting for ErrorReceived")
 		}
 		conn, err := net.Dial("udp4", c.LocalAddr().String())
 		if err != nil {
@@ -50,16 +51,16 @@ func TestPacketRefused(t *testing.T) {
 		}
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(testTimeout))
-		write(l, conn, "still there?")
-		if n, err := conn.Read(make([]byte, 100)); n != len("re: still there?") || err != nil {
+		write(l, conn, "request")
+		if n, err := conn.Read(make([]byte, 100)); n != len("re: request") || err != nil {
 			l.Error(n, err)
 		}
 		l.do(func() {
 			if c.Loop() != l.Loop {
-				l.Error("another loop")
+				l.Error("Loop returns another loop")
 			}
 			if _, err := c.WriteTo([]byte("x"), netip.MustParseAddrPort("[::1]:1")); !errors.Is(err, unix.EAFNOSUPPORT) {
-				l.Errorf("to IPv6: %v", err)
+				l.Errorf("WriteTo an IPv6 address: %v", err)
 			}
 			c.Close()
 		})

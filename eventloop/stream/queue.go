@@ -7,13 +7,14 @@ type queue struct {
 	size   int // bytes in all blocks
 }
 
+// Sizes of blocks in bytes.
 const (
 	minBlock = 4 << 10
-	maxBlock = 64 << 10 // for pieces that are not larger themselves
+	maxBlock = 64 << 10 // except for a larger piece, which gets a block of its size
 )
 
-// append copies p to the end of the queue. The receiver may be nil. It returns
-// the queue.
+// append copies p to the end of the queue and returns the queue. A nil receiver
+// is an empty queue. New blocks grow with the queue.
 func (q *queue) append(p []byte) *queue {
 	if q == nil {
 		q = &queue{}

@@ -27,7 +27,7 @@ func TestQueue(t *testing.T) {
 			}
 			all := bytes.Join(q.blocks, nil)
 			if q.size != len(all) || q.size != len(in)-len(out) {
-				t.Fatalf("size %d, with %d in it and %d expected", q.size, len(all), len(in)-len(out))
+				t.Fatalf("size %d with %d bytes in the blocks, want %d", q.size, len(all), len(in)-len(out))
 			}
 			n := rnd.IntN(q.size + 1)
 			if rnd.IntN(4) == 0 {
@@ -40,7 +40,7 @@ func TestQueue(t *testing.T) {
 			out = append(out, bytes.Join(q.blocks, nil)...)
 		}
 		if !bytes.Equal(in, out) {
-			t.Fatal("what comes out is not what was put in")
+			t.Fatal("the removed data differs from the appended data")
 		}
 	}
 }
@@ -51,7 +51,7 @@ func TestQueueSmallPieces(t *testing.T) {
 	allocs := testing.AllocsPerRun(1, func() {
 		q = nil
 		for range 100_000 {
-			q = q.append([]byte("crumb"))
+			q = q.append([]byte("piece"))
 		}
 	})
 	if q.size != 500_000 || len(q.blocks) > 20 || allocs > 60 {

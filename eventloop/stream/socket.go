@@ -20,6 +20,7 @@ type boundSocket struct {
 	path string // file of a Unix socket, to remove on close; may be empty
 }
 
+// listen makes a listening socket with package net.
 func listen(network, address string, o *options) (boundSocket, error) {
 	noSocket := boundSocket{fd: -1}
 	if err := checkNetwork(network, "tcp", "tcp4", "tcp6", "unix"); err != nil {
@@ -50,9 +51,11 @@ func listen(network, address string, o *options) (boundSocket, error) {
 	return s, nil
 }
 
+// listenConfig returns the configuration of package net for a listening or UDP
+// socket.
 func listenConfig(network string, o *options) (config net.ListenConfig, err error) {
-	// Package net turns Multipath TCP on by default. It is slower, and useless
-	// unless the network is prepared for it.
+	// Package net turns Multipath TCP on by default. It is slower, and
+	// it helps only if the client and the network support it.
 	config.SetMultipathTCP(false)
 	if o.reusePort {
 		if !canReusePort || network == "unix" {
@@ -66,6 +69,7 @@ func listenConfig(network string, o *options) (config net.ListenConfig, err erro
 	return config, nil
 }
 
+// close closes the socket and removes its file.
 func (s *boundSocket) close() {
 	if s.path != "" {
 		os.Remove(s.path)
@@ -74,10 +78,10 @@ func (s *boundSocket) close() {
 	s.fd = -1
 }
 
-// checkNetwork returns an error if the network is not one of known, or if the
+// checkNetwork returns an error if the network is not one of supported, or if the
 // platform is not supported.
-func checkNetwork(network string, known ...string) error {
-	if !slices.Contains(known, network) {
+func checkNetwork(network string, supported ...string) error {
+	if !slices.Contains(supported, network) {
 		return net.UnknownNetworkError(network)
 	}
 	if !platformSupported {

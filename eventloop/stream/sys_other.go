@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// The constructors return errors.ErrUnsupported on these systems, so none of the
-// functions below is ever called.
+// The constructors return errors.ErrUnsupported on these systems, so the
+// functions below are never called.
 
 const platformSupported = false
 

@@ -10,14 +10,14 @@ import (
 
 const canReusePort = true
 
-// reusePort lets several sockets listen on one address, with connections
-// distributed over them.
+// reusePort lets several sockets listen on one address. The kernel distributes
+// connections over them.
 func reusePort(fd int) error {
 	option := unix.SO_REUSEPORT
 	if runtime.GOOS == "freebsd" {
-		// SO_REUSEPORT gives all connections to the last socket there.
-		// SO_REUSEPORT_LB distributes them. Package unix defines the name for
-		// FreeBSD only.
+		// SO_REUSEPORT on FreeBSD gives all connections to the last socket.
+		// SO_REUSEPORT_LB distributes them. Package unix defines that name for
+		// FreeBSD only, so this is its value.
 		option = 0x10000
 	}
 	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, 1)

@@ -9,9 +9,8 @@ import (
 )
 
 // These calls use package syscall, as package net does. The race detector then
-// orders what one end did before a write before what the other end does after
-// the read. Package unix keeps race annotations of its own, which do not match
-// those of package net.
+// sees that a write happens before the read of its data at the other end. Package
+// unix has race annotations of its own, which do not match those of package net.
 
 // read reads once. It returns 0, nil at EOF.
 func read(fd int, p []byte) (int, error) { return retryEINTR(syscall.Read, fd, p) }

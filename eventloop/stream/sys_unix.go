@@ -164,7 +164,8 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// sockaddr is the opposite of addrPort, for an IPv6 or an IPv4 socket.
+// sockaddr is the inverse of addrPort. v6 selects an IPv6 address, and otherwise
+// the address must be IPv4.
 func sockaddr(addr netip.AddrPort, v6 bool) unix.Sockaddr {
 	ip := addr.Addr()
 	if !v6 {
@@ -191,7 +192,7 @@ func zoneIndex(name string) uint32 {
 	return uint32(n)
 }
 
-// isIPv6 reports whether a socket takes IPv6 addresses.
+// isIPv6 reports whether a socket uses IPv6 addresses.
 func isIPv6(fd int) bool {
 	sa, _ := unix.Getsockname(fd)
 	_, v6 := sa.(*unix.SockaddrInet6)

@@ -17,9 +17,9 @@ import (
 // works, pipes and terminals included.
 //
 // The Conn takes ownership of a descriptor. For another value it duplicates the
-// descriptor and closes the value; net.Conn.Close does not end a connection
-// while a duplicate exists. Both are put into non-blocking mode. On error
-// Wrap takes no ownership and closes nothing.
+// descriptor and closes the value, which does not end the connection while the
+// duplicate exists. The descriptor is put into non-blocking mode. On error Wrap
+// takes no ownership and closes nothing.
 //
 // ConnectionMade is called in the next turn. Wrap returns [ErrNilHandler],
 // [errors.ErrUnsupported], [eventloop.ErrClosed], or the error of the system.
@@ -78,7 +78,8 @@ func Wrap(loop *eventloop.Loop, conn any, h Handler, opts ...Option) (*Conn, err
 // Data that was passed to DataReceived is not in the net.Conn. A handler that
 // detaches must use the rest of p itself. Detach returns [ErrUnsent] while
 // unsent data is queued, and [net.ErrClosed] if the connection is closed or
-// closing.
+// closing. If the descriptor is not a socket, for example a pipe, Detach closes it
+// and returns the error of net.FileConn; use DetachFD.
 func (c *Conn) Detach() (net.Conn, error) {
 	fd, err := c.DetachFD()
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 // (*os.SyscallError) ends the connection, and ConnectionLost follows with the
 // same error.
 //
-// Before ConnectionMade of a connection of Dial, all data is queued.
+// Until Dial has connected, Write queues all data.
 func (c *Conn) Write(p []byte) (n int, err error) {
 	if c.state&(closing|closingWrite|ended) != 0 {
 		return 0, c.closedError()
@@ -40,9 +40,10 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	return len(p), nil
 }
 
-// Writev writes several pieces in order, for example a header and a body, with
-// one system call where the system has writev. It behaves like Write of the
-// joined pieces. Up to 64 pieces are sent without an allocation.
+// Writev writes several pieces in order, for example a header and a body. It
+// behaves like Write of the joined pieces. On Linux one system call sends up to
+// 64 pieces, without an allocation. On other systems each piece takes one system
+// call.
 func (c *Conn) Writev(pieces ...[]byte) (n int, err error) {
 	if c.state&(closing|closingWrite|ended) != 0 {
 		return 0, c.closedError()
@@ -62,7 +63,6 @@ func (c *Conn) Writev(pieces ...[]byte) (n int, err error) {
 		if err != nil && err != selectors.ErrWouldBlock {
 			return 0, c.failWrite(err)
 		}
-		sent = max(sent, 0)
 	}
 	if sent < total {
 		for _, p := range pieces {
@@ -151,8 +151,8 @@ func (c *Conn) afterDrain() {
 
 // CloseWrite shuts down the write side after all queued data has been sent. The
 // peer then reads EOF. Data from the peer is still received. If the peer has
-// already closed its write side, the connection is closed. CloseWrite returns
-// [net.ErrClosed] if the connection is closed or closing, otherwise nil.
+// already closed its write side, the connection is then closed. CloseWrite
+// returns [net.ErrClosed] if the connection is closed or closing, otherwise nil.
 func (c *Conn) CloseWrite() error {
 	if c.state&(closing|ended) != 0 {
 		return net.ErrClosed
@@ -164,8 +164,8 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// Unsent returns the number of queued bytes, without those in the kernel's
-// buffer.
+// Unsent returns the number of bytes in the write queue. It does not count bytes
+// in the kernel's buffer.
 func (c *Conn) Unsent() int {
 	if c.out == nil {
 		return 0

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var bulk = flag.Int("stream.bulk", 64<<20, "bytes that TestBulk sends each way; 1<<30 = 1073741824 is the full measure")
+var bulk = flag.Int("stream.bulk", 64<<20, "bytes that TestBulk sends each way; 1<<30 = 1073741824 is the full test")
 
 // readSlowly reads to EOF in small pieces, and pauses after each MiB.
 func readSlowly(r io.Reader, piece int, pause time.Duration) ([]byte, error) {
@@ -57,7 +57,7 @@ func TestWriteOrder(t *testing.T) {
 			}
 			for len(rest) > 0 {
 				l.Post(func() {
-					// What was given to Write is the caller's again at once.
+					// The caller may change the data when Write has returned.
 					for range 8 {
 						var pieces [][]byte
 						var whole []byte
@@ -85,16 +85,16 @@ func TestWriteOrder(t *testing.T) {
 			}
 			l.Post(func() { c.CloseWrite() })
 		}()
-		p.expect(l, "pause") // before the peer has read anything
+		p.expect(l, "PauseWriting") // before the peer has read anything
 		got, err := readSlowly(peer, 10000, time.Millisecond)
 		if err != nil {
 			l.Error(err)
 		}
 		checkBytes(l, "message", got, message)
 		peer.Close()
-		counts := p.countUntil(l, "lost")
-		if counts["pause"]+1 != counts["resume"] {
-			l.Errorf("writing paused %d times and resumed %d times", counts["pause"], counts["resume"])
+		counts := p.countUntil(l, "ConnectionLost")
+		if counts["PauseWriting"]+1 != counts["ResumeWriting"] {
+			l.Errorf("writing paused %d times and resumed %d times", counts["PauseWriting"]+1, counts["ResumeWriting"])
 		}
 	})
 }
@@ -118,14 +118,14 @@ func TestWaterMarks(t *testing.T) {
 				c.CloseWrite()
 			}
 		}
-		p.onMade = produce
-		p.onPause = func(c *stream.Conn) {
+		p.onConnectionMade = produce
+		p.onPauseWriting = func(c *stream.Conn) {
 			paused = true
 			if n := c.Unsent(); n <= high || n > high+piece {
 				l.Errorf("paused with %d unsent", n)
 			}
 		}
-		p.onResume = func(c *stream.Conn) {
+		p.onResumeWriting = func(c *stream.Conn) {
 			paused = false
 			if n := c.Unsent(); n > low {
 				l.Errorf("resumed with %d unsent", n)
@@ -139,7 +139,7 @@ func TestWaterMarks(t *testing.T) {
 		}
 		checkBytes(l, "message", got, message)
 		peer.Close()
-		p.countUntil(l, "lost")
+		p.countUntil(l, "ConnectionLost")
 	})
 }
 
@@ -149,24 +149,24 @@ func TestPeerNeverReads(t *testing.T) {
 	eachNetwork(t, func(l *testLoop, network string) {
 		p := newRecorder()
 		c, _ := l.pair(network, p)
-		for pause := false; !pause; {
+		for paused := false; !paused; {
 			l.do(func() { c.Write(make([]byte, 10_000)) })
 			select {
 			case <-p.events:
-				pause = true
+				paused = true
 			default:
 			}
 		}
 		turns := l.Stats().Turns
 		time.Sleep(idlePeriod)
 		if now := l.Stats().Turns; now > turns+10 {
-			l.Errorf("%d turns for nothing", now-turns)
+			l.Errorf("%d turns of an idle loop", now-turns)
 		}
 		l.do(c.Abort)
-		p.expect(l, "lost")
+		p.expect(l, "ConnectionLost")
 		l.do(func() {
 			if c.Unsent() != 0 {
-				l.Error("it keeps what it could not send")
+				l.Error("unsent data after ConnectionLost")
 			}
 		})
 	})
@@ -181,16 +181,16 @@ func TestPeerVanishes(t *testing.T) {
 			c, peer := l.pair(network, p)
 			l.do(func() { c.Write(make([]byte, size)) })
 			if size > 100 {
-				p.expect(l, "pause")
+				p.expect(l, "PauseWriting")
 				io.ReadFull(peer, make([]byte, 100_000))
 			}
-			peer.Close() // with data unread, this is a reset
-			for end := false; !end; {
+			peer.Close() // unread data makes this a reset
+			for ended := false; !ended; {
 				select {
 				case event := <-p.events:
-					end = event == "lost by error" || size == 100 && event == "lost"
+					ended = event == "ConnectionLost with error" || size == 100 && event == "ConnectionLost"
 				case <-time.After(testTimeout):
-					l.Fatal("not lost")
+					l.Fatal("timeout waiting for ConnectionLost")
 				}
 			}
 			if p.err != nil {
@@ -205,34 +205,34 @@ func TestWriteInsideHandlers(t *testing.T) {
 	eachNetwork(t, func(l *testLoop, network string) {
 		p := newRecorder()
 		p.keepOpen = true
-		p.onMade = func(c *stream.Conn) { c.Write([]byte("hello ")) }
-		p.onData = func(c *stream.Conn, data []byte) { c.Write(data) }
-		p.onLost = func(c *stream.Conn, err error) {
+		p.onConnectionMade = func(c *stream.Conn) { c.Write([]byte("hello ")) }
+		p.onDataReceived = func(c *stream.Conn, data []byte) { c.Write(data) }
+		p.onConnectionLost = func(c *stream.Conn, err error) {
 			if _, err := c.Write([]byte("too late")); err != net.ErrClosed {
-				l.Errorf("write when lost: %v", err)
+				l.Errorf("write in ConnectionLost: %v", err)
 			}
 		}
 		c, peer := l.pair(network, p)
 		write(l, peer, "there ")
-		p.expect(l, "data there ")
+		p.expect(l, "DataReceived there ")
 		peer.(interface{ CloseWrite() error }).CloseWrite()
-		p.expect(l, "eof")
+		p.expect(l, "EOFReceived")
 		l.do(func() { c.Write([]byte("bye")); c.Write(nil); c.Writev(); c.Writev(nil, nil); c.Close() })
 		if got := readAll(l, peer); string(got) != "hello there bye" {
 			l.Errorf("the peer reads %q", got)
 		}
-		p.expect(l, "lost")
+		p.expect(l, "ConnectionLost")
 	})
 }
 
 // A bulkHandler sends its source, and counts and checksums received data.
 type bulkHandler struct {
 	stream.BaseHandler
-	sum    hash.Hash64
-	got    int
-	source io.Reader
-	paused bool
-	lost   chan error
+	sum      hash.Hash64
+	received int
+	source   io.Reader
+	paused   bool
+	ended    chan error
 }
 
 func (s *bulkHandler) ConnectionMade(c *stream.Conn) { s.send(c) }
@@ -251,12 +251,12 @@ func (s *bulkHandler) send(c *stream.Conn) {
 
 func (s *bulkHandler) DataReceived(_ *stream.Conn, p []byte) {
 	s.sum.Write(p)
-	s.got += len(p)
+	s.received += len(p)
 }
-func (s *bulkHandler) EOFReceived(*stream.Conn) bool          { return true }
-func (s *bulkHandler) PauseWriting(*stream.Conn)              { s.paused = true }
-func (s *bulkHandler) ResumeWriting(c *stream.Conn)           { s.paused = false; s.send(c) }
-func (s *bulkHandler) ConnectionLost(_ *stream.Conn, e error) { s.lost <- e }
+func (s *bulkHandler) EOFReceived(*stream.Conn) bool            { return true }
+func (s *bulkHandler) PauseWriting(*stream.Conn)                { s.paused = true }
+func (s *bulkHandler) ResumeWriting(c *stream.Conn)             { s.paused = false; s.send(c) }
+func (s *bulkHandler) ConnectionLost(_ *stream.Conn, err error) { s.ended <- err }
 
 // randomReader returns a reader of n reproducible bytes.
 func randomReader(n int, seed uint64) io.Reader {
@@ -265,14 +265,14 @@ func randomReader(n int, seed uint64) io.Reader {
 
 var crcTable = crc64.MakeTable(crc64.ECMA)
 
-// TestBulk sends much both ways at once, and compares checksums.
+// TestBulk sends much data in both directions at once, and compares checksums.
 func TestBulk(t *testing.T) {
 	size := *bulk
 	if testing.Short() {
 		size = min(size, 4<<20)
 	}
 	eachNetwork(t, func(l *testLoop, network string) {
-		s := &bulkHandler{sum: crc64.New(crcTable), source: randomReader(size, 1), lost: make(chan error, 1)}
+		s := &bulkHandler{sum: crc64.New(crcTable), source: randomReader(size, 1), ended: make(chan error, 1)}
 		ln := l.listen(network, func() stream.Handler { return s })
 		peer := l.connect(ln)
 		peer.SetDeadline(time.Now().Add(10 * time.Minute))
@@ -285,23 +285,23 @@ func TestBulk(t *testing.T) {
 		}()
 		n, err := io.Copy(got, peer)
 		if err = errors.Join(err, <-done); err != nil || n != int64(size) {
-			l.Fatalf("the peer has read %d: %v", n, err)
+			l.Fatalf("the peer has read %d bytes, want %d: %v", n, size, err)
 		}
 		select {
-		case err := <-s.lost:
+		case err := <-s.ended:
 			if err != nil {
 				l.Error(err)
 			}
 		case <-time.After(testTimeout):
-			l.Fatal("not lost")
+			l.Fatal("timeout waiting for ConnectionLost")
 		}
 		want := crc64.New(crcTable)
 		io.Copy(want, randomReader(size, 1))
 		if got.Sum64() != want.Sum64() {
-			l.Error("what the peer has read is not what was sent")
+			l.Error("the checksums of sent data and data that the peer has read differ")
 		}
-		if s.got != size || s.sum.Sum64() != sent.Sum64() {
-			l.Errorf("received %d, or something else than was sent", s.got)
+		if s.received != size || s.sum.Sum64() != sent.Sum64() {
+			l.Errorf("received %d bytes, want %d, or the checksums differ", s.received, size)
 		}
 	})
 }
