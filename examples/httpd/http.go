@@ -26,7 +26,7 @@ type client struct {
 
 const (
 	maxHeaderSize = 16 << 10 // bytes
-	flushSize     = 64 << 10 // bytes of responses that are written at once
+	flushSize     = 64 << 10 // collected bytes of responses that cause a write
 )
 
 // A request holds the parts of a request that the server uses. The slices point
