@@ -34,29 +34,31 @@ func eachBackend(t *testing.T, test func(t *testing.T, addr string)) {
 
 func TestCommandLine(t *testing.T) { servertest.CheckCommandLines(t, "chat") }
 
-// A user is the client side of a connection.
+// A user is a client that has joined the chat.
 type user struct {
 	*net.TCPConn
 	*bufio.Scanner
-	name string
+	name string // as the server calls it
 }
 
+// join connects a user and reads the first line from the server.
 func join(t *testing.T, addr string) *user {
 	t.Helper()
 	conn := servertest.Dial(t, addr)
-	p := &user{TCPConn: conn, Scanner: bufio.NewScanner(conn)}
-	p.Scan()
-	if _, err := fmt.Sscanf(p.Text(), "You are %s and", &p.name); err != nil {
-		t.Fatalf("first line: %q, %v", p.Text(), err)
+	u := &user{TCPConn: conn, Scanner: bufio.NewScanner(conn)}
+	u.Scan()
+	if _, err := fmt.Sscanf(u.Text(), "You are %s and", &u.name); err != nil {
+		t.Fatalf("first line: %q, %v", u.Text(), err)
 	}
-	p.name = strings.TrimSuffix(p.name, ",")
-	return p
+	u.name = strings.TrimSuffix(u.name, ",")
+	return u
 }
 
-func (p *user) expectLine(t *testing.T, want string) {
+// expectLine reads a line and fails the test if it is not want.
+func (u *user) expectLine(t *testing.T, want string) {
 	t.Helper()
-	if !p.Scan() || p.Text() != want {
-		t.Fatalf("%s reads %q, %v; want %q", p.name, p.Text(), p.Err(), want)
+	if !u.Scan() || u.Text() != want {
+		t.Fatalf("%s read %q, %v; want %q", u.name, u.Text(), u.Err(), want)
 	}
 }
 
@@ -68,7 +70,7 @@ func TestConversation(t *testing.T) {
 		io.WriteString(a, "hello\r\nhow are you?\n\n\n")
 		b.expectLine(t, a.name+": hello")
 		b.expectLine(t, a.name+": how are you?")
-		io.WriteString(b, "fi")
+		io.WriteString(b, "fi") // a line in two writes
 		time.Sleep(10 * time.Millisecond)
 		io.WriteString(b, "ne\n")
 		a.expectLine(t, b.name+": fine")
@@ -79,39 +81,40 @@ func TestConversation(t *testing.T) {
 	})
 }
 
-// TestManyUsers has users that write and read, users that only write, and users
-// that leave. Each reader gets the lines of a writer in order and without
-// repetition, and is told how many lines were dropped.
+// TestManyUsers has users that read, users that write, users that do neither, and
+// a user that disconnects. Each reader gets the lines of a writer in order and at
+// most once. The server reports how many lines it has dropped.
 func TestManyUsers(t *testing.T) {
-	const readers, writers, silent, lines = 20, 5, 5, 2000
+	const readers, writers, inactive, lines = 20, 5, 5, 2000
 	eachBackend(t, func(t *testing.T, addr string) {
 		var users []*user
-		for range readers + writers + silent {
+		for range readers + writers + inactive {
 			users = append(users, join(t, addr))
 		}
-		for i, p := range users[readers+writers:] {
-			p.SetReadBuffer(4096)
+		for i, u := range users[readers+writers:] {
+			u.SetReadBuffer(4096)
 			if i == 0 {
-				p.SetLinger(0)
-				p.Close()
+				u.SetLinger(0)
+				u.Close()
 			}
 		}
 		var reading, writing sync.WaitGroup
-		for _, p := range users[:readers] {
+		for _, u := range users[:readers] {
 			reading.Add(1)
 			go func() {
 				defer reading.Done()
-				next, gaps, missed := make(map[string]int), 0, 0
-				for p.Scan() {
-					from, text, _ := strings.Cut(p.Text(), ": ")
+				next := make(map[string]int) // next line number, by writer
+				missing, reported := 0, 0
+				for u.Scan() {
+					from, text, _ := strings.Cut(u.Text(), ": ")
 					var n int
 					if _, err := fmt.Sscanf(from, "(you have missed %d lines)", &n); err == nil {
-						missed += n
+						reported += n
 						continue
 					}
 					if text == "the end" {
-						if gaps > missed {
-							t.Errorf("%s: %d lines are missing, %d were reported", p.name, gaps, missed)
+						if missing > reported {
+							t.Errorf("%s: %d lines are missing, and the server reported %d", u.name, missing, reported)
 						}
 						return
 					}
@@ -119,21 +122,21 @@ func TestManyUsers(t *testing.T) {
 						continue // a user joined or left
 					}
 					if n < next[from] {
-						t.Errorf("%s reads line %d of %s after line %d", p.name, n, from, next[from]-1)
+						t.Errorf("%s read line %d of %s after line %d", u.name, n, from, next[from]-1)
 					}
-					gaps += n - next[from]
+					missing += n - next[from]
 					next[from] = n + 1
 				}
-				t.Errorf("%s: no more lines: %v", p.name, p.Err())
+				t.Errorf("%s: the connection ended before the last line: %v", u.name, u.Err())
 			}()
 		}
-		for i, p := range users[readers : readers+writers] {
+		for i, u := range users[readers : readers+writers] {
 			writing.Add(1)
-			go io.Copy(io.Discard, p.TCPConn)
+			go io.Copy(io.Discard, u.TCPConn)
 			go func() {
 				defer writing.Done()
 				for n := range lines {
-					if _, err := fmt.Fprintf(p, "line %d %s\n", n, strings.Repeat("x", 100)); err != nil {
+					if _, err := fmt.Fprintf(u, "line %d %s\n", n, strings.Repeat("x", 100)); err != nil {
 						t.Error(i, err)
 						return
 					}
@@ -148,36 +151,36 @@ func TestManyUsers(t *testing.T) {
 			select {
 			case <-done:
 				return
-			case <-time.After(20 * time.Millisecond): // it was dropped for some reader
+			case <-time.After(20 * time.Millisecond): // the line was dropped for a reader: send it again
 			}
 		}
 	})
 }
 
-// TestSlowReader checks that a user that does not read for long is told how many
-// lines were dropped. The memory check of eachBackend shows that the server has
-// not stored them.
+// TestSlowReader has a user that reads nothing for a long time. The server reports
+// how many lines it has dropped for this user. The check in eachBackend shows that
+// it has not kept them in memory.
 func TestSlowReader(t *testing.T) {
 	eachBackend(t, func(t *testing.T, addr string) {
-		slow := join(t, addr)
+		slowReader := join(t, addr)
 		writer := join(t, addr)
 		const lines = 50_000
 		text := strings.Repeat("blah ", 100)
-		for range lines { // some 25 MB
+		for range lines { // about 25 MB
 			fmt.Fprintln(writer, text)
 		}
-		io.WriteString(writer, strings.Repeat("x", 2000)) // once the server closes this connection, it has read all lines
+		io.WriteString(writer, strings.Repeat("x", 2000)) // the server closes the connection after it has read all lines
 		writer.expectLine(t, "The line is longer than 1000 bytes.")
-		received, missed := 0, 0
-		for missed == 0 && slow.Scan() {
-			if strings.HasSuffix(slow.Text(), text) {
+		received, dropped := 0, 0
+		for dropped == 0 && slowReader.Scan() {
+			if strings.HasSuffix(slowReader.Text(), text) {
 				received++
 			}
-			fmt.Sscanf(slow.Text(), "(you have missed %d lines)", &missed)
+			fmt.Sscanf(slowReader.Text(), "(you have missed %d lines)", &dropped)
 		}
 		// The line about the leaving writer may be dropped too.
-		if missed == 0 || received == 0 || received+missed < lines || received+missed > lines+1 {
-			t.Errorf("%d lines received and %d dropped of %d", received, missed, lines)
+		if dropped == 0 || received == 0 || received+dropped < lines || received+dropped > lines+1 {
+			t.Errorf("%d lines received and %d dropped of %d", received, dropped, lines)
 		}
 	})
 }

@@ -1,13 +1,12 @@
-// Compare shows what each way to wait costs: TCP connections on loopback, few
-// or many of them busy, driven through every backend of this platform in turn.
-// It prints a table, and a chart of the cost against the number of watched
-// descriptors.
+// Compare measures the cost of an event on each backend of this platform, with TCP
+// connections over loopback of which few or many are busy. It prints a table, and
+// a chart of the cost against the number of watched descriptors.
 //
 //	go run ./examples/compare
 //	go run ./examples/compare -n 10,1000 -active 1,100 -backend epoll,poll -svg cost.svg
 //
-// It is a module of its own, so that the libraries that draw the charts are no
-// dependency of who uses goselectors.
+// Compare is a module of its own, so that the chart libraries are not dependencies
+// of goselectors.
 package main
 
 import (
@@ -27,21 +26,21 @@ import (
 	"goselectors/selectors"
 )
 
-// Sane limits. Every connection takes a port of loopback, and systems have
-// between 16 000 and 60 000 to give.
+// Limits for the flags.
 const (
-	maxConns  = 16000
+	maxConns  = 16000 // each uses an ephemeral port; systems have 16 000 to 60 000
 	maxRounds = 1000
 	maxWindow = 10 * time.Second
 )
 
-// spare is how many descriptors are left to selectors, output and runtime.
-const spare = 32
+// reservedFDs is the number of descriptors that are not used for connections. The
+// selector, the output files and the Go runtime need some.
+const reservedFDs = 32
 
-// config is what the flags say.
+// A config holds the values of the flags.
 type config struct {
 	conns    []int      // numbers of connections, ascending
-	active   []activity // how many of them are busy
+	active   []activity // how many of the connections are busy
 	backends []selectors.Backend
 	rounds   int
 	window   time.Duration
@@ -49,10 +48,10 @@ type config struct {
 	svg      string
 }
 
-// An activity is how many connections are busy: a number, or a percentage.
+// An activity says how many connections are busy: a number or a percentage.
 type activity struct {
 	n       int
-	percent bool
+	percent bool // n is a percentage
 }
 
 func (a activity) String() string {
@@ -67,8 +66,8 @@ func (a activity) String() string {
 	return fmt.Sprintf("%d connections active", a.n)
 }
 
-// of returns how many of conns connections are busy: at least one, at most all.
-func (a activity) of(conns int) int {
+// count returns how many of conns connections are busy: at least one, at most all.
+func (a activity) count(conns int) int {
 	n := a.n
 	if a.percent {
 		n = conns * a.n / 100
@@ -76,8 +75,8 @@ func (a activity) of(conns int) int {
 	return min(max(n, 1), conns)
 }
 
-// parse reads the command line. Complaints and the usage go to stderr; the
-// error is flag.ErrHelp if help was asked for.
+// parse parses the command line. It writes errors and the usage to stderr. The
+// error is flag.ErrHelp if the arguments ask for help.
 func parse(args []string, stderr io.Writer) (*config, error) {
 	var names []string
 	for _, b := range selectors.Backends() {
@@ -100,14 +99,14 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
-	given := make(map[string]bool)
-	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	isSet := make(map[string]bool)
+	flags.Visit(func(f *flag.Flag) { isSet[f.Name] = true })
 
 	err := func() (err error) {
 		if flags.NArg() > 0 {
 			return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 		}
-		if c.conns, err = parseConns(*conns, given["n"], stderr); err != nil {
+		if c.conns, err = parseConns(*conns, isSet["n"], stderr); err != nil {
 			return fmt.Errorf("-n: %w", err)
 		}
 		if c.active, err = parseActive(*active); err != nil {
@@ -132,9 +131,11 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	return c, nil
 }
 
-// parseConns reads a list of numbers of connections. What this process may not
-// open is refused, or left out of the list if that is our own.
-func parseConns(list string, given bool, stderr io.Writer) ([]int, error) {
+// parseConns parses a list of numbers of connections and returns them in ascending
+// order, each once. A number that needs more descriptors than this process may
+// open is an error if the user set the list. In the default list, parseConns
+// skips it with a message on stderr.
+func parseConns(list string, setByUser bool, stderr io.Writer) ([]int, error) {
 	limit := descriptorLimit()
 	var conns []int
 	for _, s := range strings.Split(list, ",") {
@@ -142,23 +143,24 @@ func parseConns(list string, given bool, stderr io.Writer) ([]int, error) {
 		if err != nil || n < 1 || n > maxConns {
 			return nil, fmt.Errorf("%q is not a number of connections from 1 to %d", s, maxConns)
 		}
-		if 2*n+spare > limit {
-			err := fmt.Errorf("%d connections need %d descriptors, and this process may open %d (see ulimit -n)", n, 2*n+spare, limit)
-			if given {
+		if need := 2*n + reservedFDs; need > limit {
+			err := fmt.Errorf("%d connections need %d descriptors, and this process may open %d (see ulimit -n)", n, need, limit)
+			if setByUser {
 				return nil, err
 			}
-			fmt.Fprintln(stderr, "compare: left out:", err)
+			fmt.Fprintln(stderr, "compare: skipped:", err)
 			continue
 		}
 		conns = append(conns, n)
 	}
 	if len(conns) == 0 {
-		return nil, errors.New("nothing is left")
+		return nil, fmt.Errorf("no number of connections is within the limit of %d descriptors", limit)
 	}
 	slices.Sort(conns)
 	return slices.Compact(conns), nil
 }
 
+// parseActive parses a list of numbers and percentages and returns each once.
 func parseActive(list string) ([]activity, error) {
 	var active []activity
 	for _, s := range strings.Split(list, ",") {
@@ -174,15 +176,17 @@ func parseActive(list string) ([]activity, error) {
 	return active, nil
 }
 
+// parseBackends parses a list of backend names and returns each backend once.
+// names are the backends of this platform, in the order of selectors.Backends.
 func parseBackends(list string, names []string) ([]selectors.Backend, error) {
 	if len(names) == 0 {
-		return nil, errors.New("this platform has none")
+		return nil, errors.New("no backend on this platform")
 	}
 	var backends []selectors.Backend
 	for _, s := range strings.Split(list, ",") {
 		i := slices.Index(names, strings.TrimSpace(s))
 		if i < 0 {
-			return nil, fmt.Errorf("no backend %q here, but: %s", s, strings.Join(names, ", "))
+			return nil, fmt.Errorf("unknown backend %q; this platform has %s", s, strings.Join(names, ", "))
 		}
 		if !slices.ContainsFunc(backends, func(b selectors.Backend) bool { return b.Name == names[i] }) {
 			backends = append(backends, selectors.Backends()[i])
@@ -191,19 +195,20 @@ func parseBackends(list string, names []string) ([]selectors.Backend, error) {
 	return backends, nil
 }
 
-// settings are the lines of the table: everything the flags ask for, each once.
+// settings returns all combinations of the flags, in the order of the table.
 func (c *config) settings() []setting {
 	var all []setting
 	for _, a := range c.active {
 		for _, conns := range c.conns {
 			for _, b := range c.backends {
-				all = append(all, setting{backend: b, conns: conns, active: a.of(conns), activity: a})
+				all = append(all, setting{backend: b, conns: conns, active: a.count(conns), activity: a})
 			}
 		}
 	}
 	return all
 }
 
+// run runs the program and returns its exit status.
 func run(args []string, stdout, stderr *os.File) int {
 	c, err := parse(args, stderr)
 	switch {
@@ -219,10 +224,11 @@ func run(args []string, stdout, stderr *os.File) int {
 	return 0
 }
 
-// compare measures, reports and draws.
+// compare measures all settings and writes the report, and the SVG file if there
+// is one.
 func (c *config) compare(stdout, stderr *os.File) (err error) {
 	var svg *os.File
-	if c.svg != "" { // better to fail now than after all the work
+	if c.svg != "" { // fail before the measurements rather than after them
 		if svg, err = os.Create(c.svg); err != nil {
 			return err
 		}
@@ -235,24 +241,25 @@ func (c *config) compare(stdout, stderr *os.File) (err error) {
 	if c.json {
 		err = writeJSON(stdout, c, results)
 	} else {
-		_, err = io.WriteString(stdout, text(c, results, styleOf(stdout)))
+		_, err = io.WriteString(stdout, textReport(c, results, styleOf(stdout)))
 	}
 	if err == nil && svg != nil {
 		err = cmp.Or(drawSVG(svg, c, results), svg.Close())
 		if err == nil && !c.json {
-			fmt.Fprintln(stdout, "\nThe chart is in", c.svg)
+			fmt.Fprintln(stdout, "\nThe chart was written to", c.svg)
 		}
 	}
 	return err
 }
 
-// style is what a chart may look like where it is printed.
+// A style is how the text chart is printed.
 type style struct {
-	width int
+	width int // columns
 	color bool
 }
 
-// styleOf follows https://no-color.org, and sends escapes to terminals only.
+// styleOf returns the style for an output file. Colors are used on terminals only,
+// and not if the environment disables them (https://no-color.org, TERM=dumb).
 func styleOf(out *os.File) style {
 	s := style{width: 80}
 	if !term.IsTerminal(int(out.Fd())) {

@@ -21,18 +21,19 @@ import (
 	"goselectors/selectors"
 )
 
-// asCompare makes the test binary be the program.
-const asCompare = "COMPARE_TEST_BE_COMPARE"
+// runMainEnv is an environment variable. If it is set, the test binary runs main
+// instead of the tests.
+const runMainEnv = "COMPARE_TEST_RUN_MAIN"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asCompare) != "" {
+	if os.Getenv(runMainEnv) != "" {
 		main()
 	}
 	os.Exit(m.Run())
 }
 
-// compare runs the program as a user does and returns what that user sees.
-func compare(t *testing.T, args ...string) (stdout, stderr string, exit int) {
+// runCompare runs the program and returns its output and its exit status.
+func runCompare(t *testing.T, args ...string) (stdout, stderr string, exit int) {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -41,34 +42,35 @@ func compare(t *testing.T, args ...string) (stdout, stderr string, exit int) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, exe, args...)
-	cmd.Env = append(os.Environ(), asCompare+"=1")
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	var status *exec.ExitError
-	if err := cmd.Run(); err != nil && !errors.As(err, &status) {
+	cmd.Env = append(os.Environ(), runMainEnv+"=1")
+	var outBuf, errBuf bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &outBuf, &errBuf
+	var exitErr *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exitErr) {
 		t.Fatal(err)
 	}
-	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+	return outBuf.String(), errBuf.String(), cmd.ProcessState.ExitCode()
 }
 
-func needBackends(t *testing.T) {
+// requireBackends skips the test on a platform without backends.
+func requireBackends(t *testing.T) {
 	t.Helper()
 	if len(selectors.Backends()) == 0 {
 		t.Skip("no backend on this platform")
 	}
 }
 
-// small is a run that takes about a second.
-var small = []string{"-n", "10,50", "-active", "1,50%", "-time", "20ms", "-rounds", "2"}
+// shortRun are the arguments for a run of about a second.
+var shortRun = []string{"-n", "10,50", "-active", "1,50%", "-time", "20ms", "-rounds", "2"}
 
 func TestText(t *testing.T) {
-	needBackends(t)
-	out, stderr, exit := compare(t, small...)
+	requireBackends(t)
+	out, stderr, exit := runCompare(t, shortRun...)
 	if exit != 0 || stderr != "" {
 		t.Fatalf("exit status %d, error output %q", exit, stderr)
 	}
 	if strings.Contains(out, "\x1b") {
-		t.Error("escapes, but the output is no terminal")
+		t.Error("the output contains escape sequences and is not a terminal")
 	}
 	for l := range strings.Lines(out) {
 		if n := len([]rune(strings.TrimSuffix(l, "\n"))); n > 80 {
@@ -86,14 +88,14 @@ func TestText(t *testing.T) {
 			perSecond, _ := strconv.ParseFloat(fields[1], 64)
 			micros, _ := strconv.ParseFloat(fields[2], 64)
 			if p := perSecond * micros / 1e6; p < 0.9 || p > 1.1 {
-				t.Errorf("%s: %v events/s and %v µs an event do not fit", b.Name, perSecond, micros)
+				t.Errorf("%s: %v events/s and %v µs an event do not agree", b.Name, perSecond, micros)
 			}
 		}
 	}
 	for _, title := range []string{"µs an event, 1 connection active", "µs an event, 50 % of the connections active"} {
 		_, chart, found := strings.Cut(out, title)
 		if !found {
-			t.Fatalf("no chart %q", title)
+			t.Fatalf("no chart with the title %q", title)
 		}
 		chart, _, _ = strings.Cut(chart, "watched descriptors")
 		for _, b := range selectors.Backends() {
@@ -110,17 +112,18 @@ func TestText(t *testing.T) {
 	}
 }
 
-func TestOneSize(t *testing.T) {
-	needBackends(t)
-	out, stderr, exit := compare(t, "-n", "5", "-time", "5ms", "-rounds", "1", "-active", "3", "-svg", filepath.Join(t.TempDir(), "point.svg"))
+// TestSingleConnectionCount checks a run in which the charts have no lines.
+func TestSingleConnectionCount(t *testing.T) {
+	requireBackends(t)
+	out, stderr, exit := runCompare(t, "-n", "5", "-time", "5ms", "-rounds", "1", "-active", "3", "-svg", filepath.Join(t.TempDir(), "point.svg"))
 	if exit != 0 || stderr != "" || !regexp.MustCompile(`(?m)^\w+ +10 +3 `).MatchString(out) {
 		t.Errorf("exit status %d, error output %q, output %q", exit, stderr, out)
 	}
 }
 
 func TestJSON(t *testing.T) {
-	needBackends(t)
-	out, stderr, exit := compare(t, append(slices.Clone(small), "-json")...)
+	requireBackends(t)
+	out, stderr, exit := runCompare(t, append(slices.Clone(shortRun), "-json")...)
 	if exit != 0 || stderr != "" {
 		t.Fatalf("exit status %d, error output %q", exit, stderr)
 	}
@@ -150,19 +153,19 @@ func TestJSON(t *testing.T) {
 				t.Errorf("%s is %v in %v", field, r[field], r)
 			}
 		}
-		if least, median, most := r["us_per_event_min"].(float64), r["us_per_event"].(float64), r["us_per_event_max"].(float64); least > median || median > most {
-			t.Errorf("the median is not between least and most: %v", r)
+		if lowest, median, highest := r["us_per_event_min"].(float64), r["us_per_event"].(float64), r["us_per_event_max"].(float64); lowest > median || median > highest {
+			t.Errorf("the median is not between minimum and maximum: %v", r)
 		}
 		if r["fds"].(float64) != 2*r["connections"].(float64) {
-			t.Errorf("a connection has two ends: %v", r)
+			t.Errorf("not two descriptors per connection: %v", r)
 		}
 	}
 }
 
 func TestSVG(t *testing.T) {
-	needBackends(t)
+	requireBackends(t)
 	file := filepath.Join(t.TempDir(), "cost.svg")
-	if _, stderr, exit := compare(t, append(slices.Clone(small), "-svg", file)...); exit != 0 || stderr != "" {
+	if _, stderr, exit := runCompare(t, append(slices.Clone(shortRun), "-svg", file)...); exit != 0 || stderr != "" {
 		t.Fatalf("exit status %d, error output %q", exit, stderr)
 	}
 	svg, err := os.ReadFile(file)
@@ -197,18 +200,18 @@ func TestSVG(t *testing.T) {
 	}
 	for _, s := range want {
 		if !slices.Contains(texts, s) {
-			t.Errorf("the chart does not say %q, but: %q", s, texts)
+			t.Errorf("the chart has no text %q; it has %q", s, texts)
 		}
 	}
 }
 
-func TestBadUse(t *testing.T) {
-	needBackends(t)
+func TestInvalidUsage(t *testing.T) {
+	requireBackends(t)
 	const usage = "usage: go run ./examples/compare "
 	for _, c := range []struct {
-		args string
-		exit int
-		says string // before or in the usage
+		args       string
+		exit       int
+		wantStderr string // part of the error or the usage
 	}{
 		{"-h", 0, usage},
 		{"-frobnicate", 2, "-frobnicate"},
@@ -226,27 +229,27 @@ func TestBadUse(t *testing.T) {
 		{"-time 0s", 2, "-time"},
 		{"-time 1h", 2, "-time"},
 		{"-time soon", 2, "-time"},
-		{"-backend telepathy", 2, `no backend "telepathy" here, but: ` + selectors.Backends()[0].Name},
+		{"-backend nosuchbackend", 2, `unknown backend "nosuchbackend"; this platform has ` + selectors.Backends()[0].Name},
 	} {
 		t.Run(c.args, func(t *testing.T) {
-			stdout, stderr, exit := compare(t, strings.Fields(c.args)...)
-			if exit != c.exit || stdout != "" || !strings.Contains(stderr, c.says) || !strings.Contains(stderr, usage) {
-				t.Errorf("exit status %d, output %q, error output %q; want %d and %q", exit, stdout, stderr, c.exit, c.says)
+			stdout, stderr, exit := runCompare(t, strings.Fields(c.args)...)
+			if exit != c.exit || stdout != "" || !strings.Contains(stderr, c.wantStderr) || !strings.Contains(stderr, usage) {
+				t.Errorf("exit status %d, output %q, error output %q; want %d and %q", exit, stdout, stderr, c.exit, c.wantStderr)
 			}
 		})
 	}
 	t.Run("svg that cannot be written", func(t *testing.T) {
-		stdout, stderr, exit := compare(t, "-svg", filepath.Join(t.TempDir(), "missing", "cost.svg"))
+		stdout, stderr, exit := runCompare(t, "-svg", filepath.Join(t.TempDir(), "missing", "cost.svg"))
 		if exit != 1 || stdout != "" || !strings.Contains(stderr, "cost.svg") {
 			t.Errorf("exit status %d, output %q, error output %q", exit, stdout, stderr)
 		}
 	})
 }
 
-// TestDescriptorLimit: what does not fit is refused where it was asked for, and
-// left out of the default.
+// TestDescriptorLimit sets a limit that is too low for some numbers of connections.
+// Such a number is an error in the flag -n, and is skipped in the default.
 func TestDescriptorLimit(t *testing.T) {
-	needBackends(t)
+	requireBackends(t)
 	sh, err := exec.LookPath("sh")
 	if err != nil {
 		t.Skip("needs a shell to set the limit: ", err)
@@ -254,27 +257,27 @@ func TestDescriptorLimit(t *testing.T) {
 	for _, c := range []struct {
 		name, args string
 		exit       int
-		says       string
+		wantOutput string
 	}{
-		{"asked for", "-n 10,100", 2, "100 connections need 232 descriptors, and this process may open 120"},
-		{"default", "-time 1ms -rounds 1", 0, "left out: 100 connections"},
+		{"flag", "-n 10,100", 2, "100 connections need 232 descriptors, and this process may open 120"},
+		{"default", "-time 1ms -rounds 1", 0, "skipped: 100 connections"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			args := append([]string{"-c", `ulimit -n 120 && exec "$0" "$@"`, os.Args[0]}, strings.Fields(c.args)...)
 			cmd := exec.CommandContext(ctx, sh, args...)
-			cmd.Env = append(os.Environ(), asCompare+"=1")
+			cmd.Env = append(os.Environ(), runMainEnv+"=1")
 			out, _ := cmd.CombinedOutput()
-			if exit := cmd.ProcessState.ExitCode(); exit != c.exit || !strings.Contains(string(out), c.says) {
-				t.Errorf("exit status %d, output %q; want %d and %q", exit, out, c.exit, c.says)
+			if exit := cmd.ProcessState.ExitCode(); exit != c.exit || !strings.Contains(string(out), c.wantOutput) {
+				t.Errorf("exit status %d, output %q; want %d and %q", exit, out, c.exit, c.wantOutput)
 			}
 		})
 	}
 }
 
 func TestParse(t *testing.T) {
-	needBackends(t)
+	requireBackends(t)
 	names := func(c *config) (names []string) {
 		for _, b := range c.backends {
 			names = append(names, b.Name)
@@ -287,7 +290,7 @@ func TestParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !slices.Equal(c.conns, []int{10, 50}) {
-		t.Errorf("numbers of connections: %v; want them once and ascending", c.conns)
+		t.Errorf("numbers of connections: %v; want each once, in ascending order", c.conns)
 	}
 	if !slices.Equal(c.active, []activity{{2, false}, {10, true}}) {
 		t.Errorf("activities: %v", c.active)
@@ -303,11 +306,11 @@ func TestParse(t *testing.T) {
 		t.Errorf("rows %v, want %v", rows, want)
 	}
 	if c, err = parse(nil, io.Discard); err != nil || len(c.backends) != len(selectors.Backends()) {
-		t.Errorf("by default: %v, %v; want every backend", names(c), err)
+		t.Errorf("without flags: %v, %v; want every backend", names(c), err)
 	}
 }
 
-func TestActivityOf(t *testing.T) {
+func TestActivityCount(t *testing.T) {
 	for _, c := range []struct {
 		a           activity
 		conns, want int
@@ -318,15 +321,15 @@ func TestActivityOf(t *testing.T) {
 		{activity{1, true}, 10, 1},
 		{activity{100, true}, 7, 7},
 	} {
-		if got := c.a.of(c.conns); got != c.want {
-			t.Errorf("%v of %d: %d, want %d", c.a, c.conns, got, c.want)
+		if got := c.a.count(c.conns); got != c.want {
+			t.Errorf("%v, %d connections: %d, want %d", c.a, c.conns, got, c.want)
 		}
 	}
 }
 
-func TestTake(t *testing.T) {
+func TestSummarize(t *testing.T) {
 	var r result
-	r.take([]sample{
+	r.summarize([]sample{
 		{events: 1, wall: 5, user: 1, sys: 0, allocs: 0},
 		{events: 3, wall: 1, user: 5, sys: 2, allocs: 1},
 		{events: 2, wall: 9, user: 2, sys: 3, allocs: 0},
@@ -338,9 +341,9 @@ func TestTake(t *testing.T) {
 	}
 }
 
-// TestFlat: where all is the same, the lines take turns and all are seen; and
-// nothing about a chart breaks.
-func TestFlat(t *testing.T) {
+// TestEqualCosts draws charts of backends with equal costs. All lines are in the
+// same row, where they alternate.
+func TestEqualCosts(t *testing.T) {
 	backends := []selectors.Backend{{Name: "epoll"}, {Name: "poll"}, {Name: "select"}}
 	var results []result
 	for _, b := range backends {
@@ -351,7 +354,7 @@ func TestFlat(t *testing.T) {
 	for _, s := range []style{{80, false}, {60, false}, {80, true}, {120, true}} {
 		chart := drawText(activity{1, false}, results, s)
 		if got := strings.Contains(chart, "\x1b["); got != s.color {
-			t.Errorf("%+v: escapes: %v", s, got)
+			t.Errorf("%+v: escape sequences: %v", s, got)
 		}
 		if !s.color && !regexp.MustCompile(`┼e+p+s+e+p+s+e`).MatchString(chart) {
 			t.Errorf("%+v: lines hide each other:\n%s", s, chart)
@@ -362,10 +365,10 @@ func TestFlat(t *testing.T) {
 	}
 }
 
-func TestFigures(t *testing.T) {
+func TestNumberFormats(t *testing.T) {
 	for _, c := range []struct {
-		v               float64
-		figure, rounded string
+		v                      float64
+		threeDigits, twoDigits string
 	}{
 		{0, "0.00", ""},
 		{0.12345, "0.12", "0.12"},
@@ -377,12 +380,12 @@ func TestFigures(t *testing.T) {
 		{1000, "1000", "1000"},
 		{4641.6, "4642", "4600"},
 	} {
-		if got := figure(c.v); got != c.figure {
-			t.Errorf("figure(%v) = %q, want %q", c.v, got, c.figure)
+		if got := threeDigits(c.v); got != c.threeDigits {
+			t.Errorf("threeDigits(%v) = %q, want %q", c.v, got, c.threeDigits)
 		}
 		if c.v > 0 {
-			if got := rounded(c.v); got != c.rounded {
-				t.Errorf("rounded(%v) = %q, want %q", c.v, got, c.rounded)
+			if got := roundTwoDigits(c.v); got != c.twoDigits {
+				t.Errorf("roundTwoDigits(%v) = %q, want %q", c.v, got, c.twoDigits)
 			}
 		}
 	}

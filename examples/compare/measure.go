@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,46 +14,47 @@ import (
 	"goselectors/selectors"
 )
 
-// messageSize is how much every message holds. It is small: what is compared
-// is the waiting, and all else is the same for all.
+// messageSize is the size of a message in bytes. It is small, because the backends
+// differ only in the cost of waiting.
 const messageSize = 64
 
-// patience is when a message counts as lost. Loopback loses none.
-const patience = 10 * time.Second
+// messageTimeout is the time without a message after which a measurement fails.
+// Loopback does not lose messages, so it does not happen.
+const messageTimeout = 10 * time.Second
 
-// A setting is what is measured as one: a line of the table.
+// A setting is one row of the table.
 type setting struct {
 	backend  selectors.Backend
 	conns    int
-	active   int
-	activity activity // what active was computed from
+	active   int      // number of busy connections
+	activity activity // the flag value that active was computed from
 }
 
 // fds is the number of watched descriptors.
 func (s setting) fds() int { return 2 * s.conns }
 
-// A sample is the outcome of one window of measuring: times are microseconds,
-// and all but events are per event.
+// A sample is one measurement of a setting.
 type sample struct {
 	events          int
-	wall, user, sys float64
-	allocs          float64
+	wall, user, sys float64 // microseconds per event: elapsed time, processor time
+	allocs          float64 // per event
 }
 
-// A result sums up the samples of one setting: medians, but for the processor
-// time. Kernels divide that into user's and system's in steps of a clock's
-// tick, which is coarse, so it is the mean of all samples.
+// A result summarizes the samples of one setting. events is the sum, and wall and
+// allocs are medians. user and sys are means over all events: kernels divide
+// processor time between user and system in steps of a clock tick, which is too
+// coarse for a single sample.
 type result struct {
 	setting
 	sample
-	fastest, slowest float64 // wall, of all samples
+	fastest, slowest float64 // lowest and highest wall of the samples
 }
 
-// measureAll measures every setting round by round. The backends take turns
-// within a round, and begin in turn, so that whatever else the machine does
-// meanwhile meets all of them.
+// measureAll measures every setting once per round. Each round measures the
+// backends of a setting one after the other, and starts with a different backend
+// than the round before. So other load on the machine affects all backends.
 func measureAll(c *config, p *progress) ([]result, error) {
-	defer p.done()
+	defer p.clear()
 	links, err := connect(slices.Max(c.conns))
 	if err != nil {
 		return nil, fmt.Errorf("connecting on loopback: %w", err)
@@ -65,10 +65,10 @@ func measureAll(c *config, p *progress) ([]result, error) {
 	samples := make([][]sample, len(settings))
 	p.total = c.rounds * len(settings)
 	for round := range c.rounds {
-		for at := 0; at < len(settings); at += len(c.backends) {
+		for first := 0; first < len(settings); first += len(c.backends) {
 			for i := range c.backends {
-				i = at + (i+round)%len(c.backends)
-				p.step(settings[i])
+				i = first + (i+round)%len(c.backends)
+				p.next(settings[i])
 				s, err := settings[i].measure(links, c.window)
 				if err != nil {
 					return nil, fmt.Errorf("%s, %d connections, %d active: %w",
@@ -81,20 +81,20 @@ func measureAll(c *config, p *progress) ([]result, error) {
 	results := make([]result, len(settings))
 	for i := range settings {
 		results[i] = result{setting: settings[i]}
-		results[i].take(samples[i])
+		results[i].summarize(samples[i])
 	}
 	return results, nil
 }
 
-// take sums the samples up.
-func (r *result) take(samples []sample) {
-	median := func(of func(sample) float64) float64 {
-		v := make([]float64, len(samples))
+// summarize computes the result of samples, of which there is at least one.
+func (r *result) summarize(samples []sample) {
+	median := func(value func(sample) float64) float64 {
+		values := make([]float64, len(samples))
 		for i, s := range samples {
-			v[i] = of(s)
+			values[i] = value(s)
 		}
-		slices.Sort(v)
-		return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+		slices.Sort(values)
+		return (values[(len(values)-1)/2] + values[len(values)/2]) / 2
 	}
 	r.wall = median(func(s sample) float64 { return s.wall })
 	r.allocs = median(func(s sample) float64 { return s.allocs })
@@ -109,37 +109,50 @@ func (r *result) take(samples []sample) {
 	r.sys /= float64(r.events)
 }
 
-// callback is the data of every key.
+// A callback is the data of every key. The loop calls it when fd is readable.
 type callback func(fd int) error
 
-// A loop is a selector that watches both ends of all connections. On each
-// active connection one message goes to and fro: an end that gets it sends it
-// back, like two echo servers that talk to each other. So everything that
-// happens, at either end, happens because the selector said so. One event is
-// one message: its share of a Select, the callback, a read and a write.
+// A loop is a selector that watches both ends of all connections. On each active
+// connection there is one message. An end that receives it sends it back, as if
+// two echo servers were connected. So the selector reports each message, at both
+// ends. An event is one message: a share of a Select, the callback, a read and a
+// write.
 type loop struct {
-	sel     selectors.Selector
-	batch   []selectors.Ready
-	message [messageSize]byte
-	events  int
-	ending  bool // messages are kept, no longer sent back
-	kept    int
+	sel      selectors.Selector
+	ready    []selectors.Ready // buffer for SelectInto
+	message  [messageSize]byte
+	events   int  // messages received
+	draining bool // messages are received and not sent back
+	drained  int  // messages received while draining
 }
 
-// echo is the callback. It uses bare system calls, which cost least, to leave
-// the selector the larger part of what is measured.
+// register watches both ends of all links.
+func (l *loop) register(links []link) error {
+	for _, link := range links {
+		for _, fd := range link {
+			if _, err := l.sel.Register(fd, selectors.EventRead, callback(l.echo)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// echo receives a message and sends it back. It uses system calls directly. They
+// cost least, so the selector is the larger part of the measured time.
 func (l *loop) echo(fd int) error {
 	if n, err := read(fd, l.message[:]); n != messageSize {
 		return fmt.Errorf("read %d of %d bytes: %w", n, messageSize, cmp.Or(err, io.ErrUnexpectedEOF))
 	}
 	l.events++
-	if l.ending {
-		l.kept++
+	if l.draining {
+		l.drained++
 		return nil
 	}
 	return l.send(fd)
 }
 
+// send sends the message.
 func (l *loop) send(fd int) error {
 	if n, err := write(fd, l.message[:]); n != messageSize {
 		return fmt.Errorf("wrote %d of %d bytes: %w", n, messageSize, cmp.Or(err, io.ErrShortWrite))
@@ -147,15 +160,15 @@ func (l *loop) send(fd int) error {
 	return nil
 }
 
-// turn waits once and dispatches.
-func (l *loop) turn() (err error) {
-	if l.batch, err = l.sel.SelectInto(l.batch[:0], patience); err != nil {
+// runOnce waits once and calls the callbacks.
+func (l *loop) runOnce() (err error) {
+	if l.ready, err = l.sel.SelectInto(l.ready[:0], messageTimeout); err != nil {
 		return err
 	}
-	if len(l.batch) == 0 {
-		return errors.New("a message got lost")
+	if len(l.ready) == 0 {
+		return fmt.Errorf("no message for %v", messageTimeout)
 	}
-	for _, ready := range l.batch {
+	for _, ready := range l.ready {
 		if err := ready.Key.Data.(callback)(ready.Key.FD); err != nil {
 			return err
 		}
@@ -163,17 +176,29 @@ func (l *loop) turn() (err error) {
 	return nil
 }
 
-// turns goes on for a while.
-func (l *loop) turns(d time.Duration) error {
+// runFor runs the loop for at least d.
+func (l *loop) runFor(d time.Duration) error {
 	for start := time.Now(); time.Since(start) < d; {
-		if err := l.turn(); err != nil {
+		if err := l.runOnce(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// measure takes one sample. It leaves the connections as they were: silent.
+// drain receives the given number of messages without sending them back.
+func (l *loop) drain(messages int) error {
+	l.draining = true
+	for l.drained < messages {
+		if err := l.runOnce(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measure takes one sample, after a warm-up of a fifth of window. On success, no
+// message is left on any connection.
 func (s setting) measure(links []link, window time.Duration) (sample, error) {
 	sel, err := s.backend.New()
 	if err != nil {
@@ -181,70 +206,69 @@ func (s setting) measure(links []link, window time.Duration) (sample, error) {
 	}
 	defer sel.Close()
 	l := &loop{sel: sel}
-	for _, link := range links[:s.conns] {
-		for _, fd := range link {
-			if _, err := sel.Register(fd, selectors.EventRead, callback(l.echo)); err != nil {
-				return sample{}, err
-			}
-		}
+	if err := l.register(links[:s.conns]); err != nil {
+		return sample{}, err
 	}
-	for i := range s.active { // evenly spread
+	for i := range s.active { // evenly spread over the connections
 		if err := l.send(links[i*s.conns/s.active][0]); err != nil {
 			return sample{}, err
 		}
 	}
-	if err := l.turns(window / 5); err != nil { // warm up
+	if err := l.runFor(window / 5); err != nil { // warm up
 		return sample{}, err
 	}
 
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	warm := l.events
-	user, sys := processorTime()
+	var memBefore, memAfter runtime.MemStats
+	runtime.ReadMemStats(&memBefore)
+	eventsBefore := l.events
+	userBefore, sysBefore := processorTime()
 	start := time.Now()
-	err = l.turns(window)
+	err = l.runFor(window)
 	wall := time.Since(start)
-	user2, sys2 := processorTime()
-	events := l.events - warm
-	runtime.ReadMemStats(&after)
+	userAfter, sysAfter := processorTime()
+	events := l.events - eventsBefore
+	runtime.ReadMemStats(&memAfter)
 
-	l.ending = true
-	for l.kept < s.active && err == nil {
-		err = l.turn()
+	if err == nil {
+		err = l.drain(s.active)
 	}
-	each := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) / float64(events) }
+	microsPerEvent := func(d time.Duration) float64 {
+		return float64(d) / float64(time.Microsecond) / float64(events)
+	}
 	return sample{
 		events: events,
-		wall:   each(wall),
-		user:   each(user2 - user),
-		sys:    each(sys2 - sys),
-		allocs: float64(after.Mallocs-before.Mallocs) / float64(events),
+		wall:   microsPerEvent(wall),
+		user:   microsPerEvent(userAfter - userBefore),
+		sys:    microsPerEvent(sysAfter - sysBefore),
+		allocs: float64(memAfter.Mallocs-memBefore.Mallocs) / float64(events),
 	}, err
 }
 
-// progress tells a terminal how far the work is, and nobody else.
+// A progress shows on a terminal how many measurements are done. It prints nothing
+// to other files.
 type progress struct {
-	out       *os.File // nil for nobody
-	start     time.Time
-	at, total int
+	out            *os.File // nil if it is not a terminal
+	started, total int      // measurements
 }
 
 func newProgress(out *os.File) *progress {
-	p := &progress{start: time.Now()}
+	p := &progress{}
 	if term.IsTerminal(int(out.Fd())) {
 		p.out = out
 	}
 	return p
 }
 
-func (p *progress) step(s setting) {
-	p.at++
+// next shows that the measurement of s starts.
+func (p *progress) next(s setting) {
+	p.started++
 	if p.out != nil {
-		fmt.Fprintf(p.out, "\r\x1b[K%3d %%  %s, %d descriptors, %d active", 100*(p.at-1)/p.total, s.backend.Name, s.fds(), s.active)
+		fmt.Fprintf(p.out, "\r\x1b[K%3d %%  %s, %d descriptors, %d active", 100*(p.started-1)/p.total, s.backend.Name, s.fds(), s.active)
 	}
 }
 
-func (p *progress) done() {
+// clear erases the line.
+func (p *progress) clear() {
 	if p.out != nil {
 		fmt.Fprint(p.out, "\r\x1b[K")
 	}

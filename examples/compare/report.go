@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// text is the report for people: table and charts.
-func text(c *config, results []result, s style) string {
+// textReport returns the report as text: a table, and a chart for each activity.
+func textReport(c *config, results []result, s style) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Messages of %d bytes to and fro on TCP connections over loopback; one event is\n"+
-		"one message: waiting, dispatch, a read and a write. Medians of %d × %v on\n%s/%s, %d processors, %s.\n\n",
+	fmt.Fprintf(&b, "TCP connections over loopback exchange messages of %d bytes. An event is one\n"+
+		"message: waiting, dispatch, a read and a write. Medians of %d × %v on\n%s/%s, %d processors, %s.\n\n",
 		messageSize, c.rounds, c.window, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
 	writeTable(&b, results)
 	for _, a := range c.active {
@@ -22,32 +22,35 @@ func text(c *config, results []result, s style) string {
 	return b.String()
 }
 
-// resultsOf picks the results of one activity.
-func resultsOf(a activity, results []result) (of []result) {
+// resultsOf returns the results of one activity.
+func resultsOf(a activity, results []result) (matching []result) {
 	for _, r := range results {
 		if r.activity == a {
-			of = append(of, r)
+			matching = append(matching, r)
 		}
 	}
-	return of
+	return matching
 }
 
+// writeTable writes a row for each result, and an empty line between groups of
+// rows that differ in the backend only.
 func writeTable(w io.Writer, results []result) {
 	fmt.Fprintf(w, "%-8s %7s %7s %10s %9s %9s %9s %9s\n", "", "", "", "", "µs", "CPU user", "CPU sys", "allocs")
 	fmt.Fprintf(w, "%-8s %7s %7s %10s %9s %9s %9s %9s\n", "backend", "fds", "active", "events/s", "an event", "µs/event", "µs/event", "an event")
-	last := setting{}
+	previous := setting{}
 	for _, r := range results {
-		if r.conns != last.conns || r.activity != last.activity {
+		if r.conns != previous.conns || r.activity != previous.activity {
 			fmt.Fprintln(w)
 		}
-		last = r.setting
+		previous = r.setting
 		fmt.Fprintf(w, "%-8s %7d %7d %10.0f %9s %9s %9s %9.2f\n",
-			r.backend.Name, r.fds(), r.active, 1e6/r.wall, figure(r.wall), figure(r.user), figure(r.sys), r.allocs)
+			r.backend.Name, r.fds(), r.active, 1e6/r.wall, threeDigits(r.wall), threeDigits(r.user), threeDigits(r.sys), r.allocs)
 	}
 }
 
-// figure prints three significant digits without an exponent.
-func figure(v float64) string {
+// threeDigits formats v with at least three digits, of which at most two are
+// decimals: 0.12, 21.5, 4642.
+func threeDigits(v float64) string {
 	switch {
 	case v < 9.995:
 		return fmt.Sprintf("%.2f", v)
@@ -57,7 +60,7 @@ func figure(v float64) string {
 	return fmt.Sprintf("%.0f", v)
 }
 
-// The report for machines.
+// The output of -json.
 type (
 	jsonReport struct {
 		OS           string    `json:"os"`
@@ -74,7 +77,7 @@ type (
 		Connections     int     `json:"connections"`
 		FDs             int     `json:"fds"`
 		Active          int     `json:"active"`
-		Events          int     `json:"events"` // in all rounds
+		Events          int     `json:"events"` // total of all rounds
 		EventsPerSecond float64 `json:"events_per_second"`
 		MicrosPerEvent  float64 `json:"us_per_event"`
 		MicrosMin       float64 `json:"us_per_event_min"`

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// There is no backend on these platforms yet, and so nothing to measure.
+// The measurements use Unix system calls. On other platforms connect
+// returns an error.
 
 type link [2]int
 

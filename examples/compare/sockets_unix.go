@@ -10,11 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A link is the two ends of a TCP connection. They are bare descriptors: a
-// net.Conn is watched by the Go runtime too, which would cost on every event.
+// A link holds the descriptors of the two ends of a TCP connection. It is not a
+// pair of net.Conn, because the Go runtime watches those too, which costs time on
+// each event.
 type link [2]int
 
-// connect makes n connections over loopback.
+// connect opens n non-blocking connections over loopback.
 func connect(n int) (links []link, err error) {
 	defer func() {
 		if err != nil {
@@ -42,8 +43,9 @@ func connect(n int) (links []link, err error) {
 			return links, err
 		}
 		server := -1
-		if err = again(func() error { return unix.Connect(client, addr) }); err == nil || err == unix.EISCONN {
-			err = again(func() (err error) { server, _, err = unix.Accept(listener); return err })
+		// EISCONN: a call interrupted by a signal has connected the socket.
+		if err = retryEINTR(func() error { return unix.Connect(client, addr) }); err == nil || err == unix.EISCONN {
+			err = retryEINTR(func() (err error) { server, _, err = unix.Accept(listener); return err })
 		}
 		if err != nil {
 			unix.Close(client)
@@ -61,6 +63,7 @@ func connect(n int) (links []link, err error) {
 	return links, nil
 }
 
+// socket returns a blocking TCP socket.
 func socket() (int, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err != nil {
@@ -70,8 +73,8 @@ func socket() (int, error) {
 	return fd, nil
 }
 
-// disconnect resets the connections, so that thousands of ports do not stay
-// taken for a minute (TIME_WAIT).
+// disconnect resets the connections. A normal close would leave thousands of ports
+// in the state TIME_WAIT, in use for about a minute.
 func disconnect(links []link) {
 	for _, link := range links {
 		for _, fd := range link {
@@ -81,7 +84,8 @@ func disconnect(links []link) {
 	}
 }
 
-func again(call func() error) error {
+// retryEINTR calls a system call until a signal does not interrupt it.
+func retryEINTR(call func() error) error {
 	for {
 		if err := call(); err != unix.EINTR {
 			return err
@@ -92,7 +96,7 @@ func again(call func() error) error {
 func read(fd int, p []byte) (int, error)  { return unix.Read(fd, p) }
 func write(fd int, p []byte) (int, error) { return unix.Write(fd, p) }
 
-// processorTime is what this process has used so far.
+// processorTime returns the processor time that this process has used.
 func processorTime() (user, sys time.Duration) {
 	var u unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
@@ -101,8 +105,8 @@ func processorTime() (user, sys time.Duration) {
 	return time.Duration(u.Utime.Nano()), time.Duration(u.Stime.Nano())
 }
 
-// descriptorLimit is how many descriptors this process may have open. The Go
-// runtime has raised the soft limit to the hard one.
+// descriptorLimit returns how many descriptors this process may have open. This is
+// the soft limit, which the Go runtime raises to the hard limit at the start.
 func descriptorLimit() int {
 	var r unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) != nil || uint64(r.Cur) > math.MaxInt32 {

@@ -25,7 +25,7 @@ func start(t *testing.T, backend string) *servertest.Server {
 	return servertest.Start(t, "echo", servertest.Command(t, "", "-addr", "127.0.0.1:0", "-backend", backend))
 }
 
-// checkEcho writes a message and checks that it comes back.
+// checkEcho writes a message and checks that the server sends it back.
 func checkEcho(t *testing.T, conn net.Conn, message string) {
 	t.Helper()
 	servertest.Exchange(t, conn, message, message)
@@ -36,31 +36,32 @@ func TestEcho(t *testing.T) {
 		server := start(t, backend)
 		for _, c := range []struct {
 			name string
-			talk func(t *testing.T, addr string)
+			run  func(t *testing.T, addr string)
 		}{
 			{"several clients at once", concurrentClients},
 			{"half close", halfClose},
 			{"large transfer", largeTransfer},
 			{"client that reads late", slowReader},
-			{"half close while much is queued", halfCloseQueued},
+			{"half close with queued data", halfCloseQueued},
 			{"client reset", reset},
-			{"client reset while much is queued for it", resetQueued},
+			{"client reset with queued data", resetQueued},
 		} {
-			t.Run(c.name, func(t *testing.T) { c.talk(t, server.Addr) })
+			t.Run(c.name, func(t *testing.T) { c.run(t, server.Addr) })
 		}
-		open := servertest.Dial(t, server.Addr)
-		checkEcho(t, open, "hello")
+		conn := servertest.Dial(t, server.Addr)
+		checkEcho(t, conn, "hello")
 		if stderr := server.Stop(t); stderr != "" {
-			t.Errorf("error output: %q", stderr)
+			t.Errorf("standard error: %q", stderr)
 		}
-		if n, err := open.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("after the end of the server a client reads %d, %v; want the connection closed", n, err)
+		if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("after the end of the server a client read %d, %v; want the connection closed", n, err)
 		}
 	})
 }
 
-// TestIdle checks that the loop sleeps while one client is silent, one has its
-// reply, and one reads nothing.
+// TestIdle checks that the server uses little processor time while no client sends
+// or reads. One client has sent nothing, one has read its reply, and one has filled
+// the buffers.
 func TestIdle(t *testing.T) {
 	servertest.EachBackend(t, func(t *testing.T, backend string) {
 		server := start(t, backend)
@@ -71,7 +72,7 @@ func TestIdle(t *testing.T) {
 		time.Sleep(idle)
 		server.Stop(t)
 		if cpu := server.CPU(); cpu > idle/2 {
-			t.Errorf("%v of processor time in %v of idleness", cpu, idle)
+			t.Errorf("%v of processor time in %v without input", cpu, idle)
 		}
 	})
 }
@@ -82,16 +83,17 @@ func TestTooManyClients(t *testing.T) {
 	})
 }
 
-// concurrentClients checks that no client waits for another, in any order.
+// concurrentClients has many open connections and uses them in random order. No
+// client waits for another one.
 func concurrentClients(t *testing.T, addr string) {
 	var conns []*net.TCPConn
 	for range 50 {
 		conns = append(conns, servertest.Dial(t, addr))
 	}
-	for turn := range 3 {
+	for round := range 3 {
 		rand.Shuffle(len(conns), func(i, j int) { conns[i], conns[j] = conns[j], conns[i] })
 		for i, conn := range conns {
-			checkEcho(t, conn, fmt.Sprintf("turn %d, client %d", turn, i))
+			checkEcho(t, conn, fmt.Sprintf("round %d, client %d", round, i))
 		}
 	}
 }
@@ -103,20 +105,20 @@ func halfClose(t *testing.T, addr string) {
 	if err := conn.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	if answer, err := io.ReadAll(conn); err != nil || string(answer) != "last message" {
-		t.Errorf("got %q, %v", answer, err)
+	if reply, err := io.ReadAll(conn); err != nil || string(reply) != "last message" {
+		t.Errorf("got %q, %v; want %q", reply, err, "last message")
 	}
-	silent := servertest.Dial(t, addr)
-	silent.CloseWrite()
-	if answer, err := io.ReadAll(silent); err != nil || len(answer) != 0 {
-		t.Errorf("a client that sends nothing got %q, %v", answer, err)
+	noInput := servertest.Dial(t, addr)
+	noInput.CloseWrite()
+	if reply, err := io.ReadAll(noInput); err != nil || len(reply) != 0 {
+		t.Errorf("a client that sends nothing got %q, %v", reply, err)
 	}
 }
 
-// largeTransfer sends far more than any buffer on the way holds.
+// largeTransfer sends more than all buffers of the server and the kernels hold.
 func largeTransfer(t *testing.T, addr string) {
 	conn := servertest.Dial(t, addr)
-	sent, got := sha256.New(), sha256.New()
+	sent, received := sha256.New(), sha256.New()
 	const size = 16 << 20
 	var sending sync.WaitGroup
 	sending.Add(1)
@@ -128,15 +130,15 @@ func largeTransfer(t *testing.T, addr string) {
 		}
 		conn.CloseWrite()
 	}()
-	n, err := io.Copy(got, conn)
+	n, err := io.Copy(received, conn)
 	sending.Wait()
-	if n != size || err != nil || !bytes.Equal(sent.Sum(nil), got.Sum(nil)) {
-		t.Errorf("%d of %d bytes came back, %v; the same: %v", n, size, err, bytes.Equal(sent.Sum(nil), got.Sum(nil)))
+	if equal := bytes.Equal(sent.Sum(nil), received.Sum(nil)); n != size || err != nil || !equal {
+		t.Errorf("received %d of %d bytes, %v; equal: %v", n, size, err, equal)
 	}
 }
 
-// fill writes without reading until the server takes no more, and returns how
-// much it took: what the server queues, and the kernel's buffers.
+// fill writes without reading until writes block, and returns the number of bytes
+// written. They are in the queue of the server and in the buffers of the kernel.
 func fill(t *testing.T, conn *net.TCPConn) int {
 	t.Helper()
 	chunk := bytes.Repeat([]byte("stuff"), 1<<12)
@@ -153,41 +155,42 @@ func fill(t *testing.T, conn *net.TCPConn) int {
 			t.Fatal(err)
 		}
 	}
-	t.Fatalf("the server took %d bytes from a client that reads nothing", total)
+	t.Fatalf("the server accepted %d bytes from a client that reads nothing", total)
 	return 0
 }
 
-// slowReader checks that the server queues little for a client that does not
-// read, serves others meanwhile, and writes the rest later.
+// slowReader checks that the server queues a limited amount for a client that does
+// not read, serves other clients meanwhile, and writes the rest later.
 func slowReader(t *testing.T, addr string) {
 	conn := servertest.Dial(t, addr)
 	total := fill(t, conn)
 	checkEcho(t, servertest.Dial(t, addr), "hello")
 	conn.CloseWrite()
 	if n, err := io.Copy(io.Discard, conn); n != int64(total) || err != nil {
-		t.Errorf("%d of %d bytes came back, %v", n, total, err)
+		t.Errorf("received %d of %d bytes, %v", n, total, err)
 	}
 }
 
-// halfCloseQueued ends the input while some of the echo is queued. The size for
-// which that happens depends on the buffers of the kernel. So it tries sizes in
-// steps smaller than the queue, until the server stops reading.
+// halfCloseQueued closes the write side while the server has queued data for the
+// client. The amount of data that this needs depends on the buffers of the kernel.
+// So the test tries sizes in steps smaller than the queue, until the server stops
+// reading.
 func halfCloseQueued(t *testing.T, addr string) {
 	for size := maxQueued / 2; ; size += maxQueued / 2 {
 		conn := servertest.Dial(t, addr)
 		conn.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
 		sent, err := conn.Write(make([]byte, size))
-		full := errors.Is(err, os.ErrDeadlineExceeded)
-		if err != nil && !full {
+		blocked := errors.Is(err, os.ErrDeadlineExceeded)
+		if err != nil && !blocked {
 			t.Fatal(err)
 		}
 		conn.CloseWrite()
-		time.Sleep(10 * time.Millisecond) // usually long enough
+		time.Sleep(10 * time.Millisecond) // usually enough for the server to read the end of input
 		if n, err := io.Copy(io.Discard, conn); n != int64(sent) || err != nil {
-			t.Fatalf("%d of %d bytes came back, %v", n, sent, err)
+			t.Fatalf("received %d of %d bytes, %v", n, sent, err)
 		}
 		conn.Close()
-		if full {
+		if blocked {
 			return
 		}
 	}
@@ -200,12 +203,14 @@ func reset(t *testing.T, addr string) {
 	for range 20 {
 		conn := servertest.Dial(t, addr)
 		checkEcho(t, conn, "hello")
-		conn.SetLinger(0) // Close then sends a reset
+		conn.SetLinger(0) // makes Close send a reset
 		conn.Close()
 		checkEcho(t, other, "after")
 	}
 }
 
+// resetQueued checks that the reset of a connection with queued data does not affect
+// another one.
 func resetQueued(t *testing.T, addr string) {
 	conn := servertest.Dial(t, addr)
 	fill(t, conn)
@@ -227,15 +232,15 @@ func TestCommandLine(t *testing.T) {
 	if len(selectors.Backends()) == 0 {
 		t.Skip("no backend on this platform")
 	}
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { taken.Close() })
+	t.Cleanup(func() { listener.Close() })
 	servertest.CheckCommandLines(t, "echo",
 		servertest.CommandLine{Args: []string{"-backend", "nosuchbackend"}, Exit: 2, Output: "usage: go run ./examples/echo"},
 		servertest.CommandLine{Args: []string{"-backend", "nosuchbackend"}, Exit: 2, Output: selectors.Backends()[0].Name},
 		servertest.CommandLine{Args: []string{"-addr", "localhost"}, Exit: 1, Output: "missing port"},
-		servertest.CommandLine{Args: []string{"-addr", taken.Addr().String()}, Exit: 1, Output: "address already in use"},
+		servertest.CommandLine{Args: []string{"-addr", listener.Addr().String()}, Exit: 1, Output: "address already in use"},
 	)
 }

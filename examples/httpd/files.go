@@ -15,89 +15,99 @@ import (
 	"goselectors/eventloop"
 )
 
-// A site is the state that the clients on one loop share.
-type site struct {
+// A loopState holds what the clients of one loop share. Only the goroutine of that
+// loop uses it, except for root, which all goroutines may use.
+type loopState struct {
 	loop  *eventloop.Loop
 	root  *os.Root
 	files map[string]*file // cache of small files, by request target
-	out   []byte           // responses not yet written
+	out   []byte           // responses to be written; empty between callbacks
 
-	dateHeader string        // value of the Date header
-	dateMade   time.Duration // loop time of dateHeader
+	dateHeader  string        // value of the Date header
+	dateUpdated time.Duration // loop time of dateHeader
 }
 
-// date returns the value of the Date header, which is at most half a second old.
-func (s *site) date() string {
-	if now := s.loop.Now(); s.dateHeader == "" || now-s.dateMade > time.Second/2 {
-		s.dateHeader, s.dateMade = time.Now().UTC().Format(http.TimeFormat), now
+// date returns the value of the Date header. It is at most half a second old.
+func (s *loopState) date() string {
+	if now := s.loop.Now(); s.dateHeader == "" || now-s.dateUpdated > time.Second/2 {
+		s.dateHeader, s.dateUpdated = time.Now().UTC().Format(http.TimeFormat), now
 	}
 	return s.dateHeader
 }
 
-// A file is a small file that was read, a directory, or an open large file.
+// A file is the content of a small file, the list of a directory, or a large file
+// that is open.
 type file struct {
-	contentType string
-	modified    string // complete Last-Modified header line
-	size        int64
-	body        []byte        // of a small file
-	names       []string      // of a directory
-	open        *os.File      // a large file
-	loaded      time.Duration // loop time
+	contentType  string
+	lastModified string // complete Last-Modified header line
+	size         int64
+	body         []byte        // of a small file; otherwise nil
+	dirNames     []string      // of a directory; otherwise nil
+	large        *os.File      // a large file; otherwise nil
+	loadedAt     time.Duration // loop time
 }
 
 const (
-	maxCachedSize  = 64 << 10 // bytes; also the read size for large files
+	maxCachedSize  = 64 << 10 // bytes; larger files are read in pieces of this size
 	maxCachedFiles = 1000
-	cacheTime      = time.Second // a cached file is not read again for this time
+	cacheDuration  = time.Second // a cached file is not read again for this time
 )
 
-// file answers with the contents of a file. A disk is slow and has no readiness
-// to wait for. So all calls that may access it run on another goroutine.
-func (h *client) file(target string, minor byte, head bool) {
+// serveFile loads a file or directory and responds with its contents. Calls that
+// access the disk may block, and a disk file has no readiness events. So these
+// calls run on another goroutine.
+func (c *client) serveFile(target string, minorVersion byte, isHead bool) {
 	name, err := url.PathUnescape(target)
 	if err != nil || !strings.HasPrefix(name, "/") || strings.ContainsRune(name, 0) {
-		h.status(http.StatusBadRequest, head)
+		c.writeStatus(http.StatusBadRequest, isHead)
 		return
 	}
 	name = strings.TrimPrefix(path.Clean(name), "/")
 	if name == "" {
 		name = "."
 	}
-	h.busy = true
-	h.flush() // earlier responses
+	c.responding = true
+	c.flush() // earlier responses
 	var f *file
-	h.loop.Do(
-		func() { f, err = load(h.root, name) },
+	c.loop.Do(
+		func() { f, err = loadFile(c.root, name) },
 		func() {
-			if h.conn.Closed() {
-				if f != nil && f.open != nil {
-					f.open.Close()
+			if c.conn.Closed() {
+				if f != nil && f.large != nil {
+					f.large.Close()
 				}
 				return
 			}
 			switch {
 			case errors.Is(err, fs.ErrNotExist):
-				h.status(http.StatusNotFound, head)
+				c.writeStatus(http.StatusNotFound, isHead)
 			case err != nil:
-				h.status(http.StatusForbidden, head)
+				c.writeStatus(http.StatusForbidden, isHead)
 			default:
-				if f.loaded = h.loop.Now(); f.body != nil {
-					if len(h.files) >= maxCachedFiles {
-						clear(h.files)
-					}
-					h.files[target] = f
-				}
-				h.send(f, minor, head)
+				c.cacheFile(target, f)
+				c.writeFile(f, minorVersion, isHead)
 			}
-			if h.sending == nil {
-				h.finishResponse()
+			if c.transfer == nil {
+				c.finishResponse()
 			}
 		})
 }
 
-// load opens a file or directory and reads it unless it is a large file. It may
-// block.
-func load(root *os.Root, name string) (*file, error) {
+// cacheFile adds a file to the cache if it is small.
+func (s *loopState) cacheFile(target string, f *file) {
+	if f.body == nil {
+		return
+	}
+	if len(s.files) >= maxCachedFiles {
+		clear(s.files)
+	}
+	f.loadedAt = s.loop.Now()
+	s.files[target] = f
+}
+
+// loadFile opens a file or directory and reads it, unless it is a large file. It
+// may block.
+func loadFile(root *os.Root, name string) (*file, error) {
 	f, err := root.Open(name)
 	if err != nil {
 		return nil, err
@@ -113,12 +123,8 @@ func load(root *os.Root, name string) (*file, error) {
 		return nil, err
 	}
 	if info.IsDir() {
-		entries, err := f.ReadDir(-1)
-		names := []string{}
-		for _, e := range entries {
-			names = append(names, e.Name())
-		}
-		return &file{names: names}, err
+		dirNames, err := readDirNames(f)
+		return &file{dirNames: dirNames}, err
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fs.ErrPermission
@@ -127,10 +133,10 @@ func load(root *os.Root, name string) (*file, error) {
 	if contentType == "" {
 		contentType = "application/octet-stream"
 	}
-	result := &file{contentType: contentType, size: info.Size(), modified: "Last-Modified: " + info.ModTime().UTC().Format(http.TimeFormat) + "\r\n"}
+	result := &file{contentType: contentType, size: info.Size(), lastModified: "Last-Modified: " + info.ModTime().UTC().Format(http.TimeFormat) + "\r\n"}
 	if result.size > maxCachedSize {
 		keepOpen = true
-		result.open = f
+		result.large = f
 		return result, nil
 	}
 	result.body, err = io.ReadAll(io.LimitReader(f, maxCachedSize))
@@ -138,78 +144,90 @@ func load(root *os.Root, name string) (*file, error) {
 	return result, err
 }
 
-func (h *client) send(f *file, minor byte, head bool) {
-	if f.names != nil {
-		chunked := h.beginChunks(minor)
-		if head {
+// readDirNames returns the names in a directory. The result is never nil.
+func readDirNames(dir *os.File) ([]string, error) {
+	entries, err := dir.ReadDir(-1)
+	names := []string{}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, err
+}
+
+// writeFile writes the response for a file. If the file is large, it starts a
+// transfer, which ends the response and closes the file.
+func (c *client) writeFile(f *file, minorVersion byte, isHead bool) {
+	if f.dirNames != nil {
+		chunked := c.beginChunks(minorVersion)
+		if isHead {
 			return
 		}
-		for _, name := range f.names {
-			h.chunk(name+"\n", chunked)
+		for _, name := range f.dirNames {
+			c.writeChunk(name+"\n", chunked)
 		}
 		if chunked {
-			h.chunk("", true)
+			c.writeChunk("", true) // the last chunk
 		}
 		return
 	}
-	h.header(http.StatusOK, f.contentType, f.size, f.modified)
+	c.writeHeader(http.StatusOK, f.contentType, f.size, f.lastModified)
 	switch {
-	case f.open == nil && !head:
-		h.out = append(h.out, f.body...)
-	case f.open != nil && head:
-		f.open.Close()
-	case f.open != nil:
-		h.flush()
-		h.sending = &sending{file: f.open, left: f.size, buf: make([]byte, maxCachedSize)}
-		h.sending.readNext(h)
+	case f.large == nil && !isHead:
+		c.out = append(c.out, f.body...)
+	case f.large != nil && isHead:
+		f.large.Close()
+	case f.large != nil:
+		c.flush()
+		c.transfer = &transfer{file: f.large, remaining: f.size, buf: make([]byte, maxCachedSize)}
+		c.transfer.readNext(c)
 	}
 }
 
-// A sending is a large file in progress. One piece at a time is read on another
-// goroutine and written on the loop, as fast as the client reads.
-type sending struct {
-	file    *os.File
-	left    int64
-	buf     []byte
-	reading bool // on another goroutine
-	lost    bool // the connection is lost
+// A transfer is the response for a large file. It reads one piece at a time on
+// another goroutine and writes it on the loop, as fast as the client reads.
+type transfer struct {
+	file      *os.File
+	remaining int64 // bytes not yet read
+	buf       []byte
+	reading   bool // on another goroutine, which uses file and buf
+	connLost  bool
 }
 
 // readNext reads the next piece, unless a read is in progress or writing is paused.
-func (s *sending) readNext(h *client) {
-	if s.reading || h.writePaused {
+func (t *transfer) readNext(c *client) {
+	if t.reading || c.writePaused {
 		return
 	}
-	s.reading = true
+	t.reading = true
 	var n int
 	var err error
-	h.loop.Do(
-		func() { n, err = io.ReadFull(s.file, s.buf[:min(s.left, int64(len(s.buf)))]) },
+	c.loop.Do(
+		func() { n, err = io.ReadFull(t.file, t.buf[:min(t.remaining, int64(len(t.buf)))]) },
 		func() {
-			s.reading = false
+			t.reading = false
 			switch {
-			case s.lost:
-				s.file.Close()
+			case t.connLost:
+				t.file.Close()
 				return
 			case err != nil: // the file was truncated: Content-Length is wrong
-				h.conn.Abort()
+				c.conn.Abort()
 				return
 			}
-			h.conn.Write(s.buf[:n])
-			if s.left -= int64(n); s.left > 0 {
-				s.readNext(h)
+			c.conn.Write(t.buf[:n])
+			if t.remaining -= int64(n); t.remaining > 0 {
+				t.readNext(c)
 				return
 			}
-			s.file.Close()
-			h.sending = nil
-			h.finishResponse()
+			t.file.Close()
+			c.transfer = nil
+			c.finishResponse()
 		})
 }
 
 // connectionLost closes the file, after the read in progress if there is one.
-func (s *sending) connectionLost() {
-	s.lost = true
-	if !s.reading {
-		s.file.Close()
+func (t *transfer) connectionLost() {
+	t.connLost = true
+	if !t.reading {
+		t.file.Close()
 	}
 }

@@ -12,168 +12,163 @@ import (
 
 // A client is one connection.
 type client struct {
-	sites map[any]*site // by loop; nil once the client is on its loop
-	*site
-	conn         *stream.Conn
-	rest         []byte // received, not yet parsed
-	skip         int64  // bytes of a request body still to be discarded
-	busy         bool   // a response is in progress; the next request waits
-	writePaused  bool   // too much data waits to be written
-	lastResponse bool   // the last response has started: later input is discarded
-	eof          bool   // the client has closed its side
-	sending      *sending
+	loopStates map[any]*loopState // by loop; nil once the client is on its loop
+	*loopState
+	conn          *stream.Conn
+	unparsed      []byte    // received, not yet parsed
+	bodyRemaining int64     // bytes of a request body still to be discarded
+	responding    bool      // a response is in progress; the next request waits
+	writePaused   bool      // too much data waits to be written
+	lastResponse  bool      // the last response has started; later input is discarded
+	eof           bool      // the client has closed its side
+	transfer      *transfer // of a large file; nil if there is none
 }
 
-const maxHeader = 16 << 10
+const (
+	maxHeaderSize = 16 << 10 // bytes
+	flushSize     = 64 << 10 // collected bytes of responses that cause a write
+)
 
 // A request holds the parts of a request that the server uses. The slices point
 // into the read buffer.
 type request struct {
 	method, target []byte
-	minor          byte // of HTTP/1.x
+	minorVersion   byte // x of HTTP/1.x
 	keepAlive      bool
-	length         int64
+	contentLength  int64
 }
 
-func (h *client) ConnectionMade(c *stream.Conn) {
-	h.conn, h.site = c, h.sites[c.Loop()]
-	h.sites = nil
+func (c *client) ConnectionMade(conn *stream.Conn) {
+	c.conn, c.loopState = conn, c.loopStates[conn.Loop()]
+	c.loopStates = nil
 }
 
-func (h *client) DataReceived(c *stream.Conn, p []byte) {
-	if h.lastResponse {
+func (c *client) DataReceived(_ *stream.Conn, p []byte) {
+	if c.lastResponse {
 		return
 	}
-	if len(h.rest) > 0 {
-		h.rest = append(h.rest, p...)
-		p = h.rest
+	if len(c.unparsed) > 0 {
+		c.unparsed = append(c.unparsed, p...)
+		p = c.unparsed
 	}
-	h.serve(p)
+	c.serve(p)
 }
 
-// serve answers the requests in p. Responses that are available at once are
-// collected in one buffer and written with one Write.
-func (h *client) serve(p []byte) {
-	for !h.busy && !h.writePaused && !h.lastResponse {
-		n := min(h.skip, int64(len(p)))
-		h.skip -= n
-		p = bytes.TrimLeft(p[n:], "\r\n") // allowed before a request
+// serve handles the requests in p and stores what it cannot handle yet. Responses
+// that are available at once are collected in a buffer and written together.
+func (c *client) serve(p []byte) {
+	for !c.responding && !c.writePaused && !c.lastResponse {
+		n := min(c.bodyRemaining, int64(len(p)))
+		c.bodyRemaining -= n
+		p = bytes.TrimLeft(p[n:], "\r\n") // empty lines are allowed before a request
 		if len(p) == 0 {
 			break
 		}
 		end := bytes.Index(p, []byte("\r\n\r\n"))
-		if end > maxHeader || end < 0 && len(p) > maxHeader {
-			h.refuse(http.StatusRequestHeaderFieldsTooLarge)
+		if end > maxHeaderSize || end < 0 && len(p) > maxHeaderSize {
+			c.refuse(http.StatusRequestHeaderFieldsTooLarge)
 			break
 		}
 		if end < 0 {
 			break // incomplete
 		}
-		r, status := parse(p[:end])
+		r, status := parseRequest(p[:end])
 		p = p[end+4:]
 		if status != 0 {
-			h.refuse(status)
+			c.refuse(status)
 			break
 		}
-		h.skip = r.length
-		h.lastResponse = !r.keepAlive
-		h.answer(r)
-		if len(h.out) > 64<<10 {
-			h.flush()
+		c.bodyRemaining = r.contentLength
+		c.lastResponse = !r.keepAlive
+		c.respond(r)
+		if len(c.out) > flushSize {
+			c.flush()
 		}
 	}
-	h.flush()
-	if h.lastResponse || len(p) == 0 {
-		h.rest = nil // an idle connection has no buffer
+	c.flush()
+	if c.lastResponse || len(p) == 0 {
+		c.unparsed = nil // an idle connection has no buffer
 	} else {
-		h.rest = append(h.rest[:0], p...)
+		c.unparsed = append(c.unparsed[:0], p...)
 	}
-	h.updateReading()
+	c.updateReading()
 	switch {
-	case h.busy:
-	case h.lastResponse:
-		h.closeAfterResponse()
-	case h.eof && !h.writePaused:
-		h.conn.Close()
+	case c.responding:
+	case c.lastResponse:
+		c.closeAfterResponse()
+	case c.eof && !c.writePaused:
+		c.conn.Close()
 	}
 }
 
-// updateReading pauses reading while requests cannot be answered. So a client
-// that sends many requests and reads no responses does not fill the memory.
-func (h *client) updateReading() {
-	if (h.busy || h.writePaused) && !h.lastResponse {
-		h.conn.PauseReading()
+// updateReading pauses reading while the client cannot serve requests. Otherwise
+// the requests of a client that reads no responses would fill the memory.
+func (c *client) updateReading() {
+	if (c.responding || c.writePaused) && !c.lastResponse {
+		c.conn.PauseReading()
 	} else {
-		h.conn.ResumeReading()
+		c.conn.ResumeReading()
 	}
 }
 
-func (h *client) flush() {
-	if len(h.out) > 0 {
-		h.conn.Write(h.out)
-		h.out = h.out[:0]
+// flush writes the collected responses.
+func (c *client) flush() {
+	if len(c.out) > 0 {
+		c.conn.Write(c.out)
+		c.out = c.out[:0]
 	}
 }
 
-// finishResponse ends a response in progress and serves the next request.
-func (h *client) finishResponse() {
-	h.busy = false
-	h.serve(h.rest)
+// finishResponse marks the response in progress as complete and serves the
+// requests that were received meanwhile.
+func (c *client) finishResponse() {
+	c.responding = false
+	c.serve(c.unparsed)
 }
 
-// closeAfterResponse ends the connection so that the client gets the last
-// response even if it continues to send. Closing at once would reset the
-// connection and lose the response.
-func (h *client) closeAfterResponse() {
-	h.conn.CloseWrite()
-	h.conn.SetIdleTimeout(2 * time.Second)
+// closeAfterResponse closes the write side and lets the connection end when the
+// client closes its side or is idle for two seconds. If the client still sends
+// data, Close would reset the connection, and the response could be lost.
+func (c *client) closeAfterResponse() {
+	c.conn.CloseWrite()
+	c.conn.SetIdleTimeout(2 * time.Second)
 }
 
-func (h *client) PauseWriting(*stream.Conn) {
-	h.writePaused = true
-	h.updateReading()
+func (c *client) PauseWriting(*stream.Conn) {
+	c.writePaused = true
+	c.updateReading()
 }
 
-func (h *client) ResumeWriting(*stream.Conn) {
-	h.writePaused = false
+func (c *client) ResumeWriting(*stream.Conn) {
+	c.writePaused = false
 	switch {
-	case h.sending != nil:
-		h.sending.readNext(h)
-	case !h.busy:
-		h.serve(h.rest)
+	case c.transfer != nil:
+		c.transfer.readNext(c)
+	case !c.responding:
+		c.serve(c.unparsed)
 	}
 }
 
-// EOFReceived keeps the connection for the responses that are still due.
-func (h *client) EOFReceived(*stream.Conn) bool {
-	h.eof = true
-	return h.busy || h.writePaused
+// EOFReceived keeps the connection open if there are responses to be written.
+func (c *client) EOFReceived(*stream.Conn) bool {
+	c.eof = true
+	return c.responding || c.writePaused
 }
 
-func (h *client) ConnectionLost(*stream.Conn, error) {
-	if h.sending != nil {
-		h.sending.connectionLost()
+func (c *client) ConnectionLost(*stream.Conn, error) {
+	if c.transfer != nil {
+		c.transfer.connectionLost()
 	}
 }
 
-// parse reads a request line and the header fields. A status other than 0 means
-// that the request is refused with that status.
-func parse(p []byte) (r request, status int) {
+// parseRequest parses a request line and the header fields. If the request is not
+// valid or not supported, status is the status of the response; otherwise it is 0.
+func parseRequest(p []byte) (r request, status int) {
 	line, header, _ := bytes.Cut(p, []byte("\r\n"))
-	var version []byte
-	var ok bool
-	if r.method, line, ok = bytes.Cut(line, []byte(" ")); !ok {
-		return r, http.StatusBadRequest
+	if status := r.parseRequestLine(line); status != 0 {
+		return r, status
 	}
-	if r.target, version, ok = bytes.Cut(line, []byte(" ")); !ok || len(version) != 8 || !bytes.HasPrefix(version, []byte("HTTP/")) {
-		return r, http.StatusBadRequest
-	}
-	if !bytes.HasPrefix(version, []byte("HTTP/1.")) {
-		return r, http.StatusHTTPVersionNotSupported
-	}
-	r.minor = version[7] - '0'
-	r.keepAlive = r.minor > 0
-	host := 0
+	hosts := 0
 	for len(header) > 0 {
 		line, header, _ = bytes.Cut(header, []byte("\r\n"))
 		name, value, ok := bytes.Cut(line, []byte(":"))
@@ -183,150 +178,182 @@ func parse(p []byte) (r request, status int) {
 		value = bytes.TrimSpace(value)
 		switch {
 		case equalFold(name, "host"):
-			host++
+			hosts++
 		case equalFold(name, "connection"):
-			for token := range bytes.SplitSeq(value, []byte(",")) {
-				switch token = bytes.TrimSpace(token); {
-				case equalFold(token, "close"):
-					r.keepAlive = false
-				case equalFold(token, "keep-alive"):
-					r.keepAlive = true
-				}
-			}
+			r.parseConnection(value)
 		case equalFold(name, "content-length"):
 			n, err := strconv.ParseUint(string(value), 10, 62)
-			if err != nil || r.length != 0 {
+			if err != nil || r.contentLength != 0 {
 				return r, http.StatusBadRequest
 			}
-			r.length = int64(n)
+			r.contentLength = int64(n)
 		case equalFold(name, "transfer-encoding"):
 			return r, http.StatusNotImplemented
 		}
 	}
-	if host != 1 && r.minor > 0 {
+	if hosts != 1 && r.minorVersion > 0 {
 		return r, http.StatusBadRequest
 	}
 	return r, 0
 }
 
-// equalFold compares without regard to case and without allocating.
+// parseRequestLine parses the method, the target and the version. Its result is a
+// status as in parseRequest.
+func (r *request) parseRequestLine(line []byte) (status int) {
+	var version []byte
+	var ok bool
+	if r.method, line, ok = bytes.Cut(line, []byte(" ")); !ok {
+		return http.StatusBadRequest
+	}
+	if r.target, version, ok = bytes.Cut(line, []byte(" ")); !ok || len(version) != 8 || !bytes.HasPrefix(version, []byte("HTTP/")) {
+		return http.StatusBadRequest
+	}
+	if !bytes.HasPrefix(version, []byte("HTTP/1.")) {
+		return http.StatusHTTPVersionNotSupported
+	}
+	r.minorVersion = version[7] - '0'
+	r.keepAlive = r.minorVersion > 0
+	return 0
+}
+
+// parseConnection parses the value of the header field Connection.
+func (r *request) parseConnection(value []byte) {
+	for token := range bytes.SplitSeq(value, []byte(",")) {
+		switch token = bytes.TrimSpace(token); {
+		case equalFold(token, "close"):
+			r.keepAlive = false
+		case equalFold(token, "keep-alive"):
+			r.keepAlive = true
+		}
+	}
+}
+
+// equalFold compares without regard to case and does not allocate.
 func equalFold(p []byte, lower string) bool {
 	return len(p) == len(lower) && bytes.EqualFold(p, []byte(lower))
 }
 
-// answer starts the response to a request, and completes it if all of it is
-// available.
-func (h *client) answer(r request) {
-	head := string(r.method) == http.MethodHead
-	if !head && string(r.method) != http.MethodGet {
-		h.header(http.StatusMethodNotAllowed, "text/plain", -1, "Allow: GET, HEAD\r\n")
-		h.text(http.StatusMethodNotAllowed, false)
+// respond starts the response to a request. It also completes the response if all
+// of it is available at once.
+func (c *client) respond(r request) {
+	isHead := string(r.method) == http.MethodHead
+	if !isHead && string(r.method) != http.MethodGet {
+		c.writeHeader(http.StatusMethodNotAllowed, "text/plain", -1, "Allow: GET, HEAD\r\n")
+		c.writeStatusBody(http.StatusMethodNotAllowed, false)
 		return
 	}
 	target, _, _ := bytes.Cut(r.target, []byte("?"))
-	if f := h.files[string(target)]; f != nil && h.loop.Now()-f.loaded < cacheTime {
-		h.send(f, r.minor, head)
+	if f := c.files[string(target)]; f != nil && c.loop.Now()-f.loadedAt < cacheDuration {
+		c.writeFile(f, r.minorVersion, isHead)
 		return
 	}
 	if n, ok := strings.CutPrefix(string(target), "/ticks/"); ok {
 		if count, err := strconv.Atoi(n); err == nil && count >= 0 {
-			h.ticks(count, r.minor, head)
+			c.serveTicks(count, r.minorVersion, isHead)
 			return
 		}
 	}
-	h.file(string(target), r.minor, head)
+	c.serveFile(string(target), r.minorVersion, isHead)
 }
 
-// header starts a response. With a length of -1 the caller adds the rest of the
-// header.
-func (h *client) header(status int, kind string, length int64, more string) {
-	h.out = append(h.out, "HTTP/1.1 "...)
-	h.out = strconv.AppendInt(h.out, int64(status), 10)
-	h.out = append(append(h.out, ' '), http.StatusText(status)...)
-	h.out = append(append(h.out, "\r\nDate: "...), h.date()...)
-	h.out = append(append(h.out, "\r\nContent-Type: "...), kind...)
-	h.out = append(append(h.out, "\r\n"...), more...)
-	if h.lastResponse {
-		h.out = append(h.out, "Connection: close\r\n"...)
+// writeHeader adds the status line and the header fields to c.out. extraFields is
+// empty or consists of complete lines. If contentLength is -1, the caller adds the
+// end of the header.
+func (c *client) writeHeader(status int, contentType string, contentLength int64, extraFields string) {
+	c.out = append(c.out, "HTTP/1.1 "...)
+	c.out = strconv.AppendInt(c.out, int64(status), 10)
+	c.out = append(append(c.out, ' '), http.StatusText(status)...)
+	c.out = append(append(c.out, "\r\nDate: "...), c.date()...)
+	c.out = append(append(c.out, "\r\nContent-Type: "...), contentType...)
+	c.out = append(append(c.out, "\r\n"...), extraFields...)
+	if c.lastResponse {
+		c.out = append(c.out, "Connection: close\r\n"...)
 	}
-	if length >= 0 {
-		h.out = append(h.out, "Content-Length: "...)
-		h.out = append(strconv.AppendInt(h.out, length, 10), "\r\n\r\n"...)
+	if contentLength >= 0 {
+		c.writeContentLength(contentLength)
 	}
 }
 
-// text completes a response whose body is the status text.
-func (h *client) text(status int, head bool) {
+// writeContentLength adds the field Content-Length and ends the header.
+func (c *client) writeContentLength(n int64) {
+	c.out = append(c.out, "Content-Length: "...)
+	c.out = append(strconv.AppendInt(c.out, n, 10), "\r\n\r\n"...)
+}
+
+// writeStatusBody ends a header and adds the status text as the body.
+func (c *client) writeStatusBody(status int, isHead bool) {
 	text := http.StatusText(status) + "\n"
-	h.out = append(h.out, "Content-Length: "...)
-	h.out = append(strconv.AppendInt(h.out, int64(len(text)), 10), "\r\n\r\n"...)
-	if !head {
-		h.out = append(h.out, text...)
+	c.writeContentLength(int64(len(text)))
+	if !isHead {
+		c.out = append(c.out, text...)
 	}
 }
 
-func (h *client) status(status int, head bool) {
-	h.header(status, "text/plain", -1, "")
-	h.text(status, head)
+// writeStatus adds a response whose body is the status text.
+func (c *client) writeStatus(status int, isHead bool) {
+	c.writeHeader(status, "text/plain", -1, "")
+	c.writeStatusBody(status, isHead)
 }
 
-// refuse answers an invalid request and ends the connection, because the start
-// of the next request is unknown.
-func (h *client) refuse(status int) {
-	h.lastResponse = true
-	h.status(status, false)
+// refuse responds to an invalid request and ends the connection, because it is not
+// known where the next request starts.
+func (c *client) refuse(status int) {
+	c.lastResponse = true
+	c.writeStatus(status, false)
 }
 
-// beginChunks starts a response of unknown length. HTTP/1.0 has no chunks: there
-// the end of the connection is the end of the response.
-func (h *client) beginChunks(minor byte) (chunked bool) {
-	if minor == 0 {
-		h.lastResponse = true
-		h.header(http.StatusOK, "text/plain; charset=utf-8", -1, "")
+// beginChunks starts a response of unknown length. HTTP/1.0 has no chunks. There
+// the end of the connection marks the end of the response.
+func (c *client) beginChunks(minorVersion byte) (chunked bool) {
+	if minorVersion == 0 {
+		c.lastResponse = true
+		c.writeHeader(http.StatusOK, "text/plain; charset=utf-8", -1, "")
 	} else {
-		h.header(http.StatusOK, "text/plain; charset=utf-8", -1, "Transfer-Encoding: chunked\r\n")
+		c.writeHeader(http.StatusOK, "text/plain; charset=utf-8", -1, "Transfer-Encoding: chunked\r\n")
 	}
-	h.out = append(h.out, "\r\n"...)
-	return minor > 0
+	c.out = append(c.out, "\r\n"...)
+	return minorVersion > 0
 }
 
-func (h *client) chunk(text string, chunked bool) {
+// writeChunk adds a part of the body. With chunked, an empty text is the end of the
+// body.
+func (c *client) writeChunk(text string, chunked bool) {
 	if !chunked {
-		h.out = append(h.out, text...)
+		c.out = append(c.out, text...)
 		return
 	}
-	h.out = append(strconv.AppendInt(h.out, int64(len(text)), 16), "\r\n"...)
-	h.out = append(append(h.out, text...), "\r\n"...)
+	c.out = append(strconv.AppendInt(c.out, int64(len(text)), 16), "\r\n"...)
+	c.out = append(append(c.out, text...), "\r\n"...)
 }
 
-// ticks sends count lines at intervals of 100 ms, with a timer of the loop.
-func (h *client) ticks(count int, minor byte, head bool) {
-	chunked := h.beginChunks(minor)
-	if head {
+// serveTicks sends count lines at intervals of 100 ms, with a timer of the loop.
+func (c *client) serveTicks(count int, minorVersion byte, isHead bool) {
+	chunked := c.beginChunks(minorVersion)
+	if isHead {
 		return
 	}
-	h.busy = true
-	h.flush()
+	c.responding = true
+	c.flush()
 	n := 0
-	var more func()
-	more = func() {
+	var tick func()
+	tick = func() {
 		switch {
-		case h.conn.Closed():
+		case c.conn.Closed():
 			return
 		case n == count:
 			if chunked {
-				h.chunk("", true) // the end
+				c.writeChunk("", true) // the last chunk
 			}
-			h.flush()
-			h.finishResponse()
+			c.flush()
+			c.finishResponse()
 			return
 		}
 		n++
-		if !h.writePaused { // a client that does not read misses ticks
-			h.chunk("tick "+strconv.Itoa(n)+"\n", chunked)
-			h.flush()
+		if !c.writePaused { // a client that does not read misses ticks
+			c.writeChunk("tick "+strconv.Itoa(n)+"\n", chunked)
+			c.flush()
 		}
-		h.loop.CallLater(100*time.Millisecond, more)
+		c.loop.CallLater(100*time.Millisecond, tick)
 	}
-	more()
+	tick()
 }

@@ -6,7 +6,7 @@
 //	go run ./examples/httpd -addr 127.0.0.1:8080 -dir .
 //	curl http://127.0.0.1:8080/README.md
 //
-// Any other HTTP client, such as a browser, will do in place of curl.
+// Any other HTTP client works too, such as a browser.
 package main
 
 import (
@@ -36,17 +36,17 @@ func run(addr, dir string, loops int) error {
 		return err
 	}
 	defer root.Close()
-	g, err := stream.NewGroup(loops, nil)
+	group, err := stream.NewGroup(loops, nil)
 	if err != nil {
 		return err
 	}
-	// Each loop has its own site, with its own cache. So there are no locks, and
-	// no loop waits for another one.
-	sites := make(map[any]*site)
-	for _, loop := range g.Loops() {
-		sites[loop] = &site{loop: loop, root: root, files: make(map[string]*file)}
+	// Each loop has its own state and cache. So there are no locks, and no loop waits
+	// for another one.
+	loopStates := make(map[any]*loopState)
+	for _, loop := range group.Loops() {
+		loopStates[loop] = &loopState{loop: loop, root: root, files: make(map[string]*file)}
 	}
-	listenAddr, err := g.Listen("tcp", addr, func() stream.Handler { return &client{sites: sites} },
+	listenAddr, err := group.Listen("tcp", addr, func() stream.Handler { return &client{loopStates: loopStates} },
 		stream.WithIdleTimeout(time.Minute))
 	if err == nil {
 		interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -56,5 +56,5 @@ func run(addr, dir string, loops int) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	return cmp.Or(err, g.Shutdown(ctx))
+	return cmp.Or(err, group.Shutdown(ctx))
 }

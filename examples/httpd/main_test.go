@@ -19,13 +19,13 @@ import (
 
 func TestMain(m *testing.M) { servertest.Main(m, main) }
 
-// A testServer is a running server and its files.
+// A testServer is a running server and the files that it serves.
 type testServer struct {
 	addr, dir string
-	big       []byte
+	big       []byte // contents of big.bin
 }
 
-// start starts a server with two loops.
+// start starts a server with two loops and some files.
 func start(t *testing.T, backend string) *testServer {
 	t.Helper()
 	s := &testServer{dir: t.TempDir(), big: make([]byte, 1<<20+12345)}
@@ -37,7 +37,7 @@ func start(t *testing.T, backend string) *testServer {
 			t.Fatal(err)
 		}
 	}
-	os.Symlink("/etc/passwd", filepath.Join(s.dir, "way-out"))
+	os.Symlink("/etc/passwd", filepath.Join(s.dir, "outside"))
 	cmd := servertest.Command(t, backend, "-addr", "127.0.0.1:0", "-dir", s.dir, "-loops", "2")
 	s.addr = servertest.Start(t, "httpd", cmd).Addr
 	return s
@@ -74,9 +74,9 @@ func TestClient(t *testing.T) {
 				{"GET", "/sub/", 200, "a b.html\n"},
 				{"GET", "/big.bin", 200, string(s.big)},
 				{"HEAD", "/big.bin", 200, ""},
-				{"GET", "/none", 404, "Not Found\n"},
-				{"HEAD", "/none", 404, ""},
-				{"GET", "/way-out", 403, "Forbidden\n"},
+				{"GET", "/missing", 404, "Not Found\n"},
+				{"HEAD", "/missing", 404, ""},
+				{"GET", "/outside", 403, "Forbidden\n"},
 				{"GET", "/../../etc/passwd", 404, "Not Found\n"},
 				{"GET", "/ticks/0", 200, ""},
 				{"GET", "/ticks/2", 200, "tick 1\ntick 2\n"},
@@ -90,76 +90,78 @@ func TestClient(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				answer, err := client.Do(r)
+				response, err := client.Do(r)
 				if err != nil {
 					t.Errorf("%s %s: %v", c.method, c.path, err)
 					continue
 				}
-				got, err := io.ReadAll(answer.Body)
-				answer.Body.Close()
-				if answer.StatusCode != c.status || string(got) != c.body || err != nil {
-					t.Errorf("%s %s: %s, %d bytes %.30q, %v", c.method, c.path, answer.Status, len(got), got, err)
+				got, err := io.ReadAll(response.Body)
+				response.Body.Close()
+				if response.StatusCode != c.status || string(got) != c.body || err != nil {
+					t.Errorf("%s %s: %s, %d bytes %.30q, %v; want %d, %.30q", c.method, c.path, response.Status, len(got), got, err, c.status, c.body)
 				}
-				if c.method == "HEAD" && c.path == "/big.bin" && answer.ContentLength != int64(len(s.big)) {
-					t.Errorf("the length is %d", answer.ContentLength)
+				if c.method == "HEAD" && c.path == "/big.bin" && response.ContentLength != int64(len(s.big)) {
+					t.Errorf("Content-Length of big.bin is %d, want %d", response.ContentLength, len(s.big))
 				}
 			}
 		}
 	})
 }
 
-// TestPipelining: many requests at once, of all kinds, also cut anywhere, and
-// the answers in order.
+// TestPipelining sends different requests without waiting for the responses, in
+// writes of several sizes. The responses arrive in the order of the requests.
 func TestPipelining(t *testing.T) {
 	const host = " HTTP/1.1\r\nHost: x\r\n\r\n"
 	eachBackend(t, func(t *testing.T, s *testServer) {
-		paths := []string{"/hello.txt", "/big.bin", "/none", "/ticks/1", "/sub/", "/hello.txt", "/empty", "/big.bin"}
+		paths := []string{"/hello.txt", "/big.bin", "/missing", "/ticks/1", "/sub/", "/hello.txt", "/empty", "/big.bin"}
 		var requests string
 		for range 3 {
 			for _, path := range paths {
 				requests += "GET " + path + host
 			}
 		}
-		for _, cut := range []int{len(requests), 1000, 7} {
+		for _, writeSize := range []int{len(requests), 1000, 7} {
 			conn := servertest.Dial(t, s.addr)
 			go func() {
-				for rest := requests; len(rest) > 0; {
-					n := min(cut, len(rest))
-					io.WriteString(conn, rest[:n])
-					rest = rest[n:]
+				for unsent := requests; len(unsent) > 0; {
+					n := min(writeSize, len(unsent))
+					io.WriteString(conn, unsent[:n])
+					unsent = unsent[n:]
 				}
-				conn.CloseWrite() // and nothing that was asked for is left out
+				conn.CloseWrite() // the server still sends all responses
 			}()
 			r := bufio.NewReader(conn)
 			for i := range 3 * len(paths) {
-				answer, err := http.ReadResponse(r, nil)
+				response, err := http.ReadResponse(r, nil)
 				if err != nil {
-					t.Fatalf("cut at %d, answer %d: %v", cut, i, err)
+					t.Fatalf("writes of %d bytes, response %d: %v", writeSize, i, err)
 				}
-				body, err := io.ReadAll(answer.Body)
+				body, err := io.ReadAll(response.Body)
 				path := paths[i%len(paths)]
-				want := map[string]string{"/hello.txt": "hello, world\n", "/none": "Not Found\n", "/ticks/1": "tick 1\n", "/sub/": "a b.html\n", "/big.bin": string(s.big)}[path]
+				want := map[string]string{"/hello.txt": "hello, world\n", "/missing": "Not Found\n", "/ticks/1": "tick 1\n", "/sub/": "a b.html\n", "/big.bin": string(s.big)}[path]
 				if err != nil || string(body) != want {
 					t.Fatalf("%s: %d bytes, %v", path, len(body), err)
 				}
 			}
 			if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-				t.Errorf("after the last answer: %d, %v", n, err)
+				t.Errorf("after the last response: read %d, %v; want io.EOF", n, err)
 			}
 		}
 	})
 }
 
-func TestRaw(t *testing.T) {
+// TestSingleRequest sends requests after which the server closes the connection:
+// the last ones, and invalid ones.
+func TestSingleRequest(t *testing.T) {
 	eachBackend(t, func(t *testing.T, s *testServer) {
 		for _, c := range []struct{ name, request, status, body string }{
 			{"close", "GET /hello.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "200", "hello, world\n"},
 			{"1.0", "GET /hello.txt HTTP/1.0\r\n\r\n", "200", "hello, world\n"},
 			{"1.0, no chunks", "GET /ticks/2 HTTP/1.0\r\n\r\n", "200", "tick 1\ntick 2\n"},
-			{"close, then more", "GET /hello.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" + strings.Repeat("more", 50000), "200", "hello, world\n"},
+			{"close, then more input", "GET /hello.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" + strings.Repeat("more", 50000), "200", "hello, world\n"},
 			{"no host", "GET / HTTP/1.1\r\n\r\n", "400", "Bad Request\n"},
 			{"two hosts", "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", "400", "Bad Request\n"},
-			{"nonsense", "nonsense\r\n\r\n", "400", "Bad Request\n"},
+			{"no request line", "nonsense\r\n\r\n", "400", "Bad Request\n"},
 			{"header without a name", "GET / HTTP/1.1\r\nHost: x\r\n: y\r\n\r\n", "400", "Bad Request\n"},
 			{"space before the colon", "GET / HTTP/1.1\r\nHost : x\r\n\r\n", "400", "Bad Request\n"},
 			{"two lengths", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n", "400", "Bad Request\n"},
@@ -171,24 +173,24 @@ func TestRaw(t *testing.T) {
 				conn := servertest.Dial(t, s.addr)
 				go io.WriteString(conn, c.request)
 				r := bufio.NewReader(conn)
-				answer, err := http.ReadResponse(r, nil)
+				response, err := http.ReadResponse(r, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
-				body, err := io.ReadAll(answer.Body)
-				if err != nil || strconv.Itoa(answer.StatusCode) != c.status || string(body) != c.body || !answer.Close {
-					t.Errorf("%s, close %v, %q, %v", answer.Status, answer.Close, body, err)
+				body, err := io.ReadAll(response.Body)
+				if err != nil || strconv.Itoa(response.StatusCode) != c.status || string(body) != c.body || !response.Close {
+					t.Errorf("%s, close %v, %q, %v; want %s, close true, %q", response.Status, response.Close, body, err, c.status, c.body)
 				}
 				if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-					t.Errorf("not closed: %d, %v", n, err)
+					t.Errorf("after the response: read %d, %v; want io.EOF", n, err)
 				}
 			})
 		}
 	})
 }
 
-// TestSlowClients has clients that request much and read nothing; some of them
-// disconnect. The server serves the others.
+// TestSlowClients has clients that send many requests and read no responses. Some
+// of them disconnect. The server still serves other clients.
 func TestSlowClients(t *testing.T) {
 	eachBackend(t, func(t *testing.T, s *testServer) {
 		var slow []*net.TCPConn
@@ -206,14 +208,14 @@ func TestSlowClients(t *testing.T) {
 		client := &http.Client{Timeout: servertest.Timeout, Transport: &http.Transport{}}
 		defer client.CloseIdleConnections()
 		for range 20 {
-			answer, err := client.Get("http://" + s.addr + "/hello.txt")
+			response, err := client.Get("http://" + s.addr + "/hello.txt")
 			if err != nil {
 				t.Fatal(err)
 			}
-			body, _ := io.ReadAll(answer.Body)
-			answer.Body.Close()
+			body, _ := io.ReadAll(response.Body)
+			response.Body.Close()
 			if string(body) != "hello, world\n" {
-				t.Errorf("%q", body)
+				t.Errorf("hello.txt: %q", body)
 			}
 		}
 	})
@@ -222,12 +224,12 @@ func TestSlowClients(t *testing.T) {
 func TestCurl(t *testing.T) {
 	eachBackend(t, func(t *testing.T, s *testServer) {
 		url := "http://" + s.addr
-		if got := servertest.RunTool(t, "curl", "-sS", "--max-time", "20", url+"/hello.txt", url+"/ticks/2", url+"/none", url+"/hello.txt"); got != "hello, world\ntick 1\ntick 2\nNot Found\nhello, world\n" {
-			t.Errorf("%q", got)
+		if got := servertest.RunTool(t, "curl", "-sS", "--max-time", "20", url+"/hello.txt", url+"/ticks/2", url+"/missing", url+"/hello.txt"); got != "hello, world\ntick 1\ntick 2\nNot Found\nhello, world\n" {
+			t.Errorf("output for four requests: %q", got)
 		}
-		// The connection is persistent, so two requests need one.
+		// The connection is persistent: the second request does not open another one.
 		if got := servertest.RunTool(t, "curl", "-sS", "--max-time", "20", "-o", os.DevNull, "-o", os.DevNull, "-w", "%{num_connects} ", url+"/hello.txt", url+"/big.bin"); got != "1 0 " {
-			t.Errorf("connections made for each of two requests: %s", got)
+			t.Errorf("new connections of two requests: %q, want %q", got, "1 0 ")
 		}
 		if got := servertest.RunTool(t, "curl", "-sS", "--max-time", "20", "--limit-rate", "20M", url+"/big.bin"); got != string(s.big) {
 			t.Errorf("big.bin: %d bytes", len(got))

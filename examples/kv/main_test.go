@@ -32,7 +32,7 @@ func TestTooManyClients(t *testing.T) {
 	})
 }
 
-// resp encodes a command.
+// resp encodes a command in RESP, as an array of bulk strings.
 func resp(args ...string) string {
 	s := fmt.Sprintf("*%d\r\n", len(args))
 	for _, a := range args {
@@ -41,6 +41,8 @@ func resp(args ...string) string {
 	return s
 }
 
+// TestProtocol sends commands one by one, then all of them in one write, then one
+// byte at a time. The replies are the same each time.
 func TestProtocol(t *testing.T) {
 	eachBackend(t, func(t *testing.T, addr string) {
 		conn := servertest.Dial(t, addr)
@@ -102,6 +104,8 @@ func TestProtocol(t *testing.T) {
 	})
 }
 
+// TestProtocolErrors sends invalid requests. The server replies with an error and
+// closes the connection.
 func TestProtocolErrors(t *testing.T) {
 	eachBackend(t, func(t *testing.T, addr string) {
 		for request, want := range map[string]string{
@@ -115,6 +119,8 @@ func TestProtocolErrors(t *testing.T) {
 		} {
 			conn := servertest.Dial(t, addr)
 			io.WriteString(conn, request)
+			// The server may close the connection before it has read all of a long
+			// request. The close then resets the connection, and the reply may be lost.
 			got, _ := io.ReadAll(conn)
 			if string(got) != "-ERR Protocol error: "+want+"\r\n" && !(len(request) > 64<<10 && len(got) == 0) {
 				t.Errorf("reply to %.30q: %q", request, got)
@@ -123,6 +129,8 @@ func TestProtocolErrors(t *testing.T) {
 	})
 }
 
+// TestExpiry checks that a key is deleted after its time to live, and that a SET
+// without EX or PX removes the time to live.
 func TestExpiry(t *testing.T) {
 	eachBackend(t, func(t *testing.T, addr string) {
 		conn := servertest.Dial(t, addr)
@@ -133,12 +141,12 @@ func TestExpiry(t *testing.T) {
 			if _, err := io.ReadFull(conn, reply); err != nil {
 				t.Fatal(err)
 			}
-			gone := string(reply) == ":0\r\n"
-			if took := time.Since(start); gone && took < 30*time.Millisecond || took > servertest.Timeout {
-				t.Errorf("gone %v after %v", gone, took)
+			expired := string(reply) == ":0\r\n"
+			if elapsed := time.Since(start); expired && elapsed < 30*time.Millisecond || elapsed > servertest.Timeout {
+				t.Errorf("expired %v after %v; the time to live is 50ms", expired, elapsed)
 				return
 			}
-			if gone {
+			if expired {
 				break
 			}
 		}
@@ -146,21 +154,21 @@ func TestExpiry(t *testing.T) {
 	})
 }
 
-// TestBigValues checks values that arrive in many pieces, and that a client that
-// does not read its replies does not delay others.
+// TestBigValues uses a value that arrives in many pieces, and a client that does
+// not read its replies for some time. This client does not delay another one.
 func TestBigValues(t *testing.T) {
 	eachBackend(t, func(t *testing.T, addr string) {
 		big := string(bytes.Repeat([]byte("0123456789abcdef"), 1<<16)) // 1 MiB
-		slow := servertest.Dial(t, addr)
-		servertest.Exchange(t, slow, resp("SET", "big", big), "+OK\r\n")
-		io.WriteString(slow, strings.Repeat(resp("GET", "big"), 64))
+		slowReader := servertest.Dial(t, addr)
+		servertest.Exchange(t, slowReader, resp("SET", "big", big), "+OK\r\n")
+		io.WriteString(slowReader, strings.Repeat(resp("GET", "big"), 64))
 		conn := servertest.Dial(t, addr)
 		servertest.Exchange(t, conn, resp("GET", "big"), fmt.Sprintf("$%d\r\n%s\r\n", len(big), big))
-		servertest.Exchange(t, slow, "", strings.Repeat(fmt.Sprintf("$%d\r\n%s\r\n", len(big), big), 64))
+		servertest.Exchange(t, slowReader, "", strings.Repeat(fmt.Sprintf("$%d\r\n%s\r\n", len(big), big), 64))
 	})
 }
 
-// port returns the port of an address. The Redis programs take it as an option.
+// port returns the port of an address, for the option -p of the Redis programs.
 func port(addr string) string {
 	_, port, _ := net.SplitHostPort(addr)
 	return port
