@@ -19,9 +19,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Every benchmark here times the loop and something else in turns, block by
-// block, in one run. The extra figures are medians over the blocks: what the
-// other costs, and the ratio of neighbouring blocks.
+// Each benchmark times the loop and an alternative in alternating blocks of one
+// run. The extra metrics are medians over the blocks: the time of the alternative,
+// and the ratio of the loop's time to it in neighbouring blocks.
 //
 //	go test -run xxx -bench . -benchmem ./eventloop
 
@@ -29,7 +29,7 @@ import (
 // cleanup.
 type benchFunc func(n int) time.Duration
 
-// timed is a benchFunc all of whose time counts.
+// timed returns a benchFunc that measures the whole call of f.
 func timed(f func(n int)) benchFunc {
 	return func(n int) time.Duration {
 		start := time.Now()
@@ -38,33 +38,33 @@ func timed(f func(n int)) benchFunc {
 	}
 }
 
-// compare runs b.N operations of ours in blocks, and as many of each of the others.
-func compare(b *testing.B, block int, ours benchFunc, others map[string]benchFunc) {
+// compare runs b.N operations of loop in blocks, and as many operations of each of the others.
+func compare(b *testing.B, block int, loop benchFunc, others map[string]benchFunc) {
 	b.Helper()
 	names := slices.Sorted(maps.Keys(others))
-	ours(block)
+	loop(block)
 	for _, name := range names {
 		others[name](block)
 	}
-	var mine []float64
-	theirs, ratios := make(map[string][]float64), make(map[string][]float64)
+	var loopTimes []float64
+	otherTimes, ratios := make(map[string][]float64), make(map[string][]float64)
 	b.ReportAllocs()
 	b.ResetTimer()
 	for done := 0; done < b.N; done += block {
-		x := float64(ours(block)) / float64(block)
-		mine = append(mine, x)
+		x := float64(loop(block)) / float64(block)
+		loopTimes = append(loopTimes, x)
 		b.StopTimer()
 		for _, name := range names {
 			y := float64(others[name](block)) / float64(block)
-			theirs[name] = append(theirs[name], y)
+			otherTimes[name] = append(otherTimes[name], y)
 			ratios[name] = append(ratios[name], x/y)
 		}
 		b.StartTimer()
 	}
 	b.StopTimer()
-	b.ReportMetric(median(mine), "ns/op")
+	b.ReportMetric(median(loopTimes), "ns/op")
 	for _, name := range names {
-		b.ReportMetric(median(theirs[name]), name+"-ns/op")
+		b.ReportMetric(median(otherTimes[name]), name+"-ns/op")
 		b.ReportMetric(median(ratios[name]), "x-"+name)
 	}
 }
@@ -260,12 +260,12 @@ func BenchmarkPost(b *testing.B) {
 				wg.Wait()
 			}
 			var posts uint64
-			before := l.Stats().Wakes
+			startWakes := l.Stats().Wakes
 			compare(b, 16000, timed(func(n int) {
 				posts += uint64(n)
 				all(n, func() { l.Post(fn) })
 			}), map[string]benchFunc{"channel": timed(func(n int) { all(n, func() { sink <- fn }) })})
-			b.ReportMetric(float64(l.Stats().Wakes-before)*1000/float64(posts), "wakes/1000")
+			b.ReportMetric(float64(l.Stats().Wakes-startWakes)*1000/float64(posts), "wakes/1000")
 			close(sink)
 			l.Stop()
 			if err := <-ran; err != nil {
@@ -279,13 +279,13 @@ func BenchmarkPost(b *testing.B) {
 // BenchmarkTimers: a million timers, beside time.AfterFunc, with what they hold
 // of the heap. One operation is one timer.
 func BenchmarkTimers(b *testing.B) {
-	const many = 1_000_000
+	const numTimers = 1_000_000
 	fn := func() {}
 	// In random order, over two seconds, an hour from now.
 	delay := func() time.Duration { return time.Hour + rand.N(2*time.Second) }
 	// A virtual clock, to have them all due at once.
 	var at time.Duration
-	ours := func(b *testing.B) *eventloop.Loop {
+	newLoop := func(b *testing.B) *eventloop.Loop {
 		l, err := eventloop.New(eventloop.WithClock(func() time.Duration { return at }))
 		if err != nil {
 			b.Fatal(err)
@@ -307,34 +307,34 @@ func BenchmarkTimers(b *testing.B) {
 		runtime.ReadMemStats(&m)
 		return float64(m.HeapAlloc)
 	}
-	mine, theirs := make([]*eventloop.Timer, many), make([]*time.Timer, many)
+	loopTimers, goTimers := make([]*eventloop.Timer, numTimers), make([]*time.Timer, numTimers)
 	b.Run("schedule", func(b *testing.B) {
 		l := real(b)
 		var size, otherSize float64
-		compare(b, many, func(n int) time.Duration {
-			before := heap()
+		compare(b, numTimers, func(n int) time.Duration {
+			startHeap := heap()
 			took := timed(func(n int) {
 				for i := range n {
-					mine[i], _ = l.CallLater(delay(), fn)
+					loopTimers[i], _ = l.CallLater(delay(), fn)
 				}
 			})(n)
-			size = (heap() - before) / float64(n)
+			size = (heap() - startHeap) / float64(n)
 			for i := range n {
-				mine[i].Stop()
-				mine[i] = nil
+				loopTimers[i].Stop()
+				loopTimers[i] = nil
 			}
 			return took
 		}, map[string]benchFunc{"AfterFunc": func(n int) time.Duration {
-			before := heap()
+			startHeap := heap()
 			took := timed(func(n int) {
 				for i := range n {
-					theirs[i] = time.AfterFunc(delay(), fn)
+					goTimers[i] = time.AfterFunc(delay(), fn)
 				}
 			})(n)
-			otherSize = (heap() - before) / float64(n)
+			otherSize = (heap() - startHeap) / float64(n)
 			for i := range n {
-				theirs[i].Stop()
-				theirs[i] = nil
+				goTimers[i].Stop()
+				goTimers[i] = nil
 			}
 			return took
 		}})
@@ -342,8 +342,8 @@ func BenchmarkTimers(b *testing.B) {
 		b.ReportMetric(otherSize, "AfterFunc-B/timer")
 	})
 	b.Run("fire", func(b *testing.B) {
-		l := ours(b)
-		compare(b, many, func(n int) time.Duration {
+		l := newLoop(b)
+		compare(b, numTimers, func(n int) time.Duration {
 			for range n {
 				l.CallLater(delay(), fn)
 			}
@@ -362,21 +362,21 @@ func BenchmarkTimers(b *testing.B) {
 	})
 	b.Run("cancel", func(b *testing.B) {
 		l := real(b)
-		compare(b, many, func(n int) time.Duration {
+		compare(b, numTimers, func(n int) time.Duration {
 			for i := range n {
-				mine[i], _ = l.CallLater(delay(), fn)
+				loopTimers[i], _ = l.CallLater(delay(), fn)
 			}
 			return timed(func(n int) {
-				for _, t := range mine {
+				for _, t := range loopTimers {
 					t.Stop()
 				}
 			})(n)
 		}, map[string]benchFunc{"AfterFunc": func(n int) time.Duration {
 			for i := range n {
-				theirs[i] = time.AfterFunc(delay(), fn)
+				goTimers[i] = time.AfterFunc(delay(), fn)
 			}
 			return timed(func(n int) {
-				for _, t := range theirs {
+				for _, t := range goTimers {
 					t.Stop()
 				}
 			})(n)

@@ -2,4 +2,4 @@ package eventloop_test
 
 import "golang.org/x/sys/unix"
 
-func dup2(from, to int) error { return unix.Dup3(from, to, unix.O_CLOEXEC) }
+func dup2(oldFD, newFD int) error { return unix.Dup3(oldFD, newFD, unix.O_CLOEXEC) }

@@ -4,10 +4,10 @@ package eventloop_test
 
 import "golang.org/x/sys/unix"
 
-func dup2(from, to int) error {
-	if err := unix.Dup2(from, to); err != nil {
+func dup2(oldFD, newFD int) error {
+	if err := unix.Dup2(oldFD, newFD); err != nil {
 		return err
 	}
-	unix.CloseOnExec(to)
+	unix.CloseOnExec(newFD)
 	return nil
 }

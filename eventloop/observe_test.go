@@ -223,7 +223,7 @@ func TestStats(t *testing.T) {
 		if s := l.Stats(); s != want {
 			t.Errorf("%+v, want %+v", s, want)
 		}
-		// Timers are late from LateAfter on.
+		// A timer is late if it fires LateAfter or more after its time.
 		for _, late := range []time.Duration{eventloop.LateAfter - 1, eventloop.LateAfter, time.Second} {
 			must(l.CallLater(time.Second, func() {}))
 			at += time.Second + late
@@ -318,16 +318,16 @@ func TestLeaks(t *testing.T) {
 			if len(lines) != 3 {
 				t.Fatalf("%d lines:\n%s", len(lines), all)
 			}
-			before := func(line string) string { // the line above
+			previousLine := func(line string) string { // the line above
 				var n int
 				colon := strings.LastIndex(line, ":")
 				fmt.Sscan(line[colon+1:], &n)
 				return fmt.Sprintf("%s:%d", line[:colon], n-1)
 			}
 			for _, part := range []string{
-				fmt.Sprint("fd=", a), "quickFile", "from=" + before(fileFrom), "events=Read ", "object=int",
+				fmt.Sprint("fd=", a), "quickFile", "from=" + previousLine(fileFrom), "events=Read ", "object=int",
 				fmt.Sprint("fd=", c), "events=Read|Write",
-				"kind=timer", "quickTask", "from=" + before(timerFrom), "when=",
+				"kind=timer", "quickTask", "from=" + previousLine(timerFrom), "when=",
 			} {
 				if !strings.Contains(all, part) {
 					t.Errorf("%q is missing in\n%s", part, all)
@@ -352,7 +352,7 @@ func TestLeaks(t *testing.T) {
 // With WithDebug, the methods that belong to the loop's goroutine return an error
 // on other goroutines while the loop runs. Without it there is no check.
 func TestWrongGoroutine(t *testing.T) {
-	elsewhere := func(f func()) {
+	onOtherGoroutine := func(f func()) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -360,11 +360,11 @@ func TestWrongGoroutine(t *testing.T) {
 		}()
 		<-done
 	}
-	forEachLoopKind(t, testCase{"refused in debug", func(t *testing.T, k loopKind) {
+	forEachLoopKind(t, testCase{"rejected with WithDebug", func(t *testing.T, k loopKind) {
 		s := &logBuffer{}
 		l := k.loop(t, eventloop.WithDebug(), eventloop.WithLogger(s.logger()))
 		a := readableSocket(t)
-		fine := func(where string) {
+		checkAllowed := func(where string) {
 			for what, err := range callLoopMethods(l, a, func() {}, func(any, selectors.Event) {}) {
 				if err != nil && !errors.Is(err, selectors.ErrNotRegistered) && !errors.Is(err, selectors.ErrRegistered) {
 					t.Errorf("%s, %s: %v", what, where, err)
@@ -373,53 +373,53 @@ func TestWrongGoroutine(t *testing.T) {
 		}
 		var timer *eventloop.Timer
 		var h *eventloop.SignalHandler
-		// Before it runs, any one goroutine prepares it.
-		elsewhere(func() {
-			fine("before it runs")
+		// Before the loop runs, any goroutine may call its methods, one at a time.
+		onOtherGoroutine(func() {
+			checkAllowed("before it runs")
 			timer = must(l.CallLater(time.Hour, func() {}))
 			h = must(l.OnSignal(unix.SIGUSR1, func(os.Signal) {}))
 		})
 		check(l.CallSoon(func() {
-			fine("in a callback")
+			checkAllowed("in a callback")
 			must(l.Replace(a, read, func(any, selectors.Event) {}))
-			elsewhere(func() {
+			onOtherGoroutine(func() {
 				for what, err := range callLoopMethods(l, a, func() {}, func(any, selectors.Event) { t.Error("called") }) {
 					if !errors.Is(err, eventloop.ErrWrongGoroutine) {
-						t.Errorf("%s, elsewhere: %v", what, err)
+						t.Errorf("%s, on another goroutine: %v", what, err)
 					}
 				}
 				if timer.Stop() || timer.Reset(0) || h.Stop() {
-					t.Error("a handle did something elsewhere")
+					t.Error("Stop or Reset had an effect on another goroutine")
 				}
-				// They cannot return an error, so it is logged.
+				// These methods cannot return an error. They log it.
 				logged := s.lines()
 				for i, what := range []string{"stop a timer", "reset a timer", "stop a signal handler"} {
 					if len(logged) != 3 || !strings.Contains(logged[i], what) || !strings.Contains(logged[i], "observe_test.go") {
-						t.Errorf("logged: %q, not where somebody tried to %s", logged, what)
+						t.Errorf("logged %q, want the place of the call to %s", logged, what)
 					}
 				}
-				// These are for all.
+				// Any goroutine may call these methods.
 				l.Stats()
 				check(l.Post(func() {}))
 				check(l.Do(func() {}, nil))
 				l.Stop()
 			})
 			if !timer.Active() {
-				t.Error("the timer was stopped elsewhere")
+				t.Error("the timer was stopped on another goroutine")
 			}
 		}))
 		runLoop(t, l)
-		elsewhere(func() {
-			fine("after it has run")
-			// And the next one to run it is the one.
-			check(l.CallSoon(func() { fine("in a callback, on another goroutine") }))
+		onOtherGoroutine(func() {
+			checkAllowed("after it has run")
+			// The next goroutine that runs the loop becomes its owner.
+			check(l.CallSoon(func() { checkAllowed("in a callback, on another goroutine") }))
 			runTurn(t, l)
 		})
-	}}, testCase{"not otherwise", func(t *testing.T, k loopKind) {
+	}}, testCase{"not checked without WithDebug", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
 		a := readableSocket(t)
 		check(l.CallSoon(func() {
-			elsewhere(func() { // which is safe here, as the loop waits for it
+			onOtherGoroutine(func() { // which is safe here, as the loop waits for it
 				must(l.Register(a, read, func(any, selectors.Event) {}))
 				for what, err := range callLoopMethods(l, a, func() {}, func(any, selectors.Event) {}) {
 					if errors.Is(err, eventloop.ErrWrongGoroutine) {

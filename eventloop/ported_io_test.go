@@ -16,7 +16,7 @@ import (
 )
 
 func TestAsyncioReaderAndWriter(t *testing.T) {
-	forEachLoopKind(t, testCase{"come and go", func(t *testing.T, k loopKind) {
+	forEachLoopKind(t, testCase{"add and remove", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
 		a, b := socketPair(t)
 		var r recorder
@@ -51,8 +51,8 @@ func TestAsyncioReaderAndWriter(t *testing.T) {
 	}})
 }
 
-// bpo-25593: what was ready when the loop was stopped is not called again when
-// it goes on.
+// bpo-25593: a callback that ran before the loop was stopped does not run again
+// for the same event when the loop is restarted.
 func TestAsyncioNoLeftOver(t *testing.T) {
 	forEachLoopKind(t, testCase{"after stop", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
@@ -76,41 +76,41 @@ func TestAsyncioNoLeftOver(t *testing.T) {
 	}})
 }
 
-// Two callbacks that activate each other for ever do not keep I/O from running.
+// Two callbacks that schedule each other forever do not starve I/O.
 func TestLibeventActiveLater(t *testing.T) {
-	forEachLoopKind(t, testCase{"each other", func(t *testing.T, k loopKind) {
+	forEachLoopKind(t, testCase{"mutual CallSoon", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
 		var ping, pong func()
-		var n [4]int
-		ping = func() { n[0]++; check(l.CallSoon(pong)) }
-		pong = func() { n[1]++; check(l.CallSoon(ping)) }
+		var counts [4]int
+		ping = func() { counts[0]++; check(l.CallSoon(pong)) }
+		pong = func() { counts[1]++; check(l.CallSoon(ping)) }
 		a, b := socketPair(t)
 		x, y := socketPair(t)
-		echo := func(from, to int, i int) eventloop.Callback {
+		forward := func(src, dst, i int) eventloop.Callback {
 			return func(any, selectors.Event) {
-				readFrom(t, from)
-				writeTo(t, to, "x")
-				if n[i]++; n[i] == 200 {
+				readFrom(t, src)
+				writeTo(t, dst, "x")
+				if counts[i]++; counts[i] == 200 {
 					l.Stop()
 				}
 			}
 		}
-		// A byte goes round between two pairs.
-		must(l.Register(a, read, echo(a, x, 2)))
-		must(l.Register(y, read, echo(y, b, 3)))
+		// One byte circulates through the two socket pairs.
+		must(l.Register(a, read, forward(a, x, 2)))
+		must(l.Register(y, read, forward(y, b, 3)))
 		check(l.CallSoon(ping))
 		check(l.CallSoon(pong))
 		writeTo(t, b, "x")
 		runLoop(t, l)
-		for i := range n {
-			if n[i] < 100 || n[i] > 500 {
-				t.Fatalf("counts: %v", n)
+		for _, n := range counts {
+			if n < 100 || n > 500 {
+				t.Fatalf("callback counts %v, want 100 to 500 each", counts)
 			}
 		}
 	}})
 }
 
-func udp(t testing.TB) (fd int, addr unix.Sockaddr) {
+func udpSocket(t testing.TB) (fd int, addr unix.Sockaddr) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 	if err != nil {
@@ -121,24 +121,24 @@ func udp(t testing.TB) (fd int, addr unix.Sockaddr) {
 	return fd, must(unix.Getsockname(fd))
 }
 
-// readyUDP returns sockets with a datagram each.
+// readyUDP returns n sockets that each have one datagram to read.
 func readyUDP(t testing.TB, n int) (fds []int) {
 	t.Helper()
-	from, _ := udp(t)
+	sender, _ := udpSocket(t)
 	for range n {
-		fd, addr := udp(t)
-		check(unix.Sendto(from, []byte("x"), 0, addr))
+		fd, addr := udpSocket(t)
+		check(unix.Sendto(sender, []byte("x"), 0, addr))
 		fds = append(fds, fd)
 	}
 	for _, fd := range fds {
 		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		eventually(t, "the datagram is there", func() bool { n, _ := unix.Poll(p, 0); return n == 1 })
+		eventually(t, "the datagram arrives", func() bool { n, _ := unix.Poll(p, 0); return n == 1 })
 	}
 	return fds
 }
 
-// More files are ready at once than a buffer for events is likely to hold: each
-// is called once.
+// More descriptors are ready at once than an event buffer is likely to hold. The
+// callback of each runs once.
 func TestLibeventManyEvents(t *testing.T) {
 	forEachLoopKind(t, testCase{"70 sockets", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
@@ -155,20 +155,20 @@ func TestLibeventManyEvents(t *testing.T) {
 		}
 		for _, fd := range fds {
 			if calls[fd] != 1 {
-				t.Errorf("socket %d was called %d times", fd, calls[fd])
+				t.Errorf("socket %d: %d calls, want 1", fd, calls[fd])
 			}
 		}
 	}})
 }
 
-// Many sockets are ready, and the first that is called closes them all: nobody
-// else is called.
+// Many sockets are ready. The first callback closes them all, and no other
+// callback runs.
 func TestLibuvWatcherCrossStop(t *testing.T) {
-	const many = 180
+	const numSockets = 180
 	forEachLoopKind(t, testCase{"close all", func(t *testing.T, k loopKind) {
 		for _, registrar := range registrars {
 			l := k.loop(t)
-			fds := readyUDP(t, many)
+			fds := readyUDP(t, numSockets)
 			calls := 0
 			for _, fd := range fds {
 				must(l.Register(fd, read, func(any, selectors.Event) {
@@ -182,12 +182,12 @@ func TestLibuvWatcherCrossStop(t *testing.T) {
 			runTurn(t, l)
 			runTurn(t, l)
 			if calls != 1 || l.Selector().Len() != 0 {
-				t.Errorf("by the %s: %d calls, %d keys left", registrar.name, calls, l.Selector().Len())
+				t.Errorf("unregister with the %s: %d calls, want 1; %d keys left", registrar.name, calls, l.Selector().Len())
 			}
 		}
 	}}, testCase{"close all, then unregister", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
-		fds := readyUDP(t, many)
+		fds := readyUDP(t, numSockets)
 		calls := 0
 		for _, fd := range fds {
 			must(l.Register(fd, read, func(any, selectors.Event) {
@@ -208,15 +208,15 @@ func TestLibuvWatcherCrossStop(t *testing.T) {
 	}})
 }
 
-// Nothing is called from within a call of the loop's methods.
+// The methods of the loop do not call callbacks themselves; only a turn does.
 func TestLibuvCallbackStack(t *testing.T) {
-	forEachLoopKind(t, testCase{"nothing nested", func(t *testing.T, k loopKind) {
+	forEachLoopKind(t, testCase{"no nested calls", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
 		depth, calls := 0, 0
 		fn := func() {
 			calls++
 			if depth++; depth > 1 {
-				t.Error("a callback in a callback")
+				t.Error("callback called inside another callback or a loop method")
 			}
 			depth--
 		}
@@ -241,16 +241,16 @@ func TestLibuvCallbackStack(t *testing.T) {
 	}})
 }
 
-// Both sides write and read at random, change what they watch for, shut down
-// their half at the end, and have everything in the end.
+// Both sides read and write chunks of random size and change their interest at
+// random. Each shuts down its writing side at the end and receives all data.
 func TestLibuvPollDuplex(t *testing.T) {
 	const size = 1 << 17
-	forEachLoopKind(t, testCase{"both ways", func(t *testing.T, k loopKind) {
+	forEachLoopKind(t, testCase{"random interest", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
 		a, b := socketPair(t)
-		ended, spurious, calls := 0, 0, 0
+		finished, spurious, calls := 0, 0, 0
 		for _, fd := range []int{a, b} {
-			sent, got, eof, shut := 0, 0, false, false
+			sent, received, eof, shut := 0, 0, false, false
 			interest := func() (events selectors.Event) {
 				if !eof {
 					events |= read
@@ -262,10 +262,10 @@ func TestLibuvPollDuplex(t *testing.T) {
 			}
 			buf := make([]byte, 4096)
 			var callback eventloop.Callback
-			again := func() {
+			update := func() {
 				if eof && shut {
 					must(l.Unregister(fd))
-					if ended++; ended == 2 {
+					if finished++; finished == 2 {
 						l.Stop()
 					}
 					return
@@ -277,7 +277,7 @@ func TestLibuvPollDuplex(t *testing.T) {
 				if rand.IntN(8) > 0 {
 					must(l.Modify(fd, events, callback))
 					if events&write == 0 && !shut {
-						check(l.CallSoon(func() { // somebody has to ask for it again
+						check(l.CallSoon(func() { // restore the interest in writing, or no event may come
 							if _, err := l.Selector().Key(fd); err == nil && !shut {
 								must(l.Modify(fd, write|events, callback))
 							}
@@ -301,7 +301,7 @@ func TestLibuvPollDuplex(t *testing.T) {
 						eof = true
 					default:
 						check(err)
-						got += n
+						received += n
 					}
 				}
 				if events&write != 0 && !shut {
@@ -318,16 +318,16 @@ func TestLibuvPollDuplex(t *testing.T) {
 						shut = true
 					}
 				}
-				if eof && got != size {
-					t.Errorf("the end came after %d bytes", got)
+				if eof && received != size {
+					t.Errorf("end of file after %d bytes, want %d", received, size)
 					l.Stop()
 				}
-				again()
+				update()
 			}
 			must(l.Register(fd, read|write, callback))
 		}
-		if runLoop(t, l); ended != 2 || spurious > calls/10 {
-			t.Errorf("%d ended; %d of %d calls were spurious", ended, spurious, calls)
+		if runLoop(t, l); finished != 2 || spurious > calls/10 {
+			t.Errorf("%d sides finished, want 2; %d of %d calls were spurious", finished, spurious, calls)
 		}
 	}})
 }

@@ -17,10 +17,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Signals interrupt system calls all the time: nothing fails, nothing is early,
-// nothing is called but what should be.
+// Signals that interrupt system calls cause no error, no early timer and no
+// extra callback.
 func TestLibuvEINTR(t *testing.T) {
-	forEachLoopKind(t, testCase{"storm", func(t *testing.T, k loopKind) {
+	forEachLoopKind(t, testCase{"repeated signals", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
 		a, b := socketPair(t)
 		calls := 0
@@ -28,15 +28,15 @@ func TestLibuvEINTR(t *testing.T) {
 			readFrom(t, a)
 			calls++
 		}))
-		var over atomic.Bool
-		stormed := make(chan int)
+		var stop atomic.Bool
+		signalCount := make(chan int)
 		go func() {
 			n := 0
-			for ; !over.Load(); n++ {
-				sendSignal(unix.SIGURG) // the runtime's own, for preemption
+			for ; !stop.Load(); n++ {
+				sendSignal(unix.SIGURG) // the Go runtime uses it for preemption
 				time.Sleep(50 * time.Microsecond)
 			}
-			stormed <- n
+			signalCount <- n
 		}()
 		started := time.Now()
 		early := false
@@ -46,19 +46,19 @@ func TestLibuvEINTR(t *testing.T) {
 		}))
 		time.AfterFunc(quietPeriod, func() { unix.Write(b, []byte("x")) })
 		runLoop(t, l)
-		over.Store(true)
-		if n := <-stormed; calls != 1 || early || n == 0 {
-			t.Errorf("%d calls, early: %v, %d signals", calls, early, n)
+		stop.Store(true)
+		if n := <-signalCount; calls != 1 || early || n == 0 {
+			t.Errorf("%d calls, want 1; timer early: %v; %d signals sent", calls, early, n)
 		}
 	}})
 }
 
-// At the limit of open files a new loop may be an error, which says why,
-// and one that is there goes on.
+// At the limit of open files, New may fail with EMFILE. Existing loops continue
+// to work.
 func TestLibuvEMFILE(t *testing.T) {
 	inChild, output, err := runInChild(t)
 	if !inChild {
-		if err != nil || !strings.Contains(output, "all is well") {
+		if err != nil || !strings.Contains(output, "child passed") {
 			t.Errorf("%v\n%s", err, output)
 		}
 		return
@@ -69,22 +69,23 @@ func TestLibuvEMFILE(t *testing.T) {
 		spare := must(unix.Dup(a))
 		var limit unix.Rlimit
 		check(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
-		tight := limit
-		tight.Cur = 40
-		check(unix.Setrlimit(unix.RLIMIT_NOFILE, &tight))
-		var hogs []int
+		lowered := limit
+		lowered.Cur = 40
+		check(unix.Setrlimit(unix.RLIMIT_NOFILE, &lowered))
+		var fillers []int
 		for {
 			fd, err := unix.Dup(a)
 			if err != nil {
 				break
 			}
-			hogs = append(hogs, fd)
+			fillers = append(fillers, fd)
 		}
 		for range 3 {
 			if k.withSelector {
 				break
 			}
-			// Poll and select need a pipe only when they are woken, if at all.
+			// The poll and select backends create a pipe when they are first woken, or
+			// not at all, so New may succeed.
 			if other, err := eventloop.New(); err == nil {
 				other.Close()
 			} else if !errors.Is(err, unix.EMFILE) {
@@ -100,16 +101,16 @@ func TestLibuvEMFILE(t *testing.T) {
 		go func() { ended <- l.Run(context.Background()) }()
 		receive(t, done)
 		writeTo(t, b, "x")
-		eventually(t, "all are called", func() bool { return r.count("x") == 1 && r.count("timer") == 1 && r.count("work") == 1 })
+		eventually(t, "all callbacks run", func() bool { return r.count("x") == 1 && r.count("timer") == 1 && r.count("work") == 1 })
 		l.Stop()
 		check(receive(t, ended))
-		for _, fd := range hogs {
+		for _, fd := range fillers {
 			check(unix.Close(fd))
 		}
 		check(unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
 		check(unix.Close(spare))
 	}
 	if !t.Failed() {
-		fmt.Println("all is well")
+		fmt.Println("child passed")
 	}
 }

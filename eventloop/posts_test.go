@@ -91,7 +91,7 @@ func TestPost(t *testing.T) {
 			receive(t, ended)
 		}},
 		testCase{"one wake a sleep", func(t *testing.T, k loopKind) {
-			// The loop is held just before it sleeps, while many post.
+			// The loop is held just before it sleeps while several goroutines post.
 			l, s := k.loopWithSpy(t)
 			s.beforeSleep = make(chan struct{})
 			ended := make(chan error, 1)
@@ -184,7 +184,7 @@ func TestPost(t *testing.T) {
 			for range 20 {
 				l := k.loop(t)
 				ended := startLoop(t, l)
-				var over atomic.Bool // Run has returned
+				var returned atomic.Bool // Run has returned
 				var accepted, ran atomic.Int64
 				var wg sync.WaitGroup
 				for range 4 {
@@ -193,8 +193,8 @@ func TestPost(t *testing.T) {
 						defer wg.Done()
 						for {
 							err := l.Post(func() {
-								if ran.Add(1); over.Load() {
-									t.Error("called after Run had returned")
+								if ran.Add(1); returned.Load() {
+									t.Error("posted function called after Run returned")
 								}
 							})
 							if errors.Is(err, eventloop.ErrClosed) {
@@ -212,7 +212,7 @@ func TestPost(t *testing.T) {
 				}
 				check(l.Close())
 				err := receive(t, ended)
-				over.Store(true)
+				returned.Store(true)
 				if !errors.Is(err, eventloop.ErrClosed) {
 					t.Error(err)
 				}
@@ -288,18 +288,18 @@ func TestDo(t *testing.T) {
 			}
 			r.want(t, "work")
 		}},
-		testCase{"many at a time", func(t *testing.T, k loopKind) {
+		testCase{"concurrent functions", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
-			const many = 50
+			const numFuncs = 50
 			n := 0
-			var all sync.WaitGroup
-			all.Add(many)
-			for range many {
+			var running sync.WaitGroup
+			running.Add(numFuncs)
+			for range numFuncs {
 				check(l.Do(func() {
-					all.Done()
-					all.Wait() // they run side by side
+					running.Done()
+					running.Wait() // returns only if all functions run concurrently
 				}, func() {
-					if n++; n == many {
+					if n++; n == numFuncs {
 						l.Stop()
 					}
 				}))
@@ -309,7 +309,7 @@ func TestDo(t *testing.T) {
 		testCase{"panics", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			cause := errors.New("cause")
-			check(l.Do(func() { panicWith(cause) }, func() { t.Error("done all the same") }))
+			check(l.Do(func() { panicWith(cause) }, func() { t.Error("done called after a panic") }))
 			v, _ := catchPanic(func() { l.Run(context.Background()) })
 			p, isWork := v.(*eventloop.WorkPanic)
 			if !isWork || p.Value != any(cause) || !errors.Is(p, cause) || !strings.Contains(string(p.Stack), "panicWith") ||
@@ -362,7 +362,7 @@ func TestDo(t *testing.T) {
 					<-release
 					work()
 				}, func() { t.Error("done after Close") }); errors.Is(err, eventloop.ErrClosed) {
-					break // by the round before
+					break // closed in the previous round
 				}
 				l.Close()
 				close(release)
@@ -396,16 +396,16 @@ func TestFromAnyGoroutine(t *testing.T) {
 				}
 			}()
 		}
-		gone := make(chan struct{})
+		finished := make(chan struct{})
 		go func() {
 			wg.Wait()
-			close(gone)
+			close(finished)
 		}()
-		for over := false; !over; {
+		for stop := false; !stop; {
 			runLoop(t, l)
 			select {
-			case <-gone:
-				over = true
+			case <-finished:
+				stop = true
 			default:
 				time.AfterFunc(quietPeriod, l.Stop)
 			}

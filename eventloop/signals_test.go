@@ -156,19 +156,19 @@ func TestOnSignal(t *testing.T) {
 				close(added)
 			}))
 			receive(t, added)
-			const many = 2000
-			for range many {
+			const numSignals = 2000
+			for range numSignals {
 				sent.Add(1)
 				sendSignal(unix.SIGUSR1)
 			}
-			eventually(t, "one comes after the last", func() bool { return seen.Load() == many })
-			if n := calls.Load(); n > many {
-				t.Errorf("%d calls for %d signals", n, many)
+			eventually(t, "the handler runs after the last signal", func() bool { return seen.Load() == numSignals })
+			if n := calls.Load(); n > numSignals {
+				t.Errorf("%d calls for %d signals", n, numSignals)
 			}
 			l.Stop()
 			receive(t, ended)
 		}},
-		testCase{"a handler that closes", func(t *testing.T, k loopKind) {
+		testCase{"handler closes the loop", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { l.Close() }))
 			must(l.OnSignal(unix.SIGUSR2, func(os.Signal) { t.Error("called after Close") }))
@@ -177,7 +177,7 @@ func TestOnSignal(t *testing.T) {
 				t.Error(err)
 			}
 		}},
-		testCase{"a handler that panics", func(t *testing.T, k loopKind) {
+		testCase{"handler panics", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { panicBoom() }))
 			for range 2 {
@@ -187,7 +187,7 @@ func TestOnSignal(t *testing.T) {
 				}
 			}
 		}},
-		testCase{"bad signals", func(t *testing.T, k loopKind) {
+		testCase{"invalid signals", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			for _, sig := range []os.Signal{nil, os.Kill, unix.SIGKILL, unix.SIGSTOP, syscall.Signal(0), syscall.Signal(-1), syscall.Signal(65), syscall.Signal(1 << 20), noSignal{}} {
 				h, err := l.OnSignal(sig, func(os.Signal) {})
@@ -199,13 +199,13 @@ func TestOnSignal(t *testing.T) {
 				t.Error("a rejected handler keeps the loop alive")
 			}
 		}},
-		testCase{"nothing is left behind", func(t *testing.T, k loopKind) {
-			for range 2 { // package signal keeps a goroutine from its first use on
+		testCase{"no goroutine leak", func(t *testing.T, k loopKind) {
+			for range 2 { // package signal starts a goroutine at its first use and keeps it
 				l := k.loop(t)
 				must(l.OnSignal(unix.SIGUSR1, func(os.Signal) {}))
 				l.Close()
 			}
-			before := runtime.NumGoroutine()
+			initial := runtime.NumGoroutine()
 			for range 10 {
 				l := k.loop(t)
 				for range 5 {
@@ -214,7 +214,7 @@ func TestOnSignal(t *testing.T) {
 				}
 				l.Close()
 			}
-			eventually(t, fmt.Sprintf("no more than %d goroutines", before), func() bool { return runtime.NumGoroutine() <= before })
+			eventually(t, fmt.Sprintf("no more than %d goroutines", initial), func() bool { return runtime.NumGoroutine() <= initial })
 		}},
 	)
 }

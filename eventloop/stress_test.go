@@ -64,7 +64,7 @@ func flood(t *testing.T, l *eventloop.Loop, n int) {
 			for i := range n / producers {
 				check(l.Post(func() {
 					if next[p] != i {
-						t.Errorf("producer %d: %d came when %d was next", p, i, next[p])
+						t.Errorf("producer %d: post %d ran, want %d", p, i, next[p])
 					}
 					next[p] = i + 1
 					ran.Add(1)
@@ -85,7 +85,7 @@ func bursts(t *testing.T, l *eventloop.Loop, n int, churn bool) {
 	if churn {
 		a, b := socketPair(t)
 		interest := func(i int) selectors.Event { return []selectors.Event{read, read | oneShot}[i&1] }
-		callback := func(any, selectors.Event) { t.Error("nothing is ready") }
+		callback := func(any, selectors.Event) { t.Error("callback called, but no descriptor is ready") }
 		check(l.Post(func() {
 			must(l.Register(a, read, callback))
 			must(l.Register(b, read, callback))
@@ -95,7 +95,7 @@ func bursts(t *testing.T, l *eventloop.Loop, n int, churn bool) {
 		receive(t, reached)
 		s := l.Selector()
 		wg.Add(1)
-		go func() { // from outside, and below from callbacks
+		go func() { // changes a from this goroutine; posted functions below change b
 			defer wg.Done()
 			for i := 0; !stop.Load(); i++ {
 				must(s.Modify(a, interest(i), eventloop.Callback(callback)))
@@ -170,13 +170,14 @@ func waitForCount(t *testing.T, ran *atomic.Int64, n int) {
 		case now != last:
 			last, since = now, time.Now()
 		case time.Since(since) > receiveTimeout:
-			t.Fatalf("%d of %d posts ran, then no more", now, n)
+			t.Fatalf("no progress: %d of %d posts ran", now, n)
 		}
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// Stop, a cancelled context, Close and the end of work wake a loop at any moment.
+// Stop, a cancelled context, Close and the end of a function passed to Do wake a
+// loop at any moment.
 func TestNoWakeIsLost(t *testing.T) {
 	const rounds = 300
 	forEachLoopKind(t,
