@@ -84,8 +84,8 @@ func TestLibuvEMFILE(t *testing.T) {
 			if k.withSelector {
 				break
 			}
-			// The poll and select backends create a pipe when they are first woken, or
-			// not at all, so New may succeed.
+			// A backend that needs a single descriptor, for its waker, may find one
+			// that was closed meanwhile, so New may succeed.
 			if other, err := eventloop.New(); err == nil {
 				other.Close()
 			} else if !errors.Is(err, unix.EMFILE) {
