@@ -173,8 +173,8 @@ func (b *kqueueBackend) collect(c *core, dst []Ready) []Ready {
 const writeEOF Event = 1 << 31
 
 // fromKevent reads one event. A socket reports the end of each direction, and
-// with it the pending error. The end of a pipe means that nobody has the other
-// end open.
+// with it the pending error. The end of a pipe means that its other end is
+// closed.
 func fromKevent(ev *kqueue.Event, kind uint8) (events Event) {
 	end := EventHangup
 	switch ev.Filter() {

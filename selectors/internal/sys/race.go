@@ -12,8 +12,8 @@ import (
 // Packages syscall and unix tell the race detector that what came before a write
 // happened before what comes after a read. Each has its own variable for that,
 // and the other end of a pipe or socket may use either package: net and os use
-// syscall, code with raw descriptors often unix. So both are told. A write that
-// fails counts; a read has to succeed.
+// syscall, code with raw descriptors often unix. So both variables are used: before
+// every write, also one that fails, and after a read that succeeds.
 
 func plainRead(fd int, p []byte) (int, error) {
 	n, err := unix.Read(fd, p)
