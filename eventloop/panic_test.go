@@ -52,9 +52,9 @@ func TestPanicPropagates(t *testing.T) {
 					t.Fatalf("panicked with %v after %d callbacks, at\n%s", v, ran, stack)
 				}
 				if n := runTurn(t, l); n != 2-at || ran != 3 {
-					t.Fatalf("the next turn ran %d, %d in all; want %d and 3", n, ran, 2-at)
+					t.Fatalf("the next turn ran %d callbacks, %d in all; want %d and 3", n, ran, 2-at)
 				}
-				// The loop works as before.
+				// The loop still works.
 				var r recorder
 				for _, other := range sources {
 					for _, n := range []string{"1", "2"} {
@@ -65,10 +65,10 @@ func TestPanicPropagates(t *testing.T) {
 					}
 				}
 				runTurn(t, l)
-				// CallSoon came before there were posts.
+				// A call of CallSoon comes before posts.
 				r.want(t, "soon1 soon2 timer1 timer2 post1 post2")
 				if n := runTurn(t, l); n != 0 {
-					t.Errorf("%d callbacks too many", n)
+					t.Errorf("a further turn ran %d callbacks, want none", n)
 				}
 				if err := l.Close(); err != nil {
 					t.Error(err)
@@ -97,11 +97,11 @@ func TestPanicHandler(t *testing.T) {
 					})
 				}
 				if n := runTurn(t, l); n != 3 || ran != 3 {
-					t.Fatalf("the turn ran %d, %d in all", n, ran)
+					t.Fatalf("the turn ran %d callbacks, %d in all", n, ran)
 				}
 				if len(got) != 1 || got[0].Value != "boom" || got[0].Kind != source.name ||
 					!strings.Contains(string(got[0].Stack), "panicBoom") || !strings.Contains(got[0].Callback, "eventloop_test.") {
-					t.Fatalf("handled: %+v", got)
+					t.Fatalf("the panic handler got %+v", got)
 				}
 				var r recorder
 				check(l.CallSoon(r.fn("soon")))
@@ -121,7 +121,7 @@ func TestPanicHandler(t *testing.T) {
 			}
 		}
 		if n := runTurn(t, l); n != 8 || handled != 8 {
-			t.Errorf("%d ran, %d handled, want 8", n, handled)
+			t.Errorf("%d callbacks ran and %d panics were handled, want 8 each", n, handled)
 		}
 	}}, testCase{"nil and errors", func(t *testing.T, k loopKind) {
 		var got []any
@@ -131,10 +131,10 @@ func TestPanicHandler(t *testing.T) {
 		check(l.CallSoon(func() { _ = sources[len(sources):][0] }))
 		runTurn(t, l)
 		if len(got) != 3 {
-			t.Fatalf("handled: %v", got)
+			t.Fatalf("the panic handler got %v", got)
 		}
 		if _, isNil := got[0].(*runtime.PanicNilError); !isNil || got[1] != context.Canceled {
-			t.Errorf("handled: %v", got)
+			t.Errorf("the panic handler got %v", got)
 		}
 	}}, testCase{"handler panics", func(t *testing.T, k loopKind) {
 		l := k.loop(t, eventloop.WithPanicHandler(func(eventloop.Panic) { panic("handler") }))
@@ -186,7 +186,7 @@ func TestPanicCombinations(t *testing.T) {
 				t.Error(err)
 			}
 			if n := l.Selector().Len(); n != 0 {
-				t.Errorf("the selector has %d keys yet", n)
+				t.Errorf("the selector still has %d keys", n)
 			}
 		}},
 		testCase{"remove others", func(t *testing.T, k loopKind) {
@@ -211,7 +211,7 @@ func TestPanicCombinations(t *testing.T) {
 			}
 		}},
 		testCase{"Goexit", func(t *testing.T, k loopKind) {
-			for _, opts := range [][]eventloop.Option{nil, {eventloop.WithPanicHandler(func(p eventloop.Panic) { t.Errorf("handled: %v", p.Value) })}} {
+			for _, opts := range [][]eventloop.Option{nil, {eventloop.WithPanicHandler(func(p eventloop.Panic) { t.Errorf("the panic handler got %v", p.Value) })}} {
 				l := k.loop(t, opts...)
 				var r recorder
 				check(l.CallSoon(runtime.Goexit))

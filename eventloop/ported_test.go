@@ -44,7 +44,7 @@ package eventloop_test
 //	event_closed_fd_poll                               TestLibeventClosedFD
 //	dup_fd                                             TestLibuvClosedFDEvents
 //	del_notify, del_timeout_notify                     TestLibeventDelNotify
-//	del_wait                                           does not apply: Unregister is the loop's own, others Post it
+//	del_wait                                           does not apply: Unregister is for the loop's goroutine; other goroutines use Post
 //	test-changelist                                    TestLibeventChangelist
 //	priorities, priority_active_inversion              there are no priorities
 //	persistent_timeout_jump, common_timeout,
