@@ -5,7 +5,6 @@ package lessontest
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -17,37 +16,21 @@ import (
 	"testing"
 	"time"
 
+	"goselectors/examples/internal/servertest"
 	"goselectors/selectors"
 )
 
 // Timeout bounds every wait. Nothing should take nearly as long.
-const Timeout = 20 * time.Second
-
-// runLessonEnv in the environment makes the test binary run the lesson.
-const runLessonEnv = "LESSONTEST_RUN_LESSON"
+const Timeout = servertest.Timeout
 
 // Main is for TestMain. It runs the lesson instead of the tests if a test has
 // started this process for that.
-func Main(m *testing.M, lesson func()) {
-	if os.Getenv(runLessonEnv) != "" {
-		lesson()
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
+func Main(m *testing.M, lesson func()) { servertest.Main(m, lesson) }
 
 // command returns a command that runs the lesson. It is killed if it hangs.
 func command(t *testing.T, args []string) *exec.Cmd {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*Timeout)
-	t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, exe, args...)
-	cmd.Env = append(os.Environ(), runLessonEnv+"=1", selectors.BackendEnv+"=")
-	return cmd
+	return servertest.Command(t, "", args...)
 }
 
 // Lesson is a running lesson.
@@ -198,13 +181,7 @@ func CheckUsage(t *testing.T, name string, invalid ...[]string) {
 // Dial connects to the lesson. The connection is closed at the end of the test.
 func Dial(t *testing.T, addr string) *net.TCPConn {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", addr, Timeout)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(Timeout))
-	return conn.(*net.TCPConn)
+	return servertest.Dial(t, addr)
 }
 
 // CheckEcho writes a message and requires the server to send it back.
@@ -305,13 +282,8 @@ func CheckIdleCPU(t *testing.T, server *Lesson, addr string) {
 func CheckTooManyClients(t *testing.T, args ...string) {
 	t.Helper()
 	NeedsBackend(t)
-	sh, err := exec.LookPath("sh")
-	if err != nil {
-		t.Skip("needs a shell to set the limit: ", err)
-	}
 	cmd := command(t, append(args, "-addr", "127.0.0.1:0"))
-	cmd.Args = append([]string{"sh", "-c", `ulimit -n 20 && exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
-	cmd.Path = sh
+	servertest.LimitFiles(t, cmd, 20)
 	server := start(t, cmd)
 	addr := server.Addr()
 	first := Dial(t, addr)
@@ -349,10 +321,7 @@ func NeedsBackend(t *testing.T) {
 
 // EachBackend runs a test for every backend of this platform.
 func EachBackend(t *testing.T, test func(t *testing.T, backend string)) {
-	NeedsBackend(t)
-	for _, backend := range selectors.Backends() {
-		t.Run(backend.Name, func(t *testing.T) { test(t, backend.Name) })
-	}
+	servertest.EachBackend(t, test)
 }
 
 // CheckEchoBackends runs CheckEchoServer for every backend.

@@ -1,4 +1,4 @@
-// Package servertest runs a server program in a process of its own: it starts
+// Package servertest runs a program of examples in a process of its own: it starts
 // the program, connects to it, and interrupts it. Every wait has a limit.
 package servertest
 
