@@ -13,7 +13,7 @@ import (
 //
 // There are three locks, which are taken in this order: selecting is held for the
 // whole of a Select, so that only one goroutine can be in it. mu guards the table
-// and every change of the kernel's set; a Select takes it only briefly, never
+// and every change of the kernel's set; a Select takes it for a short time only, never
 // while it waits. wakeMu is held while backend.wake runs, so that Close cannot
 // close its descriptor meanwhile.
 //
