@@ -38,7 +38,7 @@ func timed(f func(n int)) benchFunc {
 	}
 }
 
-// compare runs b.N operations of loop in blocks, and as many operations of each of the others.
+// compare runs b.N operations of loop in blocks, and as many of each alternative.
 func compare(b *testing.B, block int, loop benchFunc, others map[string]benchFunc) {
 	b.Helper()
 	names := slices.Sorted(maps.Keys(others))
@@ -74,11 +74,11 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
-// A ring is the benchmark of libevent's authors: n pipes, in a of which there
-// is a byte. Each byte that is read is written on into another pipe.
+// A ring is the benchmark of libevent's authors: n pipes, of which a contain a
+// byte. Each byte that is read is written to another pipe.
 type ring struct {
 	readers, writers []int
-	next             []int // by the number of the reading end: the writing end to use
+	next             []int // from the number of a reading end to the writing end to use
 	byte             [1]byte
 	events           int
 }
@@ -113,8 +113,8 @@ func newRing(b *testing.B, n, active int) *ring {
 	return r
 }
 
-// pass writes the byte. Raw calls, in the loop as in the bare one: these never
-// block, and they leave the most of the time to what is compared.
+// pass writes the byte to the next pipe. All rings use raw system calls: they never
+// block here, and most of the time is left for what is compared.
 func (r *ring) pass(fd int) {
 	unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&r.byte)), 1)
 }
@@ -159,8 +159,8 @@ func benchRing(b *testing.B, n, active int) {
 		}
 	}
 	events := make([]unix.EpollEvent, 1024)
-	// There are not descriptors enough for two rings of 9000 pipes, so there is
-	// one, in either set in turn.
+	// There are not enough descriptors for two rings of 9000 pipes, so one ring
+	// is registered with each set in turn.
 	compare(b, 10_000, func(n int) time.Duration {
 		b.StopTimer()
 		for _, fd := range r.readers {
@@ -184,7 +184,7 @@ func benchRing(b *testing.B, n, active int) {
 		b.StartTimer()
 		return took
 	}, map[string]benchFunc{
-		// What one would write: it waits if there is nothing.
+		// The loop that a program would have: it waits if nothing is ready.
 		"bare": bare(b, r, set, func() int {
 			n, err := unix.EpollWait(set, events, -1)
 			if err != nil && err != unix.EINTR {
@@ -192,7 +192,7 @@ func benchRing(b *testing.B, n, active int) {
 			}
 			return n
 		}, events),
-		// The least there can be: it never waits.
+		// The lower limit: it never waits.
 		"raw": bare(b, r, set, func() int {
 			n, _, _ := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(set), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
 			return int(n)
@@ -200,7 +200,7 @@ func benchRing(b *testing.B, n, active int) {
 	})
 }
 
-// bare is the ring on system calls.
+// bare is the ring on system calls alone.
 func bare(b *testing.B, r *ring, set int, wait func() int, events []unix.EpollEvent) benchFunc {
 	callbacks := make([]func(), len(r.next))
 	for _, fd := range r.readers {
@@ -228,8 +228,8 @@ func bare(b *testing.B, r *ring, set int, wait func() int, events []unix.EpollEv
 	}
 }
 
-// BenchmarkPost: what a post costs the one who posts, beside a send to a
-// buffered channel that is read all the time, with the wakes it took.
+// BenchmarkPost measures a post in the goroutine that posts, beside a send to a
+// buffered channel that another goroutine reads, and counts the wakes.
 func BenchmarkPost(b *testing.B) {
 	for _, producers := range []int{1, 4, 8} {
 		b.Run(fmt.Sprintf("producers=%d", producers), func(b *testing.B) {
@@ -276,14 +276,14 @@ func BenchmarkPost(b *testing.B) {
 	}
 }
 
-// BenchmarkTimers: a million timers, beside time.AfterFunc, with what they hold
-// of the heap. One operation is one timer.
+// BenchmarkTimers measures a million timers, beside time.AfterFunc, and their heap.
+// One operation is one timer.
 func BenchmarkTimers(b *testing.B) {
 	const numTimers = 1_000_000
 	fn := func() {}
 	// In random order, over two seconds, an hour from now.
 	delay := func() time.Duration { return time.Hour + rand.N(2*time.Second) }
-	// A virtual clock, to have them all due at once.
+	// With a virtual clock all of them can be due at once.
 	var at time.Duration
 	newLoop := func(b *testing.B) *eventloop.Loop {
 		l, err := eventloop.New(eventloop.WithClock(func() time.Duration { return at }))
@@ -352,7 +352,7 @@ func BenchmarkTimers(b *testing.B) {
 		}, map[string]benchFunc{"AfterFunc": func(n int) time.Duration {
 			var wg sync.WaitGroup
 			wg.Add(n)
-			due := time.Now().Add(time.Second + time.Duration(n)*time.Microsecond) // when all are scheduled
+			due := time.Now().Add(time.Second + time.Duration(n)*time.Microsecond) // after the last one is scheduled
 			for range n {
 				time.AfterFunc(time.Until(due)+rand.N(time.Microsecond), wg.Done)
 			}
@@ -382,7 +382,7 @@ func BenchmarkTimers(b *testing.B) {
 			})(n)
 		}})
 	})
-	// What a server does: a timeout for each request, hardly ever reached.
+	// As in a server: a timeout for each request, which is hardly ever reached.
 	const standing = 10_000
 	stand := func(b *testing.B) *eventloop.Loop {
 		l := real(b)

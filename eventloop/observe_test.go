@@ -65,8 +65,8 @@ func quickFile(any, selectors.Event) {}
 
 var slowAction = func() {}
 
-// A slow callback is logged with its name and with where it comes from; a quick
-// one is not.
+// A slow callback is logged with its name and the place where it was registered or
+// scheduled. A quick one is not logged.
 func TestSlowCallback(t *testing.T) {
 	forEachLoopKind(t, testCase{"of each kind", func(t *testing.T, k loopKind) {
 		var at time.Duration
@@ -122,7 +122,7 @@ func TestSlowCallback(t *testing.T) {
 				}
 			}
 			if hasFD := strings.Contains(lines[0], fmt.Sprint("fd=", a)); hasFD != (c.kind == "file") {
-				t.Errorf("the descriptor: %s", lines[0])
+				t.Errorf("the log line has the wrong descriptor: %s", lines[0])
 			}
 		}
 		if got := l.Stats().LongestCallback; got != 100*time.Millisecond {
@@ -137,7 +137,7 @@ func TestSlowCallback(t *testing.T) {
 			t.Errorf("the longest callback took %v", got)
 		}
 		if lines := s.lines(); lines != nil {
-			t.Errorf("logged: %v", lines)
+			t.Errorf("logged %v, want none", lines)
 		}
 	}}, testCase{"in debug", func(t *testing.T, k loopKind) {
 		var at time.Duration
@@ -148,7 +148,7 @@ func TestSlowCallback(t *testing.T) {
 		check(l.CallSoon(func() { at += 99 * time.Millisecond }))
 		runTurn(t, l)
 		if lines := s.lines(); len(lines) != 1 || !strings.Contains(lines[0], "slowTask") {
-			t.Errorf("logged: %v", lines)
+			t.Errorf("logged %v, want one line with slowTask", lines)
 		}
 	}}, testCase{"that panics", func(t *testing.T, k loopKind) {
 		var at time.Duration
@@ -161,7 +161,7 @@ func TestSlowCallback(t *testing.T) {
 		}))
 		runTurn(t, l)
 		if lines := s.lines(); len(lines) != 1 || !strings.Contains(lines[0], "took=1s") {
-			t.Errorf("logged: %v", lines)
+			t.Errorf("logged %v, want one line with took=1s", lines)
 		}
 	}}, testCase{"not asked for", func(t *testing.T, k loopKind) {
 		var s logBuffer
@@ -169,7 +169,7 @@ func TestSlowCallback(t *testing.T) {
 		check(l.CallSoon(func() { time.Sleep(2 * time.Millisecond) }))
 		runTurn(t, l)
 		if got := l.Stats().LongestCallback; got != 0 || s.lines() != nil {
-			t.Errorf("measured all the same: %v", got)
+			t.Errorf("without WithSlowCallback LongestCallback = %v, want 0, or a line was logged", got)
 		}
 	}})
 }
@@ -202,7 +202,7 @@ func TestPanicNames(t *testing.T) {
 			}
 		}
 		if fmt.Sprint(kinds) != "map[file:1 post:1 signal:1 soon:1 timer:1 work:2]" {
-			t.Error(kinds)
+			t.Errorf("panics of the kinds %v", kinds)
 		}
 	}})
 }
@@ -212,7 +212,7 @@ func TestStats(t *testing.T) {
 		var at time.Duration
 		l := k.loop(t, eventloop.WithClock(func() time.Duration { return at }))
 		if s := l.Stats(); s != (eventloop.Stats{}) {
-			t.Errorf("a new loop: %+v", s)
+			t.Errorf("Stats of a new loop: %+v", s)
 		}
 		must(l.Register(readableSocket(t), read, func(any, selectors.Event) {}))
 		check(l.CallSoon(func() {}))
@@ -221,7 +221,7 @@ func TestStats(t *testing.T) {
 		runTurn(t, l)
 		want := eventloop.Stats{Turns: 1, Callbacks: 4, Timers: 1}
 		if s := l.Stats(); s != want {
-			t.Errorf("%+v, want %+v", s, want)
+			t.Errorf("Stats() = %+v, want %+v", s, want)
 		}
 		// A timer is late if it fires LateAfter or more after its time.
 		for _, late := range []time.Duration{eventloop.LateAfter - 1, eventloop.LateAfter, time.Second} {
@@ -231,12 +231,12 @@ func TestStats(t *testing.T) {
 		}
 		want = eventloop.Stats{Turns: 4, Callbacks: 10, Timers: 4, LateTimers: 2, LatestTimer: time.Second}
 		if s := l.Stats(); s != want {
-			t.Errorf("%+v, want %+v", s, want)
+			t.Errorf("Stats() = %+v, want %+v", s, want)
 		}
 		runTurn(t, l)
 		want.Turns, want.Callbacks = 5, 11
 		if s := l.Stats(); s != want {
-			t.Errorf("%+v, want %+v", s, want)
+			t.Errorf("Stats() = %+v, want %+v", s, want)
 		}
 	}})
 }
@@ -247,7 +247,7 @@ func TestTrace(t *testing.T) {
 		for _, opts := range [][]eventloop.Option{{eventloop.WithTrace()}, {eventloop.WithTrace(), eventloop.WithPanicHandler(func(eventloop.Panic) {})}, nil} {
 			l := k.loop(t, opts...)
 			slowAction = func() {}
-			check(l.CallSoon(tracedTask)) // before there is a trace: nothing happens
+			check(l.CallSoon(tracedTask)) // no trace has been started yet
 			runTurn(t, l)
 			var buf bytes.Buffer
 			if err := trace.Start(&buf); err != nil {
@@ -269,7 +269,7 @@ func TestTrace(t *testing.T) {
 					t.Errorf("%d options: %s in the trace: %v", len(opts), name, got)
 				}
 			}
-			check(l.CallSoon(tracedTask)) // after it
+			check(l.CallSoon(tracedTask)) // the trace has ended
 			runTurn(t, l)
 			l.Close()
 		}
@@ -287,7 +287,7 @@ func tracedFile(any, selectors.Event) {}
 //go:noinline
 func tracedDone() { tracedAll = true }
 
-// At Close, a loop in debug logs what was still registered; others do not.
+// At Close, a loop with WithDebug logs what is still registered; other loops do not.
 func TestLeaks(t *testing.T) {
 	forEachLoopKind(t, testCase{"reported in debug", func(t *testing.T, k loopKind) {
 		for _, debug := range []bool{true, false} {
@@ -310,7 +310,7 @@ func TestLeaks(t *testing.T) {
 			lines := s.lines()
 			if !debug {
 				if lines != nil {
-					t.Errorf("logged: %v", lines)
+					t.Errorf("logged %v, want none", lines)
 				}
 				continue
 			}
@@ -344,7 +344,7 @@ func TestLeaks(t *testing.T) {
 		must(l.Unregister(a))
 		l.Close()
 		if lines := s.lines(); lines != nil {
-			t.Errorf("logged: %v", lines)
+			t.Errorf("logged %v, want none", lines)
 		}
 	}})
 }
@@ -411,7 +411,7 @@ func TestWrongGoroutine(t *testing.T) {
 		runLoop(t, l)
 		onOtherGoroutine(func() {
 			checkAllowed("after it has run")
-			// The next goroutine that runs the loop becomes its owner.
+			// The next goroutine that runs the loop owns it then.
 			check(l.CallSoon(func() { checkAllowed("in a callback, on another goroutine") }))
 			runTurn(t, l)
 		})
@@ -419,7 +419,7 @@ func TestWrongGoroutine(t *testing.T) {
 		l := k.loop(t)
 		a := readableSocket(t)
 		check(l.CallSoon(func() {
-			onOtherGoroutine(func() { // which is safe here, as the loop waits for it
+			onOtherGoroutine(func() { // safe here, because the loop waits for it
 				must(l.Register(a, read, func(any, selectors.Event) {}))
 				for what, err := range callLoopMethods(l, a, func() {}, func(any, selectors.Event) {}) {
 					if errors.Is(err, eventloop.ErrWrongGoroutine) {

@@ -22,7 +22,7 @@ func TestPost(t *testing.T) {
 			l := k.loop(t)
 			ended := startLoop(t, l)
 			const producers, each = 8, 500
-			var next [producers]int // of the loop's goroutine
+			var next [producers]int // used on the loop's goroutine
 			var wg sync.WaitGroup
 			for p := range producers {
 				wg.Add(1)
@@ -31,7 +31,7 @@ func TestPost(t *testing.T) {
 					for i := range each {
 						check(l.Post(func() {
 							if next[p] != i {
-								t.Errorf("producer %d: %d came when %d was next", p, i, next[p])
+								t.Errorf("producer %d: post %d ran, want %d next", p, i, next[p])
 							}
 							next[p] = i + 1
 						}))
@@ -48,7 +48,7 @@ func TestPost(t *testing.T) {
 			}
 			for p, n := range next {
 				if n != each {
-					t.Errorf("of producer %d %d of %d came", p, n, each)
+					t.Errorf("producer %d: %d of %d posts ran", p, n, each)
 				}
 			}
 		}},
@@ -99,7 +99,7 @@ func TestPost(t *testing.T) {
 			const rounds, producers, each = 20, 8, 100
 			ran := 0
 			for range rounds {
-				// As it will be asleep, and has not yet begun.
+				// The loop counts as asleep here, but has not called Select yet.
 				var wg sync.WaitGroup
 				for range producers {
 					wg.Add(1)
@@ -112,9 +112,9 @@ func TestPost(t *testing.T) {
 				}
 				wg.Wait()
 				if got := s.wakes.Load(); got > int64(l.Stats().Wakes) {
-					t.Fatalf("%d wakes, the loop knows of %d", got, l.Stats().Wakes)
+					t.Fatalf("%d wakes, but Stats has %d", got, l.Stats().Wakes)
 				}
-				receive(t, s.beforeSleep) // let it go to sleep, or find the posts
+				receive(t, s.beforeSleep) // let the loop sleep, or find the posts
 			}
 			check(l.Post(l.Stop))
 			for done := false; !done; {
@@ -125,35 +125,35 @@ func TestPost(t *testing.T) {
 					}
 				case <-s.beforeSleep:
 				case <-time.After(receiveTimeout):
-					t.Fatal("it does not end")
+					t.Fatal("the loop does not end")
 				}
 			}
 			if ran != rounds*producers*each {
-				t.Errorf("%d ran", ran)
+				t.Errorf("%d posts ran, want %d", ran, rounds*producers*each)
 			}
 			if wakes := s.wakes.Load(); wakes == 0 || wakes > int64(len(s.timeouts)) || wakes != int64(l.Stats().Wakes) {
-				t.Errorf("%d wakes (%d by Stats) of %d turns, for %d posts", wakes, l.Stats().Wakes, len(s.timeouts), ran)
+				t.Errorf("%d wakes (Stats: %d) in %d turns for %d posts", wakes, l.Stats().Wakes, len(s.timeouts), ran)
 			}
 		}},
 		testCase{"one for a sleep that goes on", func(t *testing.T, k loopKind) {
-			// And none for a Select that does not wait, as there are posts.
+			// A Select that does not wait, because there are posts, needs no wake.
 			l, s := k.loopWithSpy(t)
 			s.duringSelect = func(timeout time.Duration) {
 				for range 10 {
 					check(l.Post(func() {}))
 				}
 				if want := map[bool]int64{true: 1}[timeout != 0]; s.wakes.Swap(0) != want {
-					t.Errorf("in Select(%v) there were not %d wakes", timeout, want)
+					t.Errorf("Select(%v): want %d wakes", timeout, want)
 				}
 			}
 			for range 5 {
 				must(l.RunOnce(-1))
-				check(l.Post(func() {})) // for the next one to find
+				check(l.Post(func() {})) // the next turn finds it
 				must(l.RunOnce(-1))
 			}
 			for i, timeout := range s.timeouts {
 				if (timeout == 0) != (i%2 == 1) {
-					t.Fatalf("timeouts: %v", s.timeouts)
+					t.Fatalf("Select was called with the timeouts %v", s.timeouts)
 				}
 			}
 		}},
@@ -174,10 +174,10 @@ func TestPost(t *testing.T) {
 			}))
 			runTurn(t, l)
 			if n := runTurn(t, l); n != 8000 {
-				t.Errorf("%d ran", n)
+				t.Errorf("the turn ran %d callbacks, want 8000", n)
 			}
 			if n := s.wakes.Load(); n != 0 {
-				t.Errorf("%d wakes", n)
+				t.Errorf("%d wakes, want 0", n)
 			}
 		}},
 		testCase{"after and during Close", func(t *testing.T, k loopKind) {
@@ -218,7 +218,7 @@ func TestPost(t *testing.T) {
 				}
 				wg.Wait()
 				if ran.Load() > accepted.Load() {
-					t.Errorf("%d accepted, %d ran", accepted.Load(), ran.Load())
+					t.Errorf("%d posts were accepted and %d ran", accepted.Load(), ran.Load())
 				}
 				if err := l.Post(func() {}); !errors.Is(err, eventloop.ErrClosed) {
 					t.Errorf("Post after Close: %v", err)
@@ -237,7 +237,7 @@ func TestPost(t *testing.T) {
 				runTurn(t, l)
 			}
 			if n != 200_003 {
-				t.Errorf("%d ran", n)
+				t.Errorf("%d callbacks ran, want 200003", n)
 			}
 		}},
 	)
@@ -252,15 +252,15 @@ func TestDo(t *testing.T) {
 			check(l.CallSoon(func() {
 				check(l.Do(func() {
 					if err := l.CallSoon(func() {}); !errors.Is(err, eventloop.ErrWrongGoroutine) {
-						t.Errorf("work runs on the loop: %v", err)
+						t.Errorf("work runs on the goroutine of the loop: %v", err)
 					}
-					<-release // the loop goes on meanwhile
+					<-release // the loop runs meanwhile
 					result = 42
 				}, func() {
 					if result != 42 {
 						t.Errorf("the result is %d", result)
 					}
-					check(l.CallSoon(l.Stop)) // which other goroutines must not
+					check(l.CallSoon(l.Stop)) // only allowed on the loop's goroutine
 				}))
 				check(l.CallSoon(func() { close(release) }))
 			}))
@@ -332,10 +332,10 @@ func TestDo(t *testing.T) {
 			check(l.Do(panicBoom, nil))
 			runLoop(t, l)
 			if p, _ := got.Value.(*eventloop.WorkPanic); p == nil || p.Value != "boom" || got.Kind != "work" {
-				t.Errorf("handled: %+v", got)
+				t.Errorf("the panic handler got %+v", got)
 			}
 			if l.Alive() {
-				t.Error("alive after it")
+				t.Error("the loop is alive after the panic")
 			}
 		}},
 		testCase{"done panics", func(t *testing.T, k loopKind) {
@@ -345,7 +345,7 @@ func TestDo(t *testing.T) {
 				t.Fatalf("panicked with %v", v)
 			}
 			if l.Alive() {
-				t.Error("alive after it")
+				t.Error("the loop is alive after the panic")
 			}
 		}},
 		testCase{"exits", func(t *testing.T, k loopKind) {
@@ -377,7 +377,7 @@ func TestDo(t *testing.T) {
 
 func panicWith(v any) { panic(v) }
 
-// Stats and Stop are for any goroutine, at any time.
+// Any goroutine may call Stats and Stop at any time.
 func TestFromAnyGoroutine(t *testing.T) {
 	forEachLoopKind(t, testCase{"stats, post, do, stop", func(t *testing.T, k loopKind) {
 		l := k.loop(t)
@@ -411,7 +411,7 @@ func TestFromAnyGoroutine(t *testing.T) {
 			}
 		}
 		if s := l.Stats(); s.Turns == 0 || s.Callbacks < s.Turns {
-			t.Errorf("%+v", s)
+			t.Errorf("Stats() = %+v", s)
 		}
 	}})
 }

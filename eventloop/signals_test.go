@@ -37,7 +37,7 @@ func TestOnSignal(t *testing.T) {
 					}
 					got = append(got, s)
 					if len(got) == 3 {
-						check(l.CallSoon(l.Stop)) // which only the loop's goroutine may
+						check(l.CallSoon(l.Stop)) // only allowed on the loop's goroutine
 					}
 				}))
 			}
@@ -49,7 +49,7 @@ func TestOnSignal(t *testing.T) {
 			runLoop(t, l)
 			for _, sig := range []os.Signal{unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH} {
 				if !slices.Contains(got, sig) {
-					t.Errorf("%v is not among %v", sig, got)
+					t.Errorf("%v was not delivered: got %v", sig, got)
 				}
 			}
 		}},
@@ -84,7 +84,7 @@ func TestOnSignal(t *testing.T) {
 			eventually(t, "the others are called", func() bool { return calls.Load() >= (loops-1)*handlers })
 			time.Sleep(time.Millisecond)
 			if n := calls.Load(); n != (loops-1)*handlers {
-				t.Errorf("%d calls", n)
+				t.Errorf("%d calls, want %d", n, (loops-1)*handlers)
 			}
 			for i := 1; i < loops; i++ {
 				all[i].Stop()
@@ -99,10 +99,10 @@ func TestOnSignal(t *testing.T) {
 			must(l.OnSignal(unix.SIGUSR1, func(os.Signal) { r.add("third") }))
 			caught := func() bool { runTurn(t, l); return r.count("third") > 0 }
 			if !first.Stop() {
-				t.Error("there was nothing to stop")
+				t.Error("Stop of an active handler returned false")
 			}
 			if first.Stop() {
-				t.Error("stopped twice")
+				t.Error("the second Stop returned true")
 			}
 			sendSignal(unix.SIGUSR1)
 			eventually(t, "the signal comes", caught)
@@ -110,7 +110,7 @@ func TestOnSignal(t *testing.T) {
 			if r.count("first") != 0 {
 				t.Error("a stopped handler was called")
 			}
-			// One under way when its handler is stopped is not delivered.
+			// A signal that is pending when its handler is stopped is not delivered.
 			sendSignal(unix.SIGUSR1)
 			time.Sleep(quietPeriod)
 			second.Stop()
@@ -133,10 +133,10 @@ func TestOnSignal(t *testing.T) {
 				}))
 			}
 			sendSignal(unix.SIGUSR1)
-			time.Sleep(quietPeriod) // both are under way
+			time.Sleep(quietPeriod) // both signals are pending now
 			for started := time.Now(); calls == 0 || time.Since(started) < quietPeriod; {
 				if runTurn(t, l); time.Since(started) > receiveTimeout {
-					t.Fatal("nothing came")
+					t.Fatal("no signal was delivered")
 				}
 			}
 			if calls != 1 {

@@ -13,9 +13,9 @@ import (
 //
 // There are three locks, which are taken in this order: selecting is held for the
 // whole of a Select, so that only one goroutine can be in it. mu guards the table
-// and every change of the kernel's set; a Select takes it for a short time only, never
-// while it waits. wakeMu is held while backend.wake runs, so that Close cannot
-// close its descriptor meanwhile.
+// and every change of the kernel's set; a Select takes it for a short time only,
+// never while it waits. wakeMu is held while backend.wake runs, so that Close
+// cannot close its descriptor meanwhile.
 //
 // Changes of the set are numbered. A registration carries the number of its own
 // last change, its generation. Backends use it to recognise stale events: events
