@@ -384,9 +384,9 @@ func cgroup2(t *testing.T) string {
 }
 
 // TestPressureNews: a trigger of pressure stall information is reported. The
-// kernel reports it at most once in a window, and the shortest window is half a
-// second (kernel/sched/psi.c, WINDOW_MIN_US). Therefore the selectors wait side by side, for
-// few pieces of news.
+// kernel triggers it at most once in a window, and the shortest that every user may
+// have is two seconds (kernel/sched/psi.c, psi_trigger_create). Therefore the selectors
+// wait side by side, for few pieces of news.
 func TestPressureNews(t *testing.T) {
 	type waiting struct {
 		name    string
@@ -399,7 +399,7 @@ func TestPressureNews(t *testing.T) {
 			t.Skip("needs pressure stall information: ", err)
 		}
 		fd = fdtest.Own(t, fd)
-		if _, err := unix.Write(fd, []byte("some 2000 500000\x00")); err != nil {
+		if _, err := unix.Write(fd, []byte("some 2000 2000000\x00")); err != nil {
 			t.Skip("needs triggers of pressure stall information: ", err)
 		}
 		s, err := new()
@@ -417,17 +417,24 @@ func TestPressureNews(t *testing.T) {
 		}))
 		selectors = append(selectors, waiting{name, reports})
 	}
-	for i := range 3 {
+	for i := range 2 {
+		for _, s := range selectors {
+			select {
+			case <-s.reports:
+			default:
+			}
+		}
 		stop := pressProcessors(t)
-		limit := time.After(5 * time.Second)
+		limit := make(chan struct{})
+		timer := time.AfterFunc(10*time.Second, func() { close(limit) })
 		for _, s := range selectors {
 			select {
 			case <-s.reports:
 			case <-limit:
-				limit = time.After(0)
-				t.Errorf("%s: no report in 5s of piece %d of news", s.name, i+1)
+				t.Errorf("%s: no report in 10s of piece %d of news", s.name, i+1)
 			}
 		}
+		timer.Stop()
 		stop()
 		if t.Failed() {
 			return
