@@ -4,6 +4,7 @@ import (
 	"os"
 	"slices"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -232,5 +233,50 @@ func TestFileKinds(t *testing.T) {
 				t.Errorf("%s: %s reports %v, poll %v", kind.name, name, got[name], got["poll"])
 			}
 		}
+	}
+}
+
+// TestNestedSets: a set of epoll sets may be as deep as the kernel allows it in an
+// epoll set that is not nested itself (fs/eventpoll.c, EP_MAX_NESTS).
+func TestNestedSets(t *testing.T) {
+	for name, new := range constructors() {
+		t.Run(name, func(t *testing.T) {
+			s, err := new()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if _, err := s.Select(2 * time.Millisecond); err != nil {
+				t.Fatal(err)
+			}
+			r, w := fdtest.Pipe(t)
+			outer := r
+			for depth := range 4 {
+				set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+				if err != nil {
+					t.Fatal(err)
+				}
+				set = fdtest.Own(t, set)
+				if err := unix.EpollCtl(set, unix.EPOLL_CTL_ADD, outer, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
+					t.Fatal(err)
+				}
+				outer = set
+				if _, err := s.Register(set, EventRead, nil); err != nil {
+					t.Fatalf("depth %d: %v", depth+1, err)
+				}
+				timer := time.AfterFunc(time.Millisecond, func() { fdtest.Write(t, w, "x") })
+				if ready, err := s.Select(5 * time.Second); err != nil || len(ready) != 1 {
+					t.Errorf("depth %d: Select reported %v, %v", depth+1, ready, err)
+				}
+				timer.Stop()
+				fdtest.Read(t, r, 1)
+				if _, err := s.Unregister(set); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := s.Select(2 * time.Millisecond); err != nil { // it parks again
+					t.Fatal(err)
+				}
+			}
+		})
 	}
 }
