@@ -457,6 +457,16 @@ func TestForbid(t *testing.T) {
 			t.Error("it does not park although that is permitted again")
 		}
 	}
+
+	// The gate was armed when the set was taken out of it.
+	timer := time.AfterFunc(10*time.Millisecond, s.wake)
+	s.boundedWait(-1, false)
+	timer.Stop()
+	forbid()
+	s.waiter.Permit()
+	timer = time.AfterFunc(10*time.Millisecond, func() { unix.Write(w, []byte("x")) })
+	defer timer.Stop()
+	s.boundedWait(-1, true)
 }
 
 // TestMayAsk: the kernel may ask the set through the gate from arming to the next

@@ -39,9 +39,9 @@ var safeMajors = []uint32{
 	1,    // /dev/kmsg, /dev/random
 	2, 3, // BSD pseudo terminals
 	4, 5, // consoles, serial ports, /dev/tty, /dev/ptmx
-	7,   // /dev/vcs
-	13,  // input devices
-	108, // ppp
+	7,                                      // /dev/vcs
+	13,                                     // input devices
+	108,                                    // ppp
 	128, 129, 130, 131, 132, 133, 134, 135, // masters of pseudo terminals
 	136, 137, 138, 139, 140, 141, 142, 143, // slaves of pseudo terminals
 	166, // /dev/ttyACM
