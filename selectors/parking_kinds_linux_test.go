@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"goselectors/selectors/internal/fdtest"
+	"goselectors/selectors/internal/sys"
 )
 
 // A fileKind is an open file of a kind that epoll accepts.
@@ -201,6 +202,15 @@ func openPressureTrigger() (int, error) {
 		return -1, err
 	}
 	return fd, nil
+}
+
+// TestSafeToAsk: which kinds of files are known to be safe to ask.
+func TestSafeToAsk(t *testing.T) {
+	for _, kind := range fileKinds(t) {
+		if got := sys.SafeToAsk(kind.fd); got != kind.safe {
+			t.Errorf("%s: safe to ask is %t, want %t", kind.name, got, kind.safe)
+		}
+	}
 }
 
 // TestFileKinds: every backend and every wait strategy reports the same of a file,

@@ -72,7 +72,8 @@ func TestNews(t *testing.T) {
 }
 
 // expectNews makes pieces of news while another goroutine is in Select, each
-// after the report of the one before.
+// after the report of the one before. From time to time it registers the file anew,
+// also during a wait.
 func expectNews(t *testing.T, s Selector, file newsFile, rounds int) {
 	t.Helper()
 	mustRegister(t, s, file.fd, file.events)
@@ -95,6 +96,14 @@ func expectNews(t *testing.T, s Selector, file newsFile, rounds int) {
 
 	for i := range rounds {
 		quiet.Store(i/10%2 == 0)
+		if i%20 == 19 {
+			if _, err := s.Unregister(file.fd); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(500 * time.Microsecond)
+			mustRegister(t, s, file.fd, file.events)
+			file.read()
+		}
 		time.Sleep(time.Duration(i%5) * 100 * time.Microsecond)
 		for len(reports) > 0 {
 			<-reports
@@ -268,10 +277,9 @@ func mountsFile(t *testing.T) newsFile {
 
 // readFromStart returns the content of a file of the kernel.
 func readFromStart(fd int) []byte {
-	unix.Seek(fd, 0, 0)
 	content, b := []byte{}, make([]byte, 64<<10)
 	for {
-		n, err := unix.Read(fd, b)
+		n, err := unix.Pread(fd, b, int64(len(content)))
 		if n <= 0 || err != nil {
 			return content
 		}
