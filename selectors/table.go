@@ -25,6 +25,7 @@ const (
 	muted                           // has only hints to report, and they have been reported
 	hintsReported                   // reportedHints is not empty
 	oneShot                         // events has OneShot
+	edgeWatched                     // the kernel watches the file edge-triggered for everything, whatever the interest: see epoll.watchEdges
 )
 
 // initialState returns the state of an entry that was just armed.
