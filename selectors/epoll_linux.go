@@ -132,10 +132,12 @@ func (b *epoll) add(fd int, e *entry, replaces bool) error {
 // nested epoll sets a file may have: 100 for paths as long as these
 // (fs/eventpoll.c, path_limits). So the registration of a file with the
 // hundred-and-first selector, or of its hundred-and-first duplicate with one, is
-// EINVAL. If the set is not in a gate, it is not nested, and there is no limit.
+// EINVAL. It also limits the depth of nesting: an epoll set that has sets inside
+// may be ELOOP (EP_MAX_NESTS). If the set is not in a gate, it is not nested: then
+// there is no limit of paths, and the depth is two less.
 func (b *epoll) watch(fd int, e *entry, events Event, generation uint32) error {
 	err := b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(events), generation)
-	if err != unix.EINVAL || !b.waiter.CanPark() || e.nesting&nestingForbidden != 0 {
+	if err != unix.EINVAL && err != unix.ELOOP || !b.waiter.CanPark() || e.nesting&nestingForbidden != 0 {
 		return err
 	}
 	b.forbidNesting(e)
@@ -317,6 +319,9 @@ func (b *epoll) repair(c *core) error {
 		}
 		epollCtl(set, unix.EPOLL_CTL_ADD, e.key.FD, mask, e.generation)
 		e.state &^= muted
+		if e.classify(e.key.FD); e.nesting&fileUnsafe != 0 {
+			c.reportLater(e.key.FD)
+		}
 	})
 	// The new set takes the old one's number, so that b.fd and the gate keep it.
 	if err := unix.Dup3(set, b.fd, unix.O_CLOEXEC); err != nil {
