@@ -319,9 +319,6 @@ func (b *epoll) repair(c *core) error {
 		}
 		epollCtl(set, unix.EPOLL_CTL_ADD, e.key.FD, mask, e.generation)
 		e.state &^= muted
-		if e.classify(e.key.FD); e.nesting&fileUnsafe != 0 {
-			c.reportLater(e.key.FD)
-		}
 	})
 	// The new set takes the old one's number, so that b.fd and the gate keep it.
 	if err := unix.Dup3(set, b.fd, unix.O_CLOEXEC); err != nil {
