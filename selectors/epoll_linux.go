@@ -176,8 +176,8 @@ func (b *epoll) modify(fd int, e *entry, events Event, generation uint32) error 
 	e.classify(fd)
 	b.beforeWatch(fd, e, events)
 	var err error
-	if e.nesting&fileUnsafe != 0 {
-		err = b.modifyUnsafe(fd, e, events, generation)
+	if e.nesting&fileTakesNews != 0 {
+		err = b.modifyNews(fd, e, events, generation)
 	} else {
 		err = b.setMask(fd, e, toEpoll(events), generation)
 	}
@@ -188,7 +188,7 @@ func (b *epoll) modify(fd int, e *entry, events Event, generation uint32) error 
 	}
 	if err == unix.ENOENT { // the number now belongs to another file
 		b.mayHaveOrphans = true
-		e.nesting &^= fileSafe | fileUnsafe | pathLimited | missedNews
+		e.nesting &^= fileSafe | fileUnsafe | fileTakesNews | pathLimited | missedNews
 		e.state &^= edgeWatched
 		b.beforeWatch(fd, e, events)
 		err = b.watch(fd, e, events, generation)
@@ -314,7 +314,7 @@ func (b *epoll) repair(c *core) error {
 		case e.state&disabled != 0:
 			mask = unix.EPOLLONESHOT // registered, but it reports nothing
 		}
-		if b.classifyNow(e.key.FD, e); e.nesting&fileUnsafe != 0 {
+		if b.classifyNow(e.key.FD, e); e.nesting&fileTakesNews != 0 {
 			b.core.recheckLater(e.key.FD, true) // the new set has asked it
 		}
 		epollCtl(set, unix.EPOLL_CTL_ADD, e.key.FD, mask, e.generation)

@@ -12,7 +12,7 @@ import (
 // before the selector asks them. That must not be noticed. Therefore the set is
 // taken out of the gate while it has a registration of one of these kinds:
 //
-//   - Files that are not known to be safe to ask: see sys.SafeToAsk.
+//   - Files that are not known to be safe to ask: see sys.EffectOfAsking.
 //   - Exclusive registrations. The kernel ends its search for a waiter at a thread
 //     that sleeps in epoll_wait on the set itself, not at a gate
 //     (fs/eventpoll.c, ep_poll_callback).
@@ -25,24 +25,21 @@ import (
 // Also EPOLL_CTL_MOD, and EPOLL_CTL_ADD to a new set, ask the file, and the kernel
 // does not report the news that they take away. See watchEdges.
 
-// Bits of entry.nesting.
-const (
-	fileSafe         uint8 = 1 << iota // asking the file has no effect
-	fileUnsafe                         // asking the file may have one
-	unclassified                       // neither is known yet; the descriptor is in epoll.unclassified
-	pathLimited                        // the kernel refuses the registration in a nested set: see epoll.watch
-	nestingForbidden                   // the registration keeps the set out of the gate
-	missedNews                         // an event came while the key was disabled
-)
-
 // classify finds out whether the file of a registration is safe to ask.
 func (e *entry) classify(fd int) {
 	switch {
 	case e.nesting&(fileSafe|fileUnsafe) != 0:
-	case isSocket(e.key.FileObj) || sys.SafeToAsk(fd):
+	case isSocket(e.key.FileObj):
 		e.nesting |= fileSafe
 	default:
-		e.nesting |= fileUnsafe
+		switch sys.EffectOfAsking(fd) {
+		case sys.AskingHasNone:
+			e.nesting |= fileSafe
+		case sys.AskingIsLocal:
+			e.nesting |= fileUnsafe
+		default:
+			e.nesting |= fileUnsafe | fileTakesNews
+		}
 	}
 }
 
@@ -154,7 +151,7 @@ func (b *epoll) classifyNow(fd int, e *entry) {
 	}
 }
 
-// watchEdges makes the kernel watch a file that is not safe to ask edge-triggered
+// watchEdges makes the kernel watch a file that tells its news once edge-triggered
 // and for everything. After that its registration need not be changed, so that
 // the file is asked only by waits and by the core (core.recheckLater), which both
 // report what they find: again as long as a level-triggered key is ready, and after
@@ -171,8 +168,8 @@ func (b *epoll) watchEdges(fd int, e *entry, generation uint32, report bool) err
 
 const everyEdge = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLPRI | unix.EPOLLRDHUP | unix.EPOLLET
 
-// modifyUnsafe is modify for a file that is not safe to ask.
-func (b *epoll) modifyUnsafe(fd int, e *entry, events Event, generation uint32) error {
+// modifyNews is modify for a file that tells its news once.
+func (b *epoll) modifyNews(fd int, e *entry, events Event, generation uint32) error {
 	if (events|e.events)&Exclusive != 0 {
 		return b.setMask(fd, e, toEpoll(events), generation)
 	}

@@ -213,11 +213,11 @@ func TestUnclassifiedListIsBounded(t *testing.T) {
 	checkNesting(t, s)
 }
 
-// TestModifyUnsafe: changing the interest asks the file, which takes its news away.
+// TestModifyNews: changing the interest asks the file, which takes its news away.
 // So the key is reported once after the first change, also in a Select that waits.
 // Later changes do not ask: a program that modifies the key after each report does
 // not get reports without end.
-func TestModifyUnsafe(t *testing.T) {
+func TestModifyNews(t *testing.T) {
 	for _, strategy := range Strategies {
 		for _, mode := range []Event{0, OneShot, EdgeTriggered} {
 			t.Run(fmt.Sprint(strategy.Name, "/", mode), func(t *testing.T) {

@@ -204,11 +204,11 @@ func openPressureTrigger() (int, error) {
 	return fd, nil
 }
 
-// TestSafeToAsk: which kinds of files are known to be safe to ask.
-func TestSafeToAsk(t *testing.T) {
+// TestEffectOfAsking: which kinds of files are known to be safe to ask.
+func TestEffectOfAsking(t *testing.T) {
 	for _, kind := range fileKinds(t) {
-		if got := sys.SafeToAsk(kind.fd); got != kind.safe {
-			t.Errorf("%s: safe to ask is %t, want %t", kind.name, got, kind.safe)
+		if got := sys.EffectOfAsking(kind.fd); (got == sys.AskingHasNone) != kind.safe {
+			t.Errorf("%s: the effect of asking is %d, want safe to ask %t", kind.name, got, kind.safe)
 		}
 	}
 }

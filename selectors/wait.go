@@ -297,7 +297,7 @@ func (c *core) reportCurrent(dst []Ready, fd int, events Event) []Ready {
 	case e == nil:
 	case c.predatesWait(e):
 		return c.report(dst, e, events)
-	case events&EventInvalid == 0 && !sys.SafeToAsk(fd):
+	case events&EventInvalid == 0 && sys.EffectOfAsking(fd) == sys.AskingTakesNews:
 		c.recheckLater(fd, true)
 	}
 	return dst
