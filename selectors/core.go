@@ -42,11 +42,15 @@ type core struct {
 	waitGeneration uint32      // a generation not later than the start of the last poll or sleep; see predatesWait
 	scratch        entry       // a registration that is not in the table yet
 	staleEvents    int         // stale events in this batch
+	orphans        int         // orphans that were noticed since the last repair
+	repairDelay    time.Duration
 
 	closed           atomic.Bool
 	dirty            atomic.Bool  // the set has changed: prepare before the next poll or sleep
 	alwaysReadyCount atomic.Int32 // entries of alwaysReady that are enabled and have EventRead or EventWrite
 	mutedCount       atomic.Int32 // length of muted
+	repairAt         atomic.Int64 // sys.Now of the next attempt to repair; 0: no repair is pending
+	counters         counters
 
 	selecting   sync.Mutex
 	lastRecheck time.Duration // sys.Now of the last recheckMuted

@@ -63,6 +63,8 @@ type epoll struct {
 
 	mayHaveOrphans bool // a deletion failed, or a number was found to have another file
 	foundOrphan    bool // mute failed: an event with a valid generation comes from an orphan
+
+	unsettled []int // descriptors whose registration the kernel refused to change for the moment: see unsettle
 }
 
 // ownToken stands for the descriptor in events of the Waiter's own files.
@@ -109,6 +111,13 @@ func (b *epoll) ctl(op, fd int, mask, generation uint32) error {
 }
 
 func (b *epoll) add(fd int, e *entry, replaces bool) error {
+	if replaces {
+		if missing, err := b.isUnsettled(fd, e); err != nil {
+			return err
+		} else if missing {
+			return errExists
+		}
+	}
 	err := b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.generation)
 	// A park that is just beginning may put the set back into the gate, so detach
 	// again.
@@ -119,10 +128,14 @@ func (b *epoll) add(fd int, e *entry, replaces bool) error {
 	case err == nil && replaces:
 		b.mayHaveOrphans = true
 	case err == unix.EEXIST && e.fileID != 0:
-		if id, _ := sys.FileID(fd); id != e.fileID {
+		id, idErr := sys.FileID(fd)
+		if idErr != nil {
+			return idErr
+		}
+		if id != e.fileID {
 			// Not the file of the current registration: an orphan of this
 			// number, whose file has the number again.
-			err = b.ctl(unix.EPOLL_CTL_MOD, fd, toEpoll(e.events), e.generation)
+			err = b.setMask(fd, e, toEpoll(e.events), e.generation)
 		}
 	}
 	return b.ctlOutcome(fd, e, err)
@@ -157,9 +170,10 @@ func (b *epoll) ctlOutcome(fd int, e *entry, err error) error {
 	return err
 }
 
-// noteFile stores which file a descriptor is. It costs a system call, so it is
-// done only when there may be orphans.
+// noteFile stores which file a descriptor is, after a successful change. It costs a
+// system call, so it is done only when there may be orphans.
 func (b *epoll) noteFile(fd int, e *entry) {
+	b.settled(fd)
 	e.fileID = 0
 	if b.mayHaveOrphans {
 		e.fileID, _ = sys.FileID(fd)
@@ -182,11 +196,14 @@ func (b *epoll) modify(fd int, e *entry, events Event, generation uint32) error 
 	return err
 }
 
-// setMask gives a registration another mask. On error it restores the old one, if
-// the kernel lets it.
+// setMask gives a registration another mask. On error it restores the old one, at
+// once or later.
 func (b *epoll) setMask(fd int, e *entry, mask, generation uint32) error {
 	if e.events&Exclusive == 0 && mask&unix.EPOLLEXCLUSIVE == 0 {
-		return b.ctl(unix.EPOLL_CTL_MOD, fd, mask, generation)
+		if err := b.ctl(unix.EPOLL_CTL_MOD, fd, mask, generation); err != unix.EINVAL {
+			return err
+		}
+		// Register has found an orphan of this number, an exclusive one.
 	}
 	// epoll_ctl(2): EPOLL_CTL_MOD is EINVAL if the old or the new mask has
 	// EPOLLEXCLUSIVE.
@@ -195,7 +212,9 @@ func (b *epoll) setMask(fd int, e *entry, mask, generation uint32) error {
 	}
 	err := b.ctl(unix.EPOLL_CTL_ADD, fd, mask, generation)
 	if err != nil {
-		b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.generation)
+		if old := b.core.table.find(fd); old != nil && b.ctl(unix.EPOLL_CTL_ADD, fd, maskOf(old), old.generation) != nil {
+			b.unsettle(fd, old)
+		}
 	}
 	return err
 }
@@ -207,19 +226,30 @@ func (b *epoll) remove(fd int, e *entry) {
 		if b.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0) != nil {
 			b.mayHaveOrphans = true
 		}
+		b.settled(fd)
 	}
 }
 
-// mute makes a level-triggered registration edge-triggered. If that fails, the
-// registration is an orphan.
+// mute makes a level-triggered registration edge-triggered. If the set does not have
+// it, the events come from an orphan.
 func (b *epoll) mute(fd int, e *entry) bool {
-	if b.setMask(fd, e, toEpoll(e.events)|unix.EPOLLET, e.generation) != nil {
+	switch b.setMask(fd, e, toEpoll(e.events)|unix.EPOLLET, e.generation) {
+	case nil:
+	case unix.ENOENT, unix.EBADF:
 		b.foundOrphan = true
+	default:
+		b.unsettle(fd, e)
 	}
 	return true
 }
 
-func (b *epoll) unmute(fd int, e *entry) { b.setMask(fd, e, toEpoll(e.events), e.generation) }
+func (b *epoll) unmute(fd int, e *entry) {
+	switch b.setMask(fd, e, toEpoll(e.events), e.generation) {
+	case nil, unix.ENOENT, unix.EBADF:
+	default:
+		b.unsettle(fd, e)
+	}
+}
 
 // prepare makes room for an event of every registration and the two of the
 // waiter, so that one call can report all that is ready.
@@ -231,11 +261,14 @@ func (b *epoll) prepare(c *core) {
 
 func (b *epoll) collect(c *core, dst []Ready) []Ready {
 	if b.found == len(b.events) && b.hasStaleEvents(c) {
-		// The array is full, and stale events may have displaced others. Replace
-		// the set and poll again: no event has been reported yet, and the new set
-		// reports all that are pending.
-		if b.repair(c) == nil {
+		// The array is full, and stale events may have displaced others. If the
+		// set can be replaced, poll again: no event has been reported yet, and the
+		// new set reports all that are pending.
+		c.noteOrphans(1)
+		if c.tryRepair() {
 			b.poll()
+		} else {
+			b.pollRest()
 		}
 	}
 	dst = slices.Grow(dst, b.found)
@@ -269,48 +302,172 @@ func (b *epoll) hasStaleEvents(c *core) bool {
 	})
 }
 
-// repair moves all registrations to a new epoll set, which leaves the orphans
-// behind.
+// pollRest harvests the events that did not fit into the array. The kernel reports
+// first what it has not reported yet (fs/eventpoll.c, ep_send_events, moves
+// level-triggered files to the end of its list), then repeats events, which are
+// merged.
+func (b *epoll) pollRest() {
+	type registration struct{ fd, generation int32 }
+	index := make(map[registration]int)
+	merged := 0
+	for b.found == len(b.events) {
+		b.events = append(b.events, make([]unix.EpollEvent, len(b.events))...)
+		n, err := sys.EpollPoll(b.fd, b.events[b.found:], true)
+		if err != nil {
+			return
+		}
+		last := b.found + n
+		b.found = merged
+		for _, ev := range b.events[merged:last] {
+			at, repeated := index[registration{ev.Fd, ev.Pad}]
+			if repeated {
+				b.events[at].Events |= ev.Events
+				continue
+			}
+			index[registration{ev.Fd, ev.Pad}] = b.found
+			b.events[b.found] = ev
+			b.found++
+		}
+		merged = b.found
+	}
+}
+
+// repair repeats the changes that the kernel has refused. If there are orphans, it
+// then moves all registrations to a new epoll set, which leaves them behind.
 func (b *epoll) repair(c *core) error {
+	if err := b.settle(c); err != nil || c.orphans == 0 {
+		return err
+	}
 	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return os.NewSyscallError("epoll_create1", err)
 	}
 	defer unix.Close(set)
-	c.table.all(func(e *entry) {
-		if e.state&alwaysReady != 0 || !b.holds(e) {
-			return
-		}
-		mask := toEpoll(e.events)
-		if e.state&disabled != 0 {
-			mask = unix.EPOLLONESHOT // registered, but it reports nothing
-		}
-		epollCtl(set, unix.EPOLL_CTL_ADD, e.key.FD, mask, e.generation)
-		e.state &^= muted
-	})
+	if err := b.copyTo(set, c); err != nil {
+		return err
+	}
 	// The new set takes the old one's number, so that b.fd and the gate keep it.
+	// RLIMIT_NOFILE may be lower than that number by now: then this is EBADF.
 	if err := unix.Dup3(set, b.fd, unix.O_CLOEXEC); err != nil {
 		return os.NewSyscallError("dup3", err)
 	}
 	b.mayHaveOrphans = false
-	return b.waiter.SetReplaced()
+	b.waiter.SetReplaced()
+	return nil
+}
+
+// copyTo adds to a new set all that the old one has, except orphans. It fails if
+// one registration fails: fs.epoll.max_user_watches may not allow that many twice.
+func (b *epoll) copyTo(set int, c *core) error {
+	err := b.waiter.EachFile(func(fd int) error { return watchOwn(set, fd) })
+	c.table.all(func(e *entry) {
+		if err != nil || e.state&alwaysReady != 0 {
+			return
+		}
+		var held bool
+		if held, err = b.holds(e); held {
+			err = os.NewSyscallError("epoll_ctl", epollCtl(set, unix.EPOLL_CTL_ADD, e.key.FD, maskOf(e), e.generation))
+		}
+	})
+	return err
+}
+
+// maskOf returns the mask of an entry in its present state.
+func maskOf(e *entry) uint32 {
+	switch {
+	case e.state&disabled != 0:
+		return unix.EPOLLONESHOT // registered, but it reports nothing
+	case e.state&muted != 0:
+		return toEpoll(e.events) | unix.EPOLLET
+	}
+	return toEpoll(e.events)
 }
 
 // holds reports whether the set has a registration of the file that now has the
 // entry's number. The number may have been reused by a file that was not
 // registered, or for which only an orphan exists.
-func (b *epoll) holds(e *entry) bool {
+func (b *epoll) holds(e *entry) (bool, error) {
 	fd := e.key.FD
 	if e.fileID != 0 {
-		if id, _ := sys.FileID(fd); id != e.fileID {
-			return false
+		id, err := sys.FileID(fd)
+		if err == unix.EBADF {
+			return false, nil
+		}
+		if err != nil || id != e.fileID {
+			return false, err
 		}
 	}
-	err := b.ctl(unix.EPOLL_CTL_ADD, fd, 0, 0)
-	if err == nil {
-		b.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0)
+	switch err := b.ctl(unix.EPOLL_CTL_ADD, fd, 0, 0); err {
+	case unix.EEXIST: // comes before every shortage (fs/eventpoll.c, do_epoll_ctl)
+		return true, nil
+	case nil:
+		return false, os.NewSyscallError("epoll_ctl", b.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0))
+	case unix.EBADF, unix.EPERM, unix.EINVAL, unix.ELOOP: // closed, or another file, which cannot be added
+		return false, nil
+	default:
+		return false, os.NewSyscallError("epoll_ctl", err)
 	}
-	return err == unix.EEXIST
+}
+
+// unsettle notes that the kernel's registration of an entry is not the one that it
+// should be, because the kernel refused a change. repair makes the change.
+func (b *epoll) unsettle(fd int, e *entry) {
+	if !slices.Contains(b.unsettled, fd) {
+		b.unsettled = append(b.unsettled, fd)
+		e.fileID, _ = sys.FileID(fd)
+	}
+	b.core.requestRepair()
+}
+
+// isUnsettled reports whether the kernel's registration of a file is missing, for
+// an entry with the number and the fileID of an existing one.
+func (b *epoll) isUnsettled(fd int, e *entry) (bool, error) {
+	if !slices.Contains(b.unsettled, fd) {
+		return false, nil
+	}
+	id, err := sys.FileID(fd)
+	return err == nil && id == e.fileID, err
+}
+
+// settled is called when the kernel has taken a change of a registration or its
+// end.
+func (b *epoll) settled(fd int) {
+	if len(b.unsettled) > 0 {
+		b.unsettled = slices.DeleteFunc(b.unsettled, func(n int) bool { return n == fd })
+	}
+}
+
+// settle makes the changes that the kernel refused.
+func (b *epoll) settle(c *core) error {
+	for len(b.unsettled) > 0 {
+		fd := b.unsettled[0]
+		if e := c.table.find(fd); e != nil && e.state&alwaysReady == 0 {
+			id, err := sys.FileID(fd)
+			if err == nil && (id == e.fileID || e.fileID == 0) {
+				err = b.overwrite(fd, maskOf(e), e.generation)
+			}
+			if err != nil && err != unix.EBADF {
+				return err
+			}
+		}
+		b.settled(fd)
+	}
+	return nil
+}
+
+// overwrite makes a registration, whatever the set has for the descriptor: nothing,
+// or a registration of any mask.
+func (b *epoll) overwrite(fd int, mask, generation uint32) error {
+	err := b.ctl(unix.EPOLL_CTL_MOD, fd, mask, generation)
+	if err == unix.EINVAL { // one of the two is exclusive, see setMask
+		if err = b.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0); err == nil {
+			err = unix.ENOENT
+		}
+	}
+	if err == unix.ENOENT {
+		err = b.ctl(unix.EPOLL_CTL_ADD, fd, mask, generation)
+	}
+	return err
 }
 
 // poll announces the system call to Go's scheduler if the last one returned very
@@ -351,7 +508,10 @@ func (s epollSet) HasUserEvents() bool {
 	return false
 }
 
-func (s epollSet) Watch(fd int) error {
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(s.b.fd, unix.EPOLL_CTL_ADD, fd,
+func (s epollSet) Watch(fd int) error { return watchOwn(s.b.fd, fd) }
+
+// watchOwn adds a descriptor of the Waiter's to a set.
+func watchOwn(set, fd int) error {
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(set, unix.EPOLL_CTL_ADD, fd,
 		&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: ownToken}))
 }

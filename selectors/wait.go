@@ -55,6 +55,9 @@ func (c *core) selectLocked(ended func() error, dst []Ready, timeout time.Durati
 		if c.mutedCount.Load() != 0 {
 			c.recheckMuted()
 		}
+		if c.repairAt.Load() != 0 {
+			c.retryRepair()
+		}
 		if ended != nil {
 			if err := ended(); err != nil {
 				return dst, err
@@ -79,7 +82,11 @@ func (c *core) selectLocked(ended func() error, dst []Ready, timeout time.Durati
 				woken = c.takeWakes()
 			}
 		}
-		if err != nil {
+		refused := err != nil && sys.IsShortage(err)
+		switch {
+		case refused:
+			c.counters.shortages.Add(1)
+		case err != nil:
 			return dst, c.fail("select", -1, err)
 		}
 		if n > 0 || c.alwaysReadyCount.Load() != 0 {
@@ -87,11 +94,14 @@ func (c *core) selectLocked(ended func() error, dst []Ready, timeout time.Durati
 				return dst[:given], err
 			}
 		}
-		if len(dst) > given || woken || timeIsUp || n > 0 && limit.remaining() == 0 {
+		if len(dst) > given || woken || timeIsUp || (n > 0 || refused) && limit.remaining() == 0 {
 			if c.closed.Load() {
 				return dst[:given], c.fail("select", -1, ErrClosed)
 			}
 			return dst, nil
+		}
+		if refused || n > 0 && c.repairAt.Load() != 0 {
+			c.pause(limit.remaining())
 		}
 	}
 }
@@ -170,6 +180,7 @@ func (c *core) sleep(left time.Duration) (int, error) {
 	if c.mutedCount.Load() != 0 && (left < 0 || left > recheckInterval) {
 		left = recheckInterval
 	}
+	left = c.untilRepair(left)
 	c.asleep.Store(true)
 	defer c.asleep.Store(false)
 	if c.wakes.Load() != 0 {
@@ -191,16 +202,14 @@ func (c *core) collectLocked(dst []Ready, n int) ([]Ready, error) {
 		return dst, c.fail("select", -1, ErrClosed)
 	}
 	if n > 0 {
-		given := len(dst)
 		c.staleEvents = 0
 		dst = c.backend.collect(c, dst)
 		// Stale events are normal if the set has changed since the wait began.
 		// If it has not, they come from registrations that cannot be deleted, and
 		// the kernel would repeat them without end.
 		if c.staleEvents > 0 && c.generation == c.waitGeneration {
-			if err := c.backend.repair(c); err != nil && len(dst) == given {
-				return dst, c.fail("select", -1, err)
-			}
+			c.noteOrphans(c.staleEvents)
+			c.tryRepair()
 		}
 		c.waitGeneration = c.generation
 	}

@@ -13,7 +13,7 @@ import (
 
 // A Waiter sleeps until a Set has something to report or Wake is called.
 //
-// One goroutine at a time may call Sleep, Disarm and SetReplaced. Wake and Detach may
+// One goroutine at a time may call Sleep, Disarm, EachFile and SetReplaced. Wake and Detach may
 // be called from any goroutine.
 type Waiter struct {
 	set      Set
@@ -63,20 +63,19 @@ func (w *Waiter) Close() {
 // Strategy returns how the Waiter sleeps.
 func (w *Waiter) Strategy() Strategy { return w.strategy }
 
-// SetReplaced is called after the set's descriptor was given to a new set. It
-// adds the Waiter's own descriptors to the new set.
-func (w *Waiter) SetReplaced() error {
-	if err := w.set.Watch(w.waker.FD()); err != nil {
-		return err
+// EachFile calls watch for each of the Waiter's own descriptors in the set, until
+// an error. A new set must contain them before it replaces the set.
+func (w *Waiter) EachFile(watch func(fd int) error) error {
+	err := watch(w.waker.FD())
+	if err == nil && w.timer >= 0 {
+		err = watch(w.timer)
 	}
-	if w.timer >= 0 {
-		if err := w.set.Watch(w.timer); err != nil {
-			return err
-		}
-	}
-	w.gate.replaced()
-	return nil
+	return err
 }
+
+// SetReplaced is called after the set's descriptor was given to a new set, which
+// contains the Waiter's own descriptors.
+func (w *Waiter) SetReplaced() { w.gate.replaced() }
 
 // Detach takes the set out of the gate for good, so that later sleeps block. It
 // reports false if the Waiter has no gate. It does not end a parked sleep: the

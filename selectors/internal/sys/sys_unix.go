@@ -3,6 +3,7 @@
 package sys
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -101,6 +102,20 @@ func Fstat(fd int, st *unix.Stat_t) error {
 func IsOpen(fd int) bool {
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 	return err != unix.EBADF
+}
+
+// IsShortage reports whether a system call failed for lack of something that can
+// be had later, so that it is worth repeating.
+func IsShortage(err error) bool {
+	var errno unix.Errno
+	if !errors.As(err, &errno) {
+		return false
+	}
+	switch errno {
+	case unix.ENOMEM, unix.EAGAIN, unix.ENOBUFS, unix.EMFILE, unix.ENFILE, unix.ENOSPC, unix.EINTR:
+		return true
+	}
+	return false
 }
 
 // Read reads once without waiting. An empty read is io.EOF, but for a datagram

@@ -1,6 +1,7 @@
 package sys
 
 import (
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
@@ -199,6 +200,12 @@ func Identify(fd int, known uint64) (id uint64, same bool, err error) {
 func IsOpen(fd int) bool {
 	_, err := socketType(fd)
 	return err == nil
+}
+
+// IsShortage reports whether a system call failed for lack of something that can
+// be had later, so that it is worth repeating.
+func IsShortage(err error) bool {
+	return errors.Is(err, windows.WSAENOBUFS) || errors.Is(err, windows.WSAEMFILE) || errors.Is(err, windows.ERROR_NOT_ENOUGH_MEMORY)
 }
 
 // socketType returns the socket's type, SOCK_STREAM for one. It fails if the
