@@ -26,7 +26,7 @@ import (
 // sleep sets a bit in wakes and then reads asleep; the one that sleeps sets
 // asleep and then reads wakes. At least one of the two sees the other's store.
 // Only the goroutine that sets the first bit calls backend.wake: once for each
-// sleep.
+// sleep, unless it fails.
 type core struct {
 	self    Selector // the exported type that contains this core
 	name    string
@@ -56,10 +56,11 @@ type core struct {
 	lastRecheck time.Duration // sys.Now of the last recheckMuted
 	pollFirst   pollFirst
 
-	wakes     atomic.Uint32
-	asleep    atomic.Bool
-	wakeMu    sync.Mutex
-	closeOnce sync.Once
+	wakes      atomic.Uint32
+	asleep     atomic.Bool
+	wakeFailed atomic.Bool // the last backend.wake failed, so a pending wake does not mean that the sleep ends
+	wakeMu     sync.Mutex
+	closeOnce  sync.Once
 }
 
 // Bits of core.wakes.
@@ -391,7 +392,7 @@ func (c *core) Wake() error {
 
 // interrupt ends the current sleep, or keeps the next one from beginning.
 func (c *core) interrupt(bit uint32) error {
-	if c.wakes.Or(bit) != 0 || !c.asleep.Load() {
+	if c.wakes.Or(bit) != 0 && !c.wakeFailed.Load() || !c.asleep.Load() {
 		return nil
 	}
 	c.wakeMu.Lock()
@@ -399,7 +400,9 @@ func (c *core) interrupt(bit uint32) error {
 	if !c.asleep.Load() { // the sleep has ended, and Close may have followed
 		return nil
 	}
-	return c.backend.wake()
+	err := c.backend.wake()
+	c.wakeFailed.Store(err != nil)
+	return err
 }
 
 // Close implements [Selector].
@@ -410,7 +413,9 @@ func (c *core) Close() (err error) {
 		c.table, c.fdByObject, c.alwaysReady, c.muted = table{}, nil, nil, nil
 		c.dirty.Store(true)
 		c.mu.Unlock()
-		c.interrupt(wakeInternal)
+		for c.interrupt(wakeInternal) != nil {
+			time.Sleep(pauseTime)
+		}
 		c.selecting.Lock() // wait for the current Select to return
 		defer c.selecting.Unlock()
 		c.wakeMu.Lock()

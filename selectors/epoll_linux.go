@@ -161,6 +161,9 @@ func (b *epoll) ctlOutcome(fd int, e *entry, err error) error {
 	case unix.EEXIST:
 		return errExists
 	case unix.EPERM:
+		if cannotBeAlwaysReady(fd) {
+			return err // a seccomp filter forbids the call
+		}
 		if err = identify(fd, e); err == nil {
 			err = errAlwaysReady
 		}
@@ -168,6 +171,17 @@ func (b *epoll) ctlOutcome(fd int, e *entry, err error) error {
 		b.noteFile(fd, e)
 	}
 	return err
+}
+
+// cannotBeAlwaysReady reports whether a descriptor is of a kind that the kernel always
+// watches.
+func cannotBeAlwaysReady(fd int) bool {
+	var st unix.Stat_t
+	if sys.Fstat(fd, &st) != nil {
+		return false
+	}
+	kind := st.Mode & unix.S_IFMT
+	return kind == unix.S_IFIFO || kind == unix.S_IFSOCK
 }
 
 // noteFile stores which file a descriptor is, after a successful change. It costs a

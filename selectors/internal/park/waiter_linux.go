@@ -166,8 +166,12 @@ func (w *Waiter) setTimer(timeout time.Duration) error {
 	if w.timerDeadline > at && w.timerDeadline <= at+timeout {
 		return nil
 	}
-	w.timerDeadline = at + timeout
-	return unix.TimerfdSettime(w.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(timeout))}, nil)
+	w.timerDeadline = 0
+	err := unix.TimerfdSettime(w.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(timeout))}, nil)
+	if err == nil {
+		w.timerDeadline = at + timeout
+	}
+	return err
 }
 
 // blockedThreads counts the threads that adaptive sleeps block at this moment, in

@@ -14,7 +14,8 @@
 //	FileID(fd int) (id uint64, err error)
 //	Identify(fd int, known uint64) (id uint64, same bool, err error)
 //	IsOpen(fd int) bool
-//	IsShortage(err error) bool
+//	PollLimit() int, the number of descriptors that Poll takes at present
+//	isShortage(err error) bool: see IsShortage
 //
 //	Read(fd int, p []byte, nonblocking bool) (n int, err error)
 //	Write(fd int, p []byte, nonblocking bool) (n int, err error)
@@ -38,6 +39,10 @@ var (
 	// ErrWouldBlock: Read, Write or Accept would have to wait.
 	ErrWouldBlock = errors.New("operation would block")
 
+	// ErrRefused: a call failed for a reason that passes, but the system's error
+	// does not tell that.
+	ErrRefused = errors.New("refused for the moment")
+
 	// ErrFDTooLarge: the descriptor's number does not fit.
 	ErrFDTooLarge = errors.New("descriptor number too large for this backend")
 )
@@ -48,6 +53,10 @@ type Unsupported string
 
 func (what Unsupported) Error() string   { return string(what) + " is not supported" }
 func (Unsupported) Is(target error) bool { return target == errors.ErrUnsupported }
+
+// IsShortage reports whether a system call failed for lack of something that can
+// be had later, so that it is worth repeating.
+func IsShortage(err error) bool { return err == ErrRefused || isShortage(err) }
 
 // Milliseconds converts a timeout for calls that take milliseconds. It rounds
 // up, because a wait may end late but not early; a negative timeout is -1.

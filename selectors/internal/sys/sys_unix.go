@@ -5,6 +5,7 @@ package sys
 import (
 	"errors"
 	"io"
+	"math"
 	"net"
 	"os"
 	"syscall"
@@ -104,9 +105,17 @@ func IsOpen(fd int) bool {
 	return err != unix.EBADF
 }
 
-// IsShortage reports whether a system call failed for lack of something that can
-// be had later, so that it is worth repeating.
-func IsShortage(err error) bool {
+// PollLimit returns how many descriptors Poll takes at present. poll(2) refuses a
+// longer list with EINVAL.
+func PollLimit() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return math.MaxInt32
+	}
+	return int(min(uint64(limit.Cur), math.MaxInt32))
+}
+
+func isShortage(err error) bool {
 	var errno unix.Errno
 	if !errors.As(err, &errno) {
 		return false

@@ -202,9 +202,10 @@ func IsOpen(fd int) bool {
 	return err == nil
 }
 
-// IsShortage reports whether a system call failed for lack of something that can
-// be had later, so that it is worth repeating.
-func IsShortage(err error) bool {
+// PollLimit returns how many sockets Poll takes at present: any number.
+func PollLimit() int { return math.MaxInt32 }
+
+func isShortage(err error) bool {
 	return errors.Is(err, windows.WSAENOBUFS) || errors.Is(err, windows.WSAEMFILE) || errors.Is(err, windows.ERROR_NOT_ENOUGH_MEMORY)
 }
 
