@@ -103,12 +103,17 @@ func (c *faultCell) modes() []Event {
 	return []Event{0, OneShot, EdgeTriggered, Exclusive}
 }
 
-// with runs f while the call fails.
+// with runs f while the call fails. Go's runtime ends the process if its own calls
+// of epoll_pwait or write fail, which it may make in any thread, so these fail for
+// the selector's descriptors only.
 func (c *faultCell) with(f func()) {
 	c.Helper()
 	args := c.call.args
-	if c.call.number == unix.SYS_WRITE || c.call.number == unix.SYS_READ {
+	switch c.call.number {
+	case unix.SYS_WRITE, unix.SYS_READ:
 		args = map[int]uint32{0: uint32(wakerOf(c.s))}
+	case unix.SYS_EPOLL_PWAIT:
+		args = map[int]uint32{0: uint32(c.s.(*EpollSelector).epoll.fd)}
 	}
 	faulttest.WithFault(c.T, faulttest.Fault{Call: c.call.number, Errno: c.errno, Args: args}, f)
 }
@@ -162,14 +167,10 @@ var operations = map[string]func(c *faultCell){
 			})
 		}
 	},
-	"Register a second time": func(c *faultCell) {
-		c.with(func() {
-			for fd := range c.writer {
-				if key, err := c.s.Register(fd, EventRead, nil); err == nil {
-					c.Errorf("Register replaced the key by %+v", key)
-				}
-			}
-		})
+	"Register a second time": registerAgain,
+	"Register a second time beside an orphan": func(c *faultCell) {
+		c.addBesideOrphan()
+		registerAgain(c)
 	},
 	"Register over an orphan": func(c *faultCell) {
 		for _, mode := range c.modes() {
@@ -246,12 +247,17 @@ var operations = map[string]func(c *faultCell){
 	},
 	"Select until Wake": func(c *faultCell) {
 		c.with(func() {
-			for _, timeout := range []time.Duration{-1, fdtest.Timeout} {
+			for _, timeout := range []time.Duration{-1, fdtest.Timeout, 20 * time.Millisecond} {
 				time.AfterFunc(3*time.Millisecond, func() { c.s.Wake() })
 				begin := time.Now()
 				if ready, err := c.s.Select(timeout); err != nil || len(ready) != 0 || time.Since(begin) >= fdtest.Timeout {
 					c.Errorf("Select returned %v, %v after %v", ready, err, time.Since(begin))
 				}
+			}
+			if c.call.number == unix.SYS_TIMERFD_SETTIME {
+				// The timer of the last Select was not set, so it does not end
+				// this one.
+				c.selectNow(30 * time.Millisecond)
 			}
 		})
 	},
@@ -273,7 +279,7 @@ var operations = map[string]func(c *faultCell){
 		})
 	},
 	"repair": func(c *faultCell) {
-		makeOrphan(c.T, c.s)
+		c.addBesideOrphan()
 		c.with(func() {
 			c.selectNow(0)
 			c.selectNow(3 * time.Millisecond)
@@ -286,6 +292,26 @@ var operations = map[string]func(c *faultCell){
 			}
 		})
 	},
+}
+
+func registerAgain(c *faultCell) {
+	c.with(func() {
+		for fd := range c.writer {
+			if key, err := c.s.Register(fd, EventRead, nil); err == nil {
+				c.Errorf("Register replaced the key by %+v", key)
+			}
+		}
+	})
+}
+
+// addBesideOrphan makes an orphan and registers a file after that: then the backend
+// notes which file it is.
+func (c *faultCell) addBesideOrphan() {
+	c.Helper()
+	makeOrphan(c.T, c.s)
+	r, w := fdtest.Pipe(c)
+	mustRegister(c.T, c.s, r, EventRead)
+	c.writer[r] = w
 }
 
 // registerDuringSelect: the selector that waits may notice the key late, if it

@@ -169,16 +169,45 @@ func TestOrphanWithoutDescriptors(t *testing.T) {
 		})
 		fdtest.Drain(t, dup)
 		fdtest.Drain(t, r)
-		for deadline := time.Now().Add(20 * time.Second); s.Stats().RepairPending && time.Now().Before(deadline); {
-			if ready, err := s.Select(10 * time.Millisecond); err != nil || len(ready) != 0 {
-				t.Errorf("Select returned %v, %v", ready, err)
+		go func() {
+			for begin := time.Now(); s.Stats().RepairPending && time.Since(begin) < fdtest.Timeout; {
+				time.Sleep(time.Millisecond)
 			}
+			s.Wake()
+		}()
+		if ready, err := s.Select(-1); err != nil || len(ready) != 0 {
+			t.Errorf("Select returned %v, %v, want a wake", ready, err)
 		}
 		if got := s.Stats(); got.Orphans != 1 || got.Repairs != 1 || got.RepairPending {
 			t.Errorf("Stats after the shortage are %+v", got)
 		}
 		fdtest.Write(t, w, "x")
 		expectReported(t, s, 1, map[int]Event{r: EventRead})
+	})
+}
+
+// TestRepairKeepsMuted: a key whose hints were reported does not keep Select from
+// waiting after a repair.
+func TestRepairKeepsMuted(t *testing.T) {
+	eachStrategy(t, func(t *testing.T, s *EpollSelector) {
+		counting := &countingBackend{backend: s.backend}
+		s.backend = counting
+		r, w := fdtest.Pipe(t)
+		mustRegister(t, s, r, EventPriority)
+		fdtest.Close(t, w)
+		expectReported(t, s, 1, map[int]Event{r: EventHangup})
+		makeOrphan(t, s)
+		expectReported(t, s, 3, map[int]Event{})
+		if s.Stats().Repairs != 1 {
+			t.Errorf("Stats are %+v", s.Stats())
+		}
+		counting.calls.Store(0)
+		if ready, err := s.Select(50 * time.Millisecond); err != nil || len(ready) != 0 {
+			t.Errorf("Select returned %v, %v", ready, err)
+		}
+		if calls := counting.calls.Load(); calls > 10 {
+			t.Errorf("the kernel was asked %d times", calls)
+		}
 	})
 }
 
@@ -258,4 +287,150 @@ func TestRepairOverWatchLimit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRegisterOverOrphan: the descriptor of an orphan gets its file back. Register
+// works, whatever the modes of the two registrations.
+func TestRegisterOverOrphan(t *testing.T) {
+	modes := []Event{0, OneShot, EdgeTriggered, Exclusive}
+	eachStrategy(t, func(t *testing.T, s *EpollSelector) {
+		for _, oldMode := range modes {
+			for _, newMode := range modes {
+				r, w := fdtest.Pipe(t)
+				dup := fdtest.Dup(t, r)
+				mustRegister(t, s, r, EventRead|oldMode)
+				fdtest.Close(t, r)
+				if _, err := s.Unregister(r); err != nil {
+					t.Fatal(err)
+				}
+				fdtest.Replace(t, r, dup)
+				mustRegister(t, s, r, EventRead|newMode)
+				fdtest.Write(t, w, "x")
+				expectReported(t, s, 1, map[int]Event{r: EventRead})
+				if _, err := s.Unregister(r); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	})
+}
+
+// TestExclusiveRefusedHalfway: a change of an exclusive key deletes and adds its
+// registration. If the kernel refuses to add it, with the old mask too, the old key
+// stands: the registration is made later.
+func TestExclusiveRefusedHalfway(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		then func(t *testing.T, s *EpollSelector, r, w int) (want map[int]Event)
+	}{
+		{"nothing", func(t *testing.T, s *EpollSelector, r, w int) map[int]Event {
+			return map[int]Event{r: EventRead}
+		}},
+		{"registered again", func(t *testing.T, s *EpollSelector, r, w int) map[int]Event {
+			if _, err := s.Register(r, EventRead, nil); !errors.Is(err, ErrRegistered) {
+				t.Errorf("Register: %v", err)
+			}
+			return map[int]Event{r: EventRead}
+		}},
+		{"modified", func(t *testing.T, s *EpollSelector, r, w int) map[int]Event {
+			if _, err := s.Modify(r, EventRead|OneShot, nil); err != nil {
+				t.Errorf("Modify: %v", err)
+			}
+			return map[int]Event{r: EventRead}
+		}},
+		{"unregistered", func(t *testing.T, s *EpollSelector, r, w int) map[int]Event {
+			if _, err := s.Unregister(r); err != nil {
+				t.Errorf("Unregister: %v", err)
+			}
+			return map[int]Event{}
+		}},
+		{"closed", func(t *testing.T, s *EpollSelector, r, w int) map[int]Event {
+			fdtest.Close(t, r)
+			return map[int]Event{}
+		}},
+		{"replaced by another file", func(t *testing.T, s *EpollSelector, r, w int) map[int]Event {
+			other, otherW := fdtest.Pipe(t)
+			fdtest.Write(t, otherW, "x")
+			fdtest.Replace(t, r, other)
+			return map[int]Event{}
+		}},
+		{"an orphan", func(t *testing.T, s *EpollSelector, r, w int) map[int]Event {
+			makeOrphan(t, s)
+			return map[int]Event{r: EventRead}
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			eachStrategy(t, func(t *testing.T, s *EpollSelector) {
+				r, w := fdtest.Pipe(t)
+				fdtest.Dup(t, r) // the pipe stays readable, so that w can be written
+				mustRegister(t, s, r, EventRead|Exclusive)
+				add := faulttest.Fault{Call: unix.SYS_EPOLL_CTL, Errno: unix.ENOSPC, Args: map[int]uint32{1: unix.EPOLL_CTL_ADD}}
+				faulttest.WithFault(t, add, func() {
+					if _, err := s.Modify(r, EventRead, nil); !errors.Is(err, unix.ENOSPC) {
+						t.Errorf("Modify: %v", err)
+					}
+					if key, err := s.Key(r); err != nil || key.Events != EventRead|Exclusive {
+						t.Errorf("Key is %+v, %v", key, err)
+					}
+					begin := time.Now()
+					if ready, err := s.Select(time.Millisecond); err != nil || len(ready) != 0 || time.Since(begin) < time.Millisecond {
+						t.Errorf("Select returned %v, %v after %v", ready, err, time.Since(begin))
+					}
+				})
+				if got := s.Stats(); !got.RepairPending || got.RepairFailures == 0 {
+					t.Errorf("Stats are %+v", got)
+				}
+				want := test.then(t, s, r, w)
+				fdtest.Write(t, w, "x")
+				for begin := time.Now(); s.Stats().RepairPending && time.Since(begin) < fdtest.Timeout; {
+					if ready, err := s.Select(time.Millisecond); err != nil || len(ready) > len(want) {
+						t.Errorf("Select returned %v, %v", ready, err)
+					}
+					if key, err := s.Key(r); err == nil && key.Events&OneShot != 0 {
+						s.Modify(r, key.Events, nil)
+					}
+				}
+				expectReported(t, s, 3, want)
+				if got := s.Stats(); got.RepairPending || got.Repairs == 0 {
+					t.Errorf("Stats after the repair are %+v", got)
+				}
+			})
+		})
+	}
+}
+
+// TestRepairDuringSelect: a change that the kernel refused is repeated while a Select
+// waits without a limit.
+func TestRepairDuringSelect(t *testing.T) {
+	eachStrategy(t, func(t *testing.T, s *EpollSelector) {
+		r, w := fdtest.Pipe(t)
+		mustRegister(t, s, r, EventRead|Exclusive)
+		done := make(chan error, 1)
+		go func() {
+			ready, err := s.Select(-1)
+			if err == nil && len(ready) != 1 {
+				err = errors.New("an empty batch")
+			}
+			done <- err
+		}()
+		for !s.asleep.Load() {
+			time.Sleep(100 * time.Microsecond)
+		}
+		add := faulttest.Fault{Call: unix.SYS_EPOLL_CTL, Errno: unix.ENOSPC, Args: map[int]uint32{1: unix.EPOLL_CTL_ADD}}
+		faulttest.WithFault(t, add, func() {
+			if _, err := s.Modify(r, EventRead, nil); !errors.Is(err, unix.ENOSPC) {
+				t.Errorf("Modify: %v", err)
+			}
+		})
+		fdtest.Write(t, w, "x")
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(fdtest.Timeout):
+			t.Error("the key is not reported")
+			s.Close()
+		}
+	})
 }
