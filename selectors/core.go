@@ -418,6 +418,7 @@ func (c *core) Close() (err error) {
 		c.closed.Store(true)
 		c.table, c.fdByObject, c.alwaysReady, c.muted, c.rechecks = table{}, nil, nil, nil, nil
 		c.dirty.Store(true)
+		c.repairAt.Store(0)
 		c.mu.Unlock()
 		for c.interrupt(wakeInternal) != nil {
 			time.Sleep(pauseTime)

@@ -214,7 +214,7 @@ func TestRepairKeepsMuted(t *testing.T) {
 // TestRepairOverWatchLimit: fs.epoll.max_user_watches allows the keys once, but not
 // twice. No key is lost, and the orphan is removed when the limit is raised.
 func TestRepairOverWatchLimit(t *testing.T) {
-	const keys, limit, duplicates = 3000, 5000, 50
+	const keys, limit, duplicates = 6000, 10000, 50
 	var noFile unix.Rlimit
 	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &noFile); err != nil || noFile.Cur < 2*keys {
 		t.Skip("needs more descriptors: ", noFile, err)
