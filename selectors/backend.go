@@ -48,7 +48,8 @@ type backend interface {
 	poll() (int, error)
 	sleep(timeout time.Duration) (int, error)
 
-	// collect passes what the last poll or sleep found to c.report.
+	// collect passes what the last poll or sleep found to c.report, each
+	// descriptor once.
 	collect(c *core, dst []Ready) []Ready
 
 	// wake ends the current sleep. It may also end a later one early.
@@ -71,6 +72,8 @@ type traits struct {
 	features      Feature
 	kernelOneShot bool // the kernel disables a one-shot registration itself
 	updatesLive   bool // changes of the set reach a sleep that is under way
+	muteRepeats   bool // after mute the next poll or sleep reports a state that lasts once more
+	hintsAreEdges bool // the kernel reports hints without an event of the interest only when they change: no mute
 	pollIsCheap   bool // poll is cheap, so every Select polls before it sleeps
 	scansAll      bool // poll and sleep ask every descriptor: see pollFirst
 }

@@ -35,13 +35,17 @@ type core struct {
 
 	mu             sync.Mutex
 	table          table
-	fdByObject     map[any]int // descriptors of file objects that are not numbers
-	alwaysReady    []int       // descriptors of entries in that state
-	muted          []int       // descriptors that mute removed from the kernel's set; some may have been unmuted since
-	generation     uint32      // number of the last change of the set
-	waitGeneration uint32      // a generation not later than the start of the last poll or sleep; see predatesWait
-	scratch        entry       // a registration that is not in the table yet
-	staleEvents    int         // stale events in this batch
+	fdByObject     map[any]int  // descriptors of file objects that are not numbers
+	alwaysReady    []int        // descriptors of entries in that state
+	muted          []int        // descriptors that mute removed from the kernel's set; some may have been unmuted since
+	checks         []checkedKey // keys with hints only, which the first wait after checksSince checks
+	oldChecks      []checkedKey // the array of an earlier list, to use again
+	checksSince    uint64       // value of waits when checks were added
+	generation     uint32       // number of the last change of the set
+	waitGeneration uint32       // a generation not later than the start of the last poll or sleep; see predatesWait
+	scratch        entry        // a registration that is not in the table yet
+	staleEvents    int          // stale events in this batch
+	mayFollow      int          // bound on the reports in this batch: see grow
 
 	closed           atomic.Bool
 	dirty            atomic.Bool  // the set has changed: prepare before the next poll or sleep
@@ -49,7 +53,8 @@ type core struct {
 	mutedCount       atomic.Int32 // length of muted
 
 	selecting   sync.Mutex
-	lastRecheck time.Duration // sys.Now of the last recheckMuted
+	waits       uint64        // polls and sleeps so far
+	lastRecheck time.Duration // sys.Now when recheckMuted last ran or the first entry of muted was added
 	pollFirst   pollFirst
 
 	wakes     atomic.Uint32
@@ -403,7 +408,7 @@ func (c *core) Close() (err error) {
 	c.closeOnce.Do(func() {
 		c.mu.Lock()
 		c.closed.Store(true)
-		c.table, c.fdByObject, c.alwaysReady, c.muted = table{}, nil, nil, nil
+		c.table, c.fdByObject, c.alwaysReady, c.muted, c.checks = table{}, nil, nil, nil, nil
 		c.dirty.Store(true)
 		c.mu.Unlock()
 		c.interrupt(wakeInternal)

@@ -39,6 +39,7 @@ var epollTraits = traits{
 	features:      FeatureEdgeTriggered | FeatureExclusive | FeaturePriority | FeatureReadClosed | FeatureHangup | FeatureAnyFile | FeatureParked,
 	kernelOneShot: true,
 	updatesLive:   true,
+	muteRepeats:   true,
 	pollIsCheap:   true,
 }
 
@@ -210,8 +211,9 @@ func (b *epoll) remove(fd int, e *entry) {
 	}
 }
 
-// mute makes a level-triggered registration edge-triggered. If that fails, the
-// registration is an orphan.
+// mute makes a level-triggered registration edge-triggered. EPOLL_CTL_MOD puts a
+// file that is ready on the ready list (fs/eventpoll.c, ep_modify), so the next wait
+// reports it once more. If that fails, the registration is an orphan.
 func (b *epoll) mute(fd int, e *entry) bool {
 	if b.setMask(fd, e, toEpoll(e.events)|unix.EPOLLET, e.generation) != nil {
 		b.foundOrphan = true
@@ -238,7 +240,6 @@ func (b *epoll) collect(c *core, dst []Ready) []Ready {
 			b.poll()
 		}
 	}
-	dst = slices.Grow(dst, b.found)
 	for i := range b.events[:b.found] {
 		ev := &b.events[i]
 		e := c.table.find(int(ev.Fd))
@@ -250,7 +251,7 @@ func (b *epoll) collect(c *core, dst []Ready) []Ready {
 		}
 		events := fromPoll(ev.Events)
 		if ready := events & (e.events | hintBits); e.state == 0 && ready&e.events != 0 {
-			dst = append(dst, Ready{e.key, ready}) // the common case of report, inlined
+			dst = c.append(dst, Ready{e.key, ready}) // the common case of report, inlined
 			continue
 		}
 		dst = c.report(dst, e, events)

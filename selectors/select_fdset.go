@@ -83,7 +83,7 @@ func (b *selectBackend) put(fd int, events Event) {
 
 func (b *selectBackend) remove(fd int, _ *entry) { b.put(fd, 0) }
 
-// mute has nothing to do: select(2) reports only what it is asked for.
+// mute is not called: select(2) reports only what it is asked for.
 func (b *selectBackend) mute(int, *entry) bool { return true }
 func (b *selectBackend) unmute(int, *entry)    {}
 

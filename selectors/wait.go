@@ -1,6 +1,7 @@
 package selectors
 
 import (
+	"slices"
 	"time"
 
 	"goselectors/selectors/internal/sys"
@@ -66,8 +67,10 @@ func (c *core) selectLocked(ended func() error, dst []Ready, timeout time.Durati
 		var err error
 		switch {
 		case c.pollIsCheap || !mayWait:
+			c.waits++
 			n, err = c.backend.poll()
 		case c.scansAll && c.pollFirst.should():
+			c.waits++
 			n, err = c.backend.poll()
 			c.pollFirst.record(n > 0)
 		}
@@ -175,6 +178,7 @@ func (c *core) sleep(left time.Duration) (int, error) {
 	if c.wakes.Load() != 0 {
 		return 0, nil
 	}
+	c.waits++
 	return c.backend.sleep(left)
 }
 
@@ -190,10 +194,13 @@ func (c *core) collectLocked(dst []Ready, n int) ([]Ready, error) {
 	if c.closed.Load() {
 		return dst, c.fail("select", -1, ErrClosed)
 	}
+	c.mayFollow = min(n, c.table.len) + len(c.alwaysReady)
 	if n > 0 {
 		given := len(dst)
 		c.staleEvents = 0
+		checks := c.takeChecks()
 		dst = c.backend.collect(c, dst)
+		c.endChecks(checks)
 		// Stale events are normal if the set has changed since the wait began.
 		// If it has not, they come from registrations that cannot be deleted, and
 		// the kernel would repeat them without end.
@@ -221,7 +228,7 @@ func (c *core) collectAlwaysReady(dst []Ready) []Ready {
 		}
 		id, err := sys.FileID(fd)
 		if stillOpen := err == nil && id == e.fileID; stillOpen {
-			dst = append(dst, Ready{e.key, ready})
+			dst = c.append(dst, Ready{e.key, ready})
 			if e.events&(OneShot|EdgeTriggered) == 0 {
 				continue
 			}
@@ -237,12 +244,21 @@ func (c *core) collectAlwaysReady(dst []Ready) []Ready {
 // that an event is not taken for one of a later registration of the same number.
 func (c *core) predatesWait(e *entry) bool { return int32(e.generation-c.waitGeneration) <= 0 }
 
+// append appends a report. It grows dst at most once in a batch, and only if dst
+// has no room.
+func (c *core) append(dst []Ready, r Ready) []Ready {
+	if len(dst) == cap(dst) {
+		dst = slices.Grow(dst, max(c.mayFollow, 1))
+	}
+	return append(dst, r)
+}
+
 // report appends the ready events of a descriptor: those of the interest, and the
 // hints.
 func (c *core) report(dst []Ready, e *entry, events Event) []Ready {
 	events &= e.events | hintBits
 	if e.state == 0 && events&e.events != 0 {
-		return append(dst, Ready{e.key, events})
+		return c.append(dst, Ready{e.key, events})
 	}
 	return c.reportUnusual(dst, e, events)
 }
@@ -269,32 +285,95 @@ func (c *core) reportUnusual(dst []Ready, e *entry, events Event) []Ready {
 			c.backend.unmute(fd, e)
 			c.markDirty()
 		}
-		e.state &^= muted | hintsReported
+		e.state &^= muted | checked | hintsReported
 		e.reportedHints = 0
 	case e.events&EdgeTriggered == 0:
-		// Only hints, and the kernel would repeat them without end: poll(2) and
-		// epoll_ctl(2) report hang-ups and errors whatever the interest. Report
-		// them once and wait for changes.
-		if e.state&muted == 0 {
-			c.mute(fd, e)
-		}
-		hints := hintSet(events)
-		if hints&^e.reportedHints == 0 {
+		if !c.isNews(fd, e, hintSet(events)) {
 			return dst
 		}
-		e.reportedHints |= hints
-		e.state |= hintsReported
 	}
-	return append(dst, Ready{e.key, events})
+	return c.append(dst, Ready{e.key, events})
+}
+
+// isNews handles a level-triggered key that has only hints to report. The kernel
+// would repeat them without end: poll(2) and epoll_ctl(2) report hang-ups and
+// errors whatever the interest. So they are reported once, and again when they
+// have gone away and come back.
+//
+// The wait that follows the report is a check. If it does not report the key, the
+// hints have gone, and the next ones are news. If it does, the key is muted, and a
+// hang-up is taken for the one that was reported before. An error may be a new
+// one, because an application can take errors away, by SO_ERROR and MSG_ERRQUEUE.
+// So it is reported again. A muted key that the kernel reports later has changed.
+func (c *core) isNews(fd int, e *entry, hints hintSet) bool {
+	if c.hintsAreEdges {
+		return true
+	}
+	was := e.state & (muted | checked)
+	known := hints&^e.reportedHints == 0
+	e.reportedHints = hints
+	e.state = e.state&^checked | hintsReported
+	switch {
+	case was == 0 && !c.muteRepeats:
+		c.checkHints(fd, e)
+	case was&muted == 0:
+		c.mute(fd, e)
+		if c.muteRepeats {
+			c.checkHints(fd, e)
+		}
+	}
+	return was == muted || !known || Event(hints)&EventError != 0
 }
 
 func (c *core) mute(fd int, e *entry) {
 	e.state |= muted
 	if !c.backend.mute(fd, e) {
+		if len(c.muted) == 0 {
+			c.lastRecheck = sys.Now()
+		}
 		c.muted = append(c.muted, fd)
 		c.mutedCount.Store(int32(len(c.muted)))
 	}
 	c.markDirty()
+}
+
+// A checkedKey is a registration whose hints are to be checked.
+type checkedKey struct {
+	fd         int
+	generation uint32
+}
+
+// checkHints makes the next poll or sleep a check: if it does not report the key,
+// the reported hints have gone.
+func (c *core) checkHints(fd int, e *entry) {
+	e.state |= checked
+	c.checks = append(c.checks, checkedKey{fd, e.generation})
+	c.checksSince = c.waits
+}
+
+// takeChecks returns the keys that the last wait was to check.
+func (c *core) takeChecks() []checkedKey {
+	if len(c.checks) == 0 {
+		return nil
+	}
+	checks := c.checks
+	c.checks, c.oldChecks = c.oldChecks[:0], checks
+	if c.waits > c.checksSince+1 { // an earlier wait did, which found nothing
+		c.endChecks(checks)
+		return nil
+	}
+	return checks
+}
+
+// endChecks forgets the hints of those keys that were to be checked and have not
+// been reported.
+func (c *core) endChecks(checks []checkedKey) {
+	for _, k := range checks {
+		if e := c.table.find(k.fd); e != nil && e.generation == k.generation && e.state&checked != 0 {
+			e.state &^= checked | hintsReported
+			e.reportedHints = 0
+		}
+	}
 }
 
 // recheckMuted puts back the entries that mute removed from the kernel's set, at
@@ -307,10 +386,15 @@ func (c *core) recheckMuted() {
 	c.lastRecheck = at
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.waits > c.checksSince {
+		c.endChecks(c.checks)
+		c.checks = c.checks[:0]
+	}
 	for _, fd := range c.muted {
 		if e := c.table.find(fd); e != nil && e.state&muted != 0 {
 			e.state &^= muted
 			c.backend.unmute(fd, e)
+			c.checkHints(fd, e)
 		}
 	}
 	c.muted = c.muted[:0]
