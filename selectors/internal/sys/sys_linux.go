@@ -15,6 +15,9 @@ const (
 	MaxSelectFD = math.MaxInt32
 )
 
+// unreadBytes returns the number of bytes that a read would find.
+func unreadBytes(fd int) (int, error) { return unix.IoctlGetInt(fd, unix.TIOCINQ) }
+
 // timespec converts the time limit of ppoll and pselect6; nil means no limit.
 func timespec(timeout time.Duration) *unix.Timespec {
 	if timeout < 0 {
