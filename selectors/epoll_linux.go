@@ -2,6 +2,7 @@ package selectors
 
 import (
 	"os"
+	"runtime"
 	"slices"
 	"time"
 
@@ -62,6 +63,8 @@ type epoll struct {
 	found  int // events of the last wait
 	waiter park.Waiter
 
+	cleanup runtime.Cleanup
+
 	mayHaveOrphans bool // a deletion failed, or a number was found to have another file
 	foundOrphan    bool // mute failed: an event with a valid generation comes from an orphan
 }
@@ -76,12 +79,15 @@ func (b *epoll) open(c *core, o options) (err error) {
 	}
 	if err = b.waiter.Open(b.fd, epollSet{b}, o.wait, &c.wakes); err != nil {
 		unix.Close(b.fd)
+		return err
 	}
-	return err
+	b.cleanup = sys.CloseWithOwner(b, b.fd)
+	return nil
 }
 
 func (b *epoll) close() error {
 	b.waiter.Close()
+	b.cleanup.Stop()
 	return os.NewSyscallError("close", unix.Close(b.fd))
 }
 

@@ -25,7 +25,8 @@ type Waiter struct {
 	parkingDisabled atomic.Bool // parking turned out to be impossible
 	parked          atomic.Bool // the goroutine is parked, or about to be
 
-	timer         int           // a timerfd in the set; -1 until it is needed
+	timer         int // a timerfd in the set; -1 until it is needed
+	timerCleanup  runtime.Cleanup
 	timerDeadline time.Duration // when it goes off, by sys.Now
 
 	policy policy
@@ -53,6 +54,7 @@ func (w *Waiter) Open(fd int, set Set, strategy Strategy, wakes *atomic.Uint32) 
 func (w *Waiter) Close() {
 	w.waker.Close()
 	if w.timer >= 0 {
+		w.timerCleanup.Stop()
 		unix.Close(w.timer)
 	}
 	if w.strategy != Blocking {
@@ -161,7 +163,7 @@ func (w *Waiter) setTimer(timeout time.Duration) error {
 			unix.Close(fd)
 			return err
 		}
-		w.timer = fd
+		w.timer, w.timerCleanup = fd, sys.CloseWithOwner(w, fd)
 	}
 	at := sys.Now()
 	if w.timerDeadline > at && w.timerDeadline <= at+timeout {

@@ -96,6 +96,8 @@ func Fstat(fd int, st *unix.Stat_t) error {
 	}
 }
 
+func closeDescriptor(fd int) { unix.Close(fd) }
+
 // IsOpen reports whether a number is that of an open descriptor.
 func IsOpen(fd int) bool {
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)

@@ -195,6 +195,8 @@ func Identify(fd int, known uint64) (id uint64, same bool, err error) {
 	return id, false, nil
 }
 
+func closeDescriptor(fd int) { windows.Closesocket(windows.Handle(fd)) }
+
 // IsOpen reports whether a handle is that of an open socket.
 func IsOpen(fd int) bool {
 	_, err := socketType(fd)
