@@ -106,6 +106,11 @@
 //     kqueue and event ports drop the descriptor without a report.
 //   - If the number comes back with another file, Register replaces the stale
 //     key, and Unregister by the old object still finds the right one.
+//   - While another goroutine is in Select on poll or select, a closed file stays
+//     open in the kernel until that wait ends, because the wait holds a reference to
+//     it (fs/select.c). The peer of a connection hears of the end only then.
+//     Unregister makes the wait let go of the file. Or shut the connection down
+//     before you close it (CloseWrite, shutdown(2)): the peer hears of that at once.
 //   - If a duplicate (dup, or a child process) keeps the closed file open, epoll
 //     goes on reporting the key, and the registration can no longer be deleted
 //     (epoll(7), Questions and answers). After Unregister, or when Register has

@@ -105,6 +105,9 @@ type Selector interface {
 	// Close unregisters all keys and closes the selector's own descriptors, not
 	// the users' files. It wakes a waiting Select and returns when that has
 	// returned. Later calls of other methods return ErrClosed, of Close nil.
+	//
+	// A selector that is dropped without Close gives its descriptors back when it
+	// is garbage collected, as an os.File does. That may be late; close it.
 	Close() error
 }
 
