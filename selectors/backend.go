@@ -21,6 +21,9 @@ type backend interface {
 	// is another one; e.fileID and e.slot are those of the old entry then.
 	add(fd int, e *entry, replaces bool) error
 
+	// owns reports whether a number is that of a descriptor of the backend itself.
+	owns(fd int) bool
+
 	// modify watches for events from now on, under the given generation,
 	// whether or not the kernel still knows the descriptor. On error the old
 	// interest remains.
@@ -85,8 +88,18 @@ type noOrphans struct{}
 func (noOrphans) repair(*core) error { return nil }
 
 // identify stores which file a descriptor is. It returns errExists if this is, or
-// may be, the file that was stored before.
+// may be, the file that was stored before, and EBADF if it was opened with O_PATH.
+// Such a descriptor is not open for anything that one could wait for (open(2)):
+// epoll refuses it, but poll(2) takes it for closed, and select(2) for ready.
 func identify(fd int, e *entry) error {
+	if sys.IsPath(fd) {
+		return errBadFD
+	}
+	return storeFile(fd, e)
+}
+
+// storeFile is identify for a descriptor that cannot be one of O_PATH.
+func storeFile(fd int, e *entry) error {
 	id, same, err := sys.Identify(fd, e.fileID)
 	if err != nil {
 		return err

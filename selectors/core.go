@@ -141,6 +141,9 @@ func (c *core) changeFD(op string, fd int, fileobj any, events Event, data any) 
 }
 
 func (c *core) register(fd int, fileobj any, events Event, data any) (*SelectorKey, error) {
+	if c.backend.owns(fd) {
+		return nil, errBadFD
+	}
 	old := c.table.find(fd)
 	e := &c.scratch
 	*e = entry{generation: c.nextGeneration(), slot: -1, events: events, state: initialState(events)}

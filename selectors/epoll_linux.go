@@ -111,9 +111,16 @@ func epollCtl(set, op, fd int, mask, generation uint32) error {
 	return unix.EpollCtl(set, op, fd, &unix.EpollEvent{Events: mask, Fd: int32(fd), Pad: int32(generation)})
 }
 
+// ctl changes the set for the users' files. If a key's descriptor was closed, one of
+// the backend's own may have its number now, which is in the set too.
 func (b *epoll) ctl(op, fd int, mask, generation uint32) error {
+	if b.owns(fd) {
+		return unix.EBADF
+	}
 	return epollCtl(b.fd, op, fd, mask, generation)
 }
+
+func (b *epoll) owns(fd int) bool { return fd == b.fd || b.waiter.Owns(fd) }
 
 func (b *epoll) add(fd int, e *entry, replaces bool) error {
 	err := b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.generation)
@@ -155,7 +162,7 @@ func (b *epoll) ctlOutcome(fd int, e *entry, err error) error {
 	case unix.EEXIST:
 		return errExists
 	case unix.EPERM:
-		if err = identify(fd, e); err == nil {
+		if err = storeFile(fd, e); err == nil {
 			err = errAlwaysReady
 		}
 	case nil:

@@ -90,6 +90,8 @@ func (b *kqueueBackend) close() error {
 	return os.NewSyscallError("close", b.queue.Close())
 }
 
+func (b *kqueueBackend) owns(fd int) bool { return b.queue.Owns(fd) || b.waker.Owns(fd) }
+
 func (b *kqueueBackend) wake() error { return b.waker.Wake() }
 
 // mute is not called: a report of hints alone comes from a filter that was set

@@ -108,6 +108,9 @@ func (b *eventPort) associate(fd int, mask uint32, generation uint32) error {
 	return err
 }
 
+// owns does not know the port's own number: unix.EventPort keeps it to itself.
+func (b *eventPort) owns(fd int) bool { return fd == b.waker.FD() }
+
 func (b *eventPort) add(fd int, e *entry, _ bool) error {
 	if err := identify(fd, e); err != nil {
 		return err

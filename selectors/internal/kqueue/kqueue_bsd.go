@@ -44,6 +44,9 @@ func (q *Queue) Open(Dialect) (err error) {
 	return err
 }
 
+// Owns reports whether a number is the queue's.
+func (q *Queue) Owns(fd int) bool { return fd == q.fd }
+
 // Close closes the queue.
 func (q *Queue) Close() error {
 	q.cleanup.Stop()

@@ -150,6 +150,9 @@ func closeAll(fds []int) {
 	}
 }
 
+// Owns reports whether a number is that of a descriptor of the queue.
+func (q *Queue) Owns(fd int) bool { return fd == q.recheckFD || slices.Contains(q.sets[:], fd) }
+
 // Close closes the queue.
 func (q *Queue) Close() error {
 	for _, c := range q.cleanups {

@@ -27,6 +27,7 @@ type Waiter struct {
 
 	timer         int // a timerfd in the set; -1 until it is needed
 	timerCleanup  runtime.Cleanup
+	ownTimer      atomic.Int32  // the timer, plus one, for Owns
 	timerDeadline time.Duration // when it goes off, by sys.Now
 
 	policy policy
@@ -64,6 +65,12 @@ func (w *Waiter) Close() {
 
 // Strategy returns how the Waiter sleeps.
 func (w *Waiter) Strategy() Strategy { return w.strategy }
+
+// Owns reports whether a number is that of a descriptor of the Waiter. Any goroutine
+// may call it.
+func (w *Waiter) Owns(fd int) bool {
+	return fd == w.waker.FD() || w.strategy != Blocking && fd == w.gate.fd || int32(fd)+1 == w.ownTimer.Load()
+}
 
 // SetReplaced is called after the set's descriptor was given to a new set. It
 // adds the Waiter's own descriptors to the new set.
@@ -164,6 +171,7 @@ func (w *Waiter) setTimer(timeout time.Duration) error {
 			return err
 		}
 		w.timer, w.timerCleanup = fd, sys.CloseWithOwner(w, fd)
+		w.ownTimer.Store(int32(fd) + 1)
 	}
 	at := sys.Now()
 	if w.timerDeadline > at && w.timerDeadline <= at+timeout {

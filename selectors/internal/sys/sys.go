@@ -14,6 +14,7 @@
 //	FileID(fd int) (id uint64, err error)
 //	Identify(fd int, known uint64) (id uint64, same bool, err error)
 //	IsOpen(fd int) bool
+//	IsPath(fd int) bool
 //
 //	Read(fd int, p []byte, nonblocking bool) (n int, err error)
 //	Write(fd int, p []byte, nonblocking bool) (n int, err error)

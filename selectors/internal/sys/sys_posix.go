@@ -15,6 +15,9 @@ const (
 	MaxSelectFD = int(unsafe.Sizeof(unix.FdSet{})) * 8 // FD_SETSIZE
 )
 
+// IsPath reports whether a descriptor was opened with O_PATH, which Linux has.
+func IsPath(int) bool { return false }
+
 // unreadBytes returns the number of bytes that a read would find. Package unix does
 // not have FIONREAD for every system.
 func unreadBytes(int) (int, error) { return 0, unix.ENOTTY }
