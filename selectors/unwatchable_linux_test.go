@@ -58,6 +58,7 @@ func expectWorking(t *testing.T, s Selector) {
 	t.Helper()
 	r, w := fdtest.Pipe(t)
 	mustRegister(t, s, r, EventRead)
+	defer time.AfterFunc(fdtest.Timeout, func() { s.Wake() }).Stop() // ends a wait that hangs
 	for range 2 {
 		start := time.Now()
 		if ready, err := s.Select(5 * time.Millisecond); err != nil || len(ready) != 0 || time.Since(start) > fdtest.Timeout/2 {
