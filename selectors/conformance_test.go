@@ -4,13 +4,14 @@ import (
 	"testing"
 
 	"goselectors/selectors"
+	"goselectors/selectors/internal/backendtest"
 	"goselectors/selectors/selectortest"
 )
 
-// TestConformance runs the conformance suite over every backend and every strategy
-// of waiting.
+// TestConformance runs the conformance suite over every backend, every strategy
+// of waiting and a selector that NewSelector made.
 func TestConformance(t *testing.T) {
-	backends := selectors.Backends()
+	backends := backendtest.Backends()
 	if len(backends) == 0 {
 		t.Skip("no backend on this platform")
 	}

@@ -115,6 +115,9 @@ const (
 	// FeatureEdgeTriggered: the mode EdgeTriggered.
 	FeatureEdgeTriggered Feature = 1 << iota
 
+	// FeatureOneShot: the mode OneShot. Every backend of this package has it.
+	FeatureOneShot
+
 	// FeatureExclusive: the mode Exclusive.
 	FeatureExclusive
 
@@ -143,7 +146,7 @@ const (
 	FeatureParked
 )
 
-var featureNames = [...]string{"EdgeTriggered", "Exclusive", "Priority", "ReadClosed", "Hangup", "Invalid", "AnyFile", "Parked"}
+var featureNames = [...]string{"EdgeTriggered", "OneShot", "Exclusive", "Priority", "ReadClosed", "Hangup", "Invalid", "AnyFile", "Parked"}
 
 // String returns the names of the features, such as "EdgeTriggered|Priority".
 func (f Feature) String() string {
