@@ -18,7 +18,9 @@ func TestConformance(t *testing.T) {
 	for _, b := range backends {
 		run := func(name string, options ...selectors.Option) {
 			t.Run(name, func(t *testing.T) {
-				selectortest.Run(t, func() (selectors.Selector, error) { return b.New(options...) })
+				newSelector := func() (selectors.Selector, error) { return b.New(options...) }
+				selectortest.Run(t, newSelector)
+				selectortest.RunAllocations(t, newSelector)
 			})
 		}
 		run(b.Name)

@@ -109,7 +109,7 @@ var staleRules = []rule{
 		t.wantStillReported(key, otherPeer)
 	}},
 
-	{"OrphanRemovalKeepsModes", 0, func(t *T) {
+	{"OrphanRemovalKeepsModes", oneShotFeature, func(t *T) {
 		// Removing an orphan must not rearm a one-shot key that has fired, nor
 		// lose one that has not fired.
 		a, _ := t.pair()
@@ -187,7 +187,11 @@ func makeOrphan(t *T, fd int, events selectors.Event) (number int) {
 // closedDescriptorRules check descriptors that are closed while registered.
 var closedDescriptorRules = []rule{
 	{"InvalidReportedOnce", selectors.FeatureInvalid, func(t *T) {
-		for _, interest := range []selectors.Event{r | w, w | oneShot} {
+		interests := []selectors.Event{r | w, w}
+		if t.features&oneShotFeature != 0 {
+			interests = append(interests, w|oneShot)
+		}
+		for _, interest := range interests {
 			a, b := t.pair()
 			a = t.moveHigh(a)
 			key := t.register(a, interest, nil)
@@ -392,7 +396,7 @@ var hintsOnlyRules = []rule{
 		}
 	}},
 
-	{"OneShotReportsHintsOnce", selectors.FeaturePriority, func(t *T) {
+	{"OneShotReportsHintsOnce", oneShotFeature | selectors.FeaturePriority, func(t *T) {
 		a, b := t.pair()
 		t.register(a, p|oneShot, nil)
 		t.close(b)
