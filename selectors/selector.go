@@ -40,6 +40,66 @@ type Ready struct {
 // object of an existing key take its descriptor's number as well.
 //
 // Errors have type [*Error]. After an error nothing has changed.
+//
+// # Duties of an implementation
+//
+// [NewSelector] makes a Selector of a kernel facility and fulfils all of this. An
+// implementation without it owes its callers what the methods below, [Event],
+// [SelectorKey] and [Error] say, and the following. Package selectortest checks
+// it. [CheckInterest] and [FileDescriptor] do the first part.
+//
+// Arguments and errors:
+//   - An interest is checked against Features. One that is ErrInvalidEvents is
+//     that whatever the features; one that a feature is missing for is an error
+//     that wraps [errors.ErrUnsupported].
+//   - A file object that is no such thing is ErrInvalidFileObj in all four methods
+//     that take one, also if it is nil, a nil pointer, or a value whose methods
+//     panic because it was never opened.
+//   - A file object that was closed, and a number that is larger than any
+//     descriptor, are ErrNotRegistered for Modify, Unregister and Key if they have
+//     no key. Register of them, and Modify of a closed one that has a key, is EBADF.
+//     A number is never truncated.
+//   - After Close every error is ErrClosed, whatever the arguments.
+//   - Error.Op is the method's name in lower case; for SelectInto it is "select".
+//     Error.FD is the descriptor if the file object has one, otherwise -1.
+//     Error.Backend is a name of the implementation's own.
+//   - A constructor that fails leaves no descriptor open, and its error matches the
+//     system's, such as EMFILE.
+//
+// Keys:
+//   - Register and Modify, Key, Keys, Ready and Unregister hand out the same
+//     pointer, until Modify makes a new key. Modify keeps the FileObj.
+//   - A key is found by its descriptor's number, by the object that was
+//     registered or one that is equal to it, and by another object with the same
+//     descriptor. Objects that cannot be compared are found by their descriptor.
+//     The object itself finds its key also after it was closed. If its number has
+//     come back as that of another object, a new object does not find the old key.
+//   - A key that is stale (see Register) is recognised by its file, which fstat(2)
+//     tells, or by its object, which no longer has the number.
+//
+// What a Select reports:
+//   - The bits mean what Linux's select(2) and poll(2) make of them: EventRead is
+//     POLLIN, POLLHUP or POLLERR; EventWrite is POLLOUT or POLLERR; EventPriority
+//     is POLLPRI; EventReadClosed is POLLRDHUP; EventHangup is POLLHUP; EventError
+//     is POLLERR; and POLLNVAL is EventError|EventInvalid and nothing else. So the
+//     reading end of a pipe is never ready for EventWrite.
+//   - A report has the bits of the interest and hints. Hints alone are reported
+//     once, until an event of the interest or another hint appears; meanwhile
+//     Select does not return, uses no processor time, and still reports events of
+//     the interest.
+//   - Each key is in a batch once, with all its events. All keys that are ready are
+//     in it, as many as there are.
+//   - After Unregister and Modify nothing is reported that is due to the old
+//     registration, also if its descriptor was closed before and a duplicate keeps
+//     the file open. Such a file does not keep Select busy either.
+//
+// Waiting:
+//   - A waiting Select uses no processor time. Signals do not end it.
+//   - A change by another goroutine takes effect in a Select that is waiting, and
+//     does not end it by itself.
+//   - A Wake is consumed by the Select that it ends, and hides no event.
+//   - The selector's own descriptors are closed on exec. Close closes them, and no
+//     sequence of registrations leaves one open.
 type Selector interface {
 	// Register starts watching fileobj for events and returns its key, which
 	// holds data. It takes effect at once, also if another goroutine is blocked
