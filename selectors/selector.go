@@ -117,14 +117,14 @@ type Selector interface {
 	Register(fileobj any, events Event, data any) (*SelectorKey, error)
 
 	// Modify replaces the interest and the data of a key and returns the new
-	// key. On error the old registration stands. It calls the kernel only if the
-	// interest changes, or if the key is edge-triggered or a one-shot that has
-	// fired, which Modify arms again.
+	// key. On error the old registration stands. It arms a key again that is
+	// edge-triggered or a one-shot that has fired. The selectors of this package
+	// call the kernel only then, or if the interest changes.
 	Modify(fileobj any, events Event, data any) (*SelectorKey, error)
 
-	// Unregister stops watching and returns the key. It works in constant time.
-	// After the file was closed it works too: by the object that was registered
-	// or by the old number.
+	// Unregister stops watching and returns the key. After the file was closed it
+	// works too: by the object that was registered or by the old number. The
+	// selectors of this package do it in constant time.
 	Unregister(fileobj any) (*SelectorKey, error)
 
 	// Select waits until at least one key is ready and returns every key that
@@ -132,7 +132,8 @@ type Selector interface {
 	Select(timeout time.Duration) ([]Ready, error)
 
 	// SelectInto is Select that appends to dst and returns the longer slice, as
-	// strconv.AppendInt does. It allocates only if dst has to grow.
+	// strconv.AppendInt does. The selectors of this package allocate only if dst
+	// has to grow.
 	//
 	// A negative timeout waits without a limit. Zero asks the kernel without
 	// waiting. A positive one waits that long: never shorter, unless there are
