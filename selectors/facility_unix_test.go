@@ -5,6 +5,7 @@ package selectors_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -19,9 +20,12 @@ import (
 // A fakeFacility records its calls, and reports what the test gives it.
 type fakeFacility struct {
 	mu     sync.Mutex
+	waits  int              // calls of Wait
+	last   uint64           // the last token that a method got
 	tokens map[int]uint64   // of the watched descriptors
 	calls  []string         // since the last check
 	fail   map[string]error // the next error of a method
+	kept   int              // a descriptor that the kernel may have a registration of
 	report []fakeReport     // of the next Wait
 	wake   chan struct{}
 }
@@ -50,6 +54,10 @@ func (f *fakeFacility) call(name string, events selectors.Event) error {
 func (f *fakeFacility) Add(fd int, events selectors.Event, token uint64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if _, watched := f.tokens[fd]; watched {
+		f.call("watched already", 0)
+	}
+	f.last = token
 	err := f.call("add", events)
 	if err == nil {
 		f.tokens[fd] = token
@@ -60,6 +68,10 @@ func (f *fakeFacility) Add(fd int, events selectors.Event, token uint64) error {
 func (f *fakeFacility) Modify(fd int, events selectors.Event, token uint64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if _, watched := f.tokens[fd]; !watched && f.kept != fd {
+		f.call("not watched", 0)
+	}
+	f.last = token
 	err := f.call("modify", events)
 	if err == nil {
 		f.tokens[fd] = token
@@ -76,6 +88,7 @@ func (f *fakeFacility) Remove(fd int) {
 
 func (f *fakeFacility) Wait(timeout time.Duration, report func(token uint64, ready selectors.Event)) error {
 	f.mu.Lock()
+	f.waits++
 	err, reports := f.fail["wait"], f.report
 	delete(f.fail, "wait")
 	f.report = nil
@@ -248,12 +261,13 @@ func TestFacilityCalls(t *testing.T) {
 			t.s.Unregister(t.fd)
 		}, []string{"modify Read", "remove"}},
 		{"kernel has dropped it", facilityTraits, func(t *facilityTest) {
-			t.f.fail["modify"] = fmt.Errorf("kernel: %w", selectors.ErrNotRegistered)
+			t.f.fail["modify"], t.f.kept = fmt.Errorf("kernel: %w", selectors.ErrNotRegistered), t.fd
+			delete(t.f.tokens, t.fd)
 			t.modify(evWrite)
 		}, []string{"modify Write", "add Write"}},
 		{"kernel has kept it", facilityTraits, func(t *facilityTest) {
 			t.s.Unregister(t.fd)
-			t.f.fail["add"] = fmt.Errorf("kernel: %w", selectors.ErrRegistered)
+			t.f.fail["add"], t.f.kept = fmt.Errorf("kernel: %w", selectors.ErrRegistered), t.fd
 			t.s.Register(t.fd, evWrite, nil)
 		}, []string{"remove", "add Write", "modify Write"}},
 		{"another file has the number", facilityTraits, func(t *facilityTest) {
@@ -311,6 +325,22 @@ func TestFacilityStale(t *testing.T) {
 	}
 }
 
+// TestFacilityReportsTooMuch: a facility that reports what it should not watch has
+// no effect.
+func TestFacilityReportsTooMuch(t *testing.T) {
+	ft := newFacilityTest(t, facilityTraits, evRead|selectors.OneShot)
+	ft.give(evRead)
+	ft.wantSelect(evRead)
+	ft.f.report = []fakeReport{{ft.f.last, evRead}} // a one-shot that has fired
+	ft.wantSelect(0)
+
+	ft.f.fail["add"] = selectors.ErrAlwaysReady
+	ft.modify(evRead)
+	ft.f.report = []fakeReport{{ft.f.last, evRead}}
+	ft.wantSelect(evRead)
+	ft.wantSelect(evRead)
+}
+
 // TestFacilityWaitErrors: what was reported before an error is not lost, and
 // neither is the error. EINTR is none.
 func TestFacilityWaitErrors(t *testing.T) {
@@ -351,6 +381,41 @@ func TestFacilityChangeErrors(t *testing.T) {
 	}
 	ft.give(evRead)
 	ft.wantSelect(evRead)
+}
+
+// TestFacilityReplaceFails: another file has the number of a key, and the facility
+// cannot watch it. The key is still stale, and a later call watches the new file.
+func TestFacilityReplaceFails(t *testing.T) {
+	for name, first := range map[string]func(t *facilityTest) error{
+		"register": func(t *facilityTest) error { _, err := t.s.Register(t.fd, evRead, nil); return err },
+		"modify":   func(t *facilityTest) error { _, err := t.s.Modify(t.fd, evRead|evWrite, nil); return err },
+	} {
+		for then, second := range map[string]func(t *facilityTest) error{
+			"register": func(t *facilityTest) error { _, err := t.s.Register(t.fd, evRead, nil); return err },
+			"modify":   func(t *facilityTest) error { _, err := t.s.Modify(t.fd, evRead|evWrite, nil); return err },
+		} {
+			ft := newFacilityTest(t, facilityTraits, evRead)
+			other, _ := fdtest.Pipe(t)
+			fdtest.Replace(t, ft.fd, other)
+			ft.f.fail["add"] = syscall.ENOMEM
+			if err := first(ft); !errors.Is(err, syscall.ENOMEM) {
+				t.Errorf("%s: %v, want ENOMEM", name, err)
+			}
+			if err := second(ft); err != nil {
+				t.Errorf("%s after %s: %v", then, name, err)
+			}
+			ft.give(evRead)
+			ft.wantSelect(evRead)
+			if n := ft.s.Len(); n != 1 {
+				t.Errorf("%d keys, want 1", n)
+			}
+			for _, call := range ft.f.calls {
+				if strings.HasSuffix(call, "watched") || strings.HasPrefix(call, "watched") {
+					t.Errorf("%s after %s: %s: %v", then, name, call, ft.f.calls)
+				}
+			}
+		}
+	}
 }
 
 // TestFacilityUnmuteFails: Select reports that a muted key could not be added
@@ -411,9 +476,14 @@ func TestFacilityLive(t *testing.T) {
 			_, err := ft.s.Select(-1)
 			done <- err
 		}()
-		time.Sleep(fdtest.QuietTime)
+		ft.awaitWaits(1)
 		if _, err := ft.s.Register(ft.fd, evRead, nil); err != nil {
 			t.Fatal(err)
+		}
+		want := []string{"add Read"}
+		if !live {
+			ft.awaitWaits(2)
+			want = append(want, "wake")
 		}
 		if err := ft.s.Close(); err != nil {
 			t.Fatal(err)
@@ -421,8 +491,22 @@ func TestFacilityLive(t *testing.T) {
 		if err := <-done; !errors.Is(err, selectors.ErrClosed) {
 			t.Errorf("Select returned %v, want ErrClosed", err)
 		}
-		if live {
-			ft.f.wantCalls(t, "add Read", "wake", "close")
+		ft.f.wantCalls(t, append(want, "wake", "close")...)
+	}
+}
+
+// awaitWaits waits until Wait has been called n times.
+func (t *facilityTest) awaitWaits(n int) {
+	t.Helper()
+	for deadline := time.Now().Add(fdtest.Timeout); ; time.Sleep(time.Millisecond) {
+		t.f.mu.Lock()
+		waits := t.f.waits
+		t.f.mu.Unlock()
+		if waits >= n {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d calls of Wait, want %d", waits, n)
 		}
 	}
 }
