@@ -4,20 +4,23 @@ import (
 	"testing"
 
 	"goselectors/selectors"
+	"goselectors/selectors/internal/backendtest"
 	"goselectors/selectors/selectortest"
 )
 
-// TestConformance runs the conformance suite over every backend and every strategy
-// of waiting.
+// TestConformance runs the conformance suite over every backend, every strategy
+// of waiting and a selector that NewSelector made.
 func TestConformance(t *testing.T) {
-	backends := selectors.Backends()
+	backends := backendtest.Backends()
 	if len(backends) == 0 {
 		t.Skip("no backend on this platform")
 	}
 	for _, b := range backends {
 		run := func(name string, options ...selectors.Option) {
 			t.Run(name, func(t *testing.T) {
-				selectortest.Run(t, func() (selectors.Selector, error) { return b.New(options...) })
+				newSelector := func() (selectors.Selector, error) { return b.New(options...) }
+				selectortest.Run(t, newSelector)
+				selectortest.RunAllocations(t, newSelector)
 			})
 		}
 		run(b.Name)

@@ -138,7 +138,7 @@ func (c *core) changeFD(op string, fd int, fileobj any, events Event, data any) 
 	if c.closed.Load() {
 		return nil, ErrClosed
 	}
-	if err := checkInterest(events, c.features); err != nil {
+	if err := CheckInterest(events, c.features); err != nil {
 		return nil, err
 	}
 	if op == "register" {

@@ -33,8 +33,11 @@
 // [Backends] lists all of them, and each has a constructor of its own. All follow
 // the contract in the documentation of [Selector]. [Selector.Features] tells what
 // a backend can do beyond that; to use what it cannot do is an error that wraps
-// [errors.ErrUnsupported]. Package selectortest is the conformance suite for
-// backends.
+// [errors.ErrUnsupported].
+//
+// [NewSelector] makes a selector of a kernel facility that this package does not
+// have. Package selectortest is the conformance suite, for those selectors and for
+// implementations of one's own, whose duties are listed at [Selector].
 //
 // # From Python
 //

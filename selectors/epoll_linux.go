@@ -36,7 +36,7 @@ func NewEpollSelector(opts ...Option) (*EpollSelector, error) {
 }
 
 var epollTraits = traits{
-	features:      FeatureEdgeTriggered | FeatureExclusive | FeaturePriority | FeatureReadClosed | FeatureHangup | FeatureAnyFile | FeatureParked,
+	features:      FeatureEdgeTriggered | FeatureOneShot | FeatureExclusive | FeaturePriority | FeatureReadClosed | FeatureHangup | FeatureAnyFile | FeatureParked,
 	kernelOneShot: true,
 	updatesLive:   true,
 	muteRepeats:   true,

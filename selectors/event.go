@@ -71,8 +71,8 @@ const (
 	// reported again. It needs [FeatureEdgeTriggered].
 	EdgeTriggered Event = 1 << (16 + iota)
 
-	// OneShot disables the key after one report, until Modify arms it again.
-	// Every backend has it.
+	// OneShot disables the key after one report, until Modify arms it again. It
+	// needs [FeatureOneShot].
 	OneShot
 
 	// Exclusive wakes at least one of the selectors that watch the same file
@@ -125,10 +125,14 @@ func (e Event) String() string {
 	return strings.Join(names, "|")
 }
 
-// checkInterest returns an error if events is not a valid interest for a backend
-// with the given features.
-func checkInterest(events Event, features Feature) error {
-	if events != 0 && events&^(EventRead|EventWrite|OneShot) == 0 && events != OneShot {
+// CheckInterest returns the error that Register and Modify give for events, of a
+// selector with some features. Nil means a valid interest. An interest that is
+// [ErrInvalidEvents] is that also if the selector lacks a feature.
+//
+// It is for implementations of [Selector], which have to wrap the error in an
+// [Error].
+func CheckInterest(events Event, features Feature) error {
+	if events&(EventRead|EventWrite) != 0 && events&^(EventRead|EventWrite|OneShot) == 0 && (events&OneShot == 0 || features&FeatureOneShot != 0) {
 		return nil
 	}
 	switch {
@@ -146,6 +150,7 @@ func checkInterest(events Event, features Feature) error {
 		feature Feature
 	}{
 		{EdgeTriggered, FeatureEdgeTriggered},
+		{OneShot, FeatureOneShot},
 		{Exclusive, FeatureExclusive},
 		{EventPriority, FeaturePriority},
 		{EventReadClosed, FeatureReadClosed},

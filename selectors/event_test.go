@@ -53,6 +53,7 @@ func TestFeatureString(t *testing.T) {
 	for features, want := range map[selectors.Feature]string{
 		0:                              "0",
 		selectors.FeatureEdgeTriggered: "EdgeTriggered",
+		selectors.FeatureOneShot:       "OneShot",
 		selectors.FeatureExclusive:     "Exclusive",
 		selectors.FeaturePriority:      "Priority",
 		selectors.FeatureReadClosed:    "ReadClosed",

@@ -14,6 +14,21 @@ import (
 // that may switch the file to blocking mode, so syscall.Conn comes first.
 type fder interface{ Fd() uintptr }
 
+// FileDescriptor returns the descriptor of a file object, as the methods of
+// [Selector] understand it. A number is not checked beyond its range. The error
+// is one of:
+//   - [ErrInvalidFileObj], of a value that is not a file object
+//   - one that is both [os.ErrClosed] and EBADF, of an object that was closed
+//   - EBADF, of a number that is larger than any descriptor
+//
+// As soon as it returns, another goroutine can close the object, and its number
+// can be reused. It is for implementations of Selector.
+func FileDescriptor(fileobj any) (int, error) {
+	fd := -1
+	err := withFD(fileobj, func(n int) error { fd = n; return nil })
+	return fd, err
+}
+
 // withFD calls f with the descriptor of a file object. The descriptor of a
 // syscall.Conn cannot be closed and reused while f runs.
 func withFD(fileobj any, f func(fd int) error) error {

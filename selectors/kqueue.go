@@ -42,7 +42,7 @@ func newKqueueSelector(d kqueue.Dialect) (*KqueueSelector, error) {
 }
 
 func kqueueTraits(d kqueue.Dialect) traits {
-	t := traits{features: FeatureEdgeTriggered | FeatureReadClosed | FeatureAnyFile, updatesLive: true, hintsAreEdges: true}
+	t := traits{features: FeatureEdgeTriggered | FeatureOneShot | FeatureReadClosed | FeatureAnyFile, updatesLive: true, hintsAreEdges: true}
 	if d.UrgentFilter {
 		t.features |= FeaturePriority
 	}

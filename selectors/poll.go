@@ -33,7 +33,7 @@ func NewPollSelector(opts ...Option) (*PollSelector, error) {
 var pollTraits = traits{features: pollFeatures(), scansAll: true}
 
 func pollFeatures() Feature {
-	features := FeaturePriority | FeatureInvalid
+	features := FeatureOneShot | FeaturePriority | FeatureInvalid
 	if sys.AnyFile {
 		features |= FeatureAnyFile
 	}

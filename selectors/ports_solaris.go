@@ -31,7 +31,7 @@ func NewEventPortSelector(opts ...Option) (*EventPortSelector, error) {
 }
 
 var eventPortTraits = traits{
-	features:      FeaturePriority | FeatureHangup | FeatureAnyFile,
+	features:      FeatureOneShot | FeaturePriority | FeatureHangup | FeatureAnyFile,
 	kernelOneShot: true,
 	updatesLive:   true,
 }

@@ -10,7 +10,7 @@ import (
 	"goselectors/selectors/internal/wake"
 )
 
-var selectTraits = traits{features: FeaturePriority | FeatureInvalid | FeatureAnyFile, scansAll: true}
+var selectTraits = traits{features: FeatureOneShot | FeaturePriority | FeatureInvalid | FeatureAnyFile, scansAll: true}
 
 // selectBackend is the backend where a set of descriptors is a bitmap. The three
 // sets are for reading, writing and exceptional conditions. They may change

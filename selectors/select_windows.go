@@ -9,7 +9,7 @@ import (
 	"goselectors/selectors/internal/wake"
 )
 
-var selectTraits = traits{features: FeaturePriority | FeatureInvalid, scansAll: true}
+var selectTraits = traits{features: FeatureOneShot | FeaturePriority | FeatureInvalid, scansAll: true}
 
 // selectBackend is the backend on Windows, where a set of descriptors is a list
 // of sockets. The three sets are for reading, writing and exceptional conditions,

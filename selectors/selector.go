@@ -41,6 +41,66 @@ type Ready struct {
 // object of an existing key take its descriptor's number as well.
 //
 // Errors have type [*Error]. After an error nothing has changed.
+//
+// # Duties of an implementation
+//
+// [NewSelector] makes a Selector of a kernel facility and fulfils all of this. An
+// implementation without it owes its callers what the methods below, [Event],
+// [SelectorKey] and [Error] say, and the following. Package selectortest checks
+// it. [CheckInterest] and [FileDescriptor] do the first part.
+//
+// Arguments and errors:
+//   - An interest is checked against Features. One that is ErrInvalidEvents is
+//     that whatever the features; one that a feature is missing for is an error
+//     that wraps [errors.ErrUnsupported].
+//   - A file object that is no such thing is ErrInvalidFileObj in all four methods
+//     that take one, also if it is nil, a nil pointer, or a value whose methods
+//     panic because it was never opened.
+//   - A file object that was closed, and a number that is larger than any
+//     descriptor, are ErrNotRegistered for Modify, Unregister and Key if they have
+//     no key. Register of them, and Modify of a closed one that has a key, is EBADF.
+//     A number is never truncated.
+//   - After Close every error is ErrClosed, whatever the arguments.
+//   - Error.Op is the method's name in lower case; for SelectInto it is "select".
+//     Error.FD is the descriptor if the file object has one, otherwise -1.
+//     Error.Backend is a name of the implementation's own.
+//   - A constructor that fails leaves no descriptor open, and its error matches the
+//     system's, such as EMFILE.
+//
+// Keys:
+//   - Register and Modify, Key, Keys, Ready and Unregister hand out the same
+//     pointer, until Modify makes a new key. Modify keeps the FileObj.
+//   - A key is found by its descriptor's number, by the object that was
+//     registered or one that is equal to it, and by another object with the same
+//     descriptor. Objects that cannot be compared are found by their descriptor.
+//     The object itself finds its key also after it was closed. If its number has
+//     come back as that of another object, a new object does not find the old key.
+//   - A key that is stale (see Register) is recognised by its file, which fstat(2)
+//     tells, or by its object, which no longer has the number.
+//
+// What a Select reports:
+//   - The bits mean what Linux's select(2) and poll(2) make of them: EventRead is
+//     POLLIN, POLLHUP or POLLERR; EventWrite is POLLOUT or POLLERR; EventPriority
+//     is POLLPRI; EventReadClosed is POLLRDHUP; EventHangup is POLLHUP; EventError
+//     is POLLERR; and POLLNVAL is EventError|EventInvalid and nothing else. So the
+//     reading end of a pipe is never ready for EventWrite.
+//   - A report has the bits of the interest and hints. Hints alone are reported
+//     once, until an event of the interest or another hint appears; meanwhile
+//     Select does not return, uses no processor time, and still reports events of
+//     the interest.
+//   - Each key is in a batch once, with all its events. All keys that are ready are
+//     in it, as many as there are.
+//   - After Unregister and Modify nothing is reported that is due to the old
+//     registration, also if its descriptor was closed before and a duplicate keeps
+//     the file open. Such a file does not keep Select busy either.
+//
+// Waiting:
+//   - A waiting Select uses no processor time. Signals do not end it.
+//   - A change by another goroutine takes effect in a Select that is waiting, and
+//     does not end it by itself.
+//   - A Wake is consumed by the Select that it ends, and hides no event.
+//   - The selector's own descriptors are closed on exec. Close closes them, and no
+//     sequence of registrations leaves one open.
 type Selector interface {
 	// Register starts watching fileobj for events and returns its key, which
 	// holds data. It takes effect at once, also if another goroutine is blocked
@@ -66,18 +126,18 @@ type Selector interface {
 	Register(fileobj any, events Event, data any) (*SelectorKey, error)
 
 	// Modify replaces the interest and the data of a key and returns the new
-	// key. On error the old registration stands. It calls the kernel only if the
-	// interest changes, or if the key is edge-triggered or a one-shot that has
-	// fired, which Modify arms again.
+	// key. On error the old registration stands. It arms a key again that is
+	// edge-triggered or a one-shot that has fired. The selectors of this package
+	// call the kernel only then, or if the interest changes.
 	//
 	// On Linux there are files that tell their news only to the first who asks,
 	// such as /proc/self/mounts (docs/parking.md). The first Modify of such a key
 	// asks. So epoll reports the key once after it, whether there is news or not.
 	Modify(fileobj any, events Event, data any) (*SelectorKey, error)
 
-	// Unregister stops watching and returns the key. It works in constant time.
-	// After the file was closed it works too: by the object that was registered
-	// or by the old number.
+	// Unregister stops watching and returns the key. After the file was closed it
+	// works too: by the object that was registered or by the old number. The
+	// selectors of this package do it in constant time.
 	Unregister(fileobj any) (*SelectorKey, error)
 
 	// Select waits until at least one key is ready and returns every key that
@@ -85,7 +145,8 @@ type Selector interface {
 	Select(timeout time.Duration) ([]Ready, error)
 
 	// SelectInto is Select that appends to dst and returns the longer slice, as
-	// strconv.AppendInt does. It allocates only if dst has to grow.
+	// strconv.AppendInt does. The selectors of this package allocate only if dst
+	// has to grow.
 	//
 	// A negative timeout waits without a limit. Zero asks the kernel without
 	// waiting. A positive one waits that long: never shorter, unless there are
@@ -131,6 +192,9 @@ const (
 	// FeatureEdgeTriggered: the mode EdgeTriggered.
 	FeatureEdgeTriggered Feature = 1 << iota
 
+	// FeatureOneShot: the mode OneShot. Every backend of this package has it.
+	FeatureOneShot
+
 	// FeatureExclusive: the mode Exclusive.
 	FeatureExclusive
 
@@ -160,7 +224,7 @@ const (
 	FeatureParked
 )
 
-var featureNames = [...]string{"EdgeTriggered", "Exclusive", "Priority", "ReadClosed", "Hangup", "Invalid", "AnyFile", "Parked"}
+var featureNames = [...]string{"EdgeTriggered", "OneShot", "Exclusive", "Priority", "ReadClosed", "Hangup", "Invalid", "AnyFile", "Parked"}
 
 // String returns the names of the features, such as "EdgeTriggered|Priority".
 func (f Feature) String() string {

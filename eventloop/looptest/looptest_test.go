@@ -69,7 +69,7 @@ func TestClockFromManyGoroutines(t *testing.T) {
 func TestFeatures(t *testing.T) {
 	var all selectors.Feature
 	for _, f := range []selectors.Feature{
-		selectors.FeatureEdgeTriggered, selectors.FeatureExclusive, selectors.FeaturePriority, selectors.FeatureReadClosed,
+		selectors.FeatureEdgeTriggered, selectors.FeatureOneShot, selectors.FeatureExclusive, selectors.FeaturePriority, selectors.FeatureReadClosed,
 		selectors.FeatureHangup, selectors.FeatureInvalid, selectors.FeatureAnyFile,
 	} {
 		all |= f

@@ -279,7 +279,7 @@ func (s *Selector) Len() int {
 
 // Features implements [selectors.Selector].
 func (s *Selector) Features() selectors.Feature {
-	return selectors.FeatureEdgeTriggered | selectors.FeatureExclusive | selectors.FeaturePriority |
+	return selectors.FeatureEdgeTriggered | selectors.FeatureOneShot | selectors.FeatureExclusive | selectors.FeaturePriority |
 		selectors.FeatureReadClosed | selectors.FeatureHangup | selectors.FeatureInvalid | selectors.FeatureAnyFile
 }
 

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"goselectors/selectors"
+	"goselectors/selectors/internal/backendtest"
 )
 
 // An instance is one selector that runs a sequence of operations side by side
@@ -95,7 +96,7 @@ type config struct {
 
 // allConfigs lists all backends. Those that can wait in two ways are listed twice.
 func allConfigs() (configs []config) {
-	for _, b := range selectors.Backends() {
+	for _, b := range backendtest.Backends() {
 		configs = append(configs, config{b.Name, func() (selectors.Selector, error) { return b.New() }})
 		if b.Features&selectors.FeatureParked != 0 {
 			configs = append(configs, config{b.Name, func() (selectors.Selector, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"goselectors/selectors"
+	"goselectors/selectors/internal/backendtest"
 )
 
 // maxFuzzOperations bounds the length of a sequence. A longer one finds nothing
@@ -104,7 +105,7 @@ func FuzzBackendsAgree(f *testing.F) {
 	}
 	// Each backend once: its ways to wait do not matter, as no select waits.
 	var configs []config
-	for _, b := range selectors.Backends() {
+	for _, b := range backendtest.Backends() {
 		configs = append(configs, config{b.Name, func() (selectors.Selector, error) { return b.New(selectors.WithBlockingWait()) }})
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

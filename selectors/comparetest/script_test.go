@@ -352,6 +352,8 @@ func TestScriptLanguage(t *testing.T) {
 			expected = report{"a": selectors.EventRead | selectors.EventHangup | selectors.EventReadClosed, "b": selectors.EventError}
 		case "select":
 			expected = report{"a": selectors.EventRead, "c": selectors.EventError | selectors.EventInvalid}
+		case "custom":
+			expected = report{"a": selectors.EventRead | selectors.EventHangup | selectors.EventReadClosed, "b": selectors.EventError, "c": selectors.EventError | selectors.EventInvalid}
 		}
 		if diff := cmp.Diff(expected, want.batch); diff != "" {
 			t.Errorf("%s: %s", inst.name, diff)

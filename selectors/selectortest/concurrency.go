@@ -195,7 +195,7 @@ var otherGoroutineRules = []rule{
 		}
 	}},
 
-	{"ModifyRearmsOneShot", 0, func(t *T) {
+	{"ModifyRearmsOneShot", oneShotFeature, func(t *T) {
 		a, _ := t.pair()
 		t.wantReady(report(t.register(a, w|oneShot, nil), w))
 		pending := t.startSelect(t.s, -1)
@@ -249,6 +249,10 @@ var otherGoroutineRules = []rule{
 
 	{"ConcurrentChanges", 0, func(t *T) {
 		const workers = 4
+		once := oneShot
+		if t.features&oneShotFeature == 0 {
+			once = 0
+		}
 		type socketPair struct{ fd, peer int }
 		var pairs [workers]socketPair
 		for i := range pairs {
@@ -268,7 +272,7 @@ var otherGoroutineRules = []rule{
 						func() error { return errorOf(t.s.Register(fd, r, i)) },
 						func() error { return errorOf(t.s.Modify(fd, r|w, i)) },
 						func() error { return errorOf(t.s.Key(fd)) },
-						func() error { return errorOf(t.s.Modify(fd, w|oneShot, i)) },
+						func() error { return errorOf(t.s.Modify(fd, w|once, i)) },
 						t.s.Wake,
 						func() error { return errorOf(t.s.Modify(fd, r, i)) },
 						func() error { return errorOf(t.s.Unregister(fd)) },
@@ -337,7 +341,11 @@ var closeFileRules = []rule{
 		c, d := t.pair()
 		c = t.moveHigh(c)
 		file := t.regularFile()
-		t.wantReady(report(t.register(a, w|oneShot, nil), w))
+		if t.features&oneShotFeature != 0 {
+			t.wantReady(report(t.register(a, w|oneShot, nil), w))
+		} else {
+			t.register(a, r, nil)
+		}
 		interest := r
 		if t.features&selectors.FeaturePriority != 0 {
 			interest |= p

@@ -32,12 +32,14 @@ var invalidEventsRules = []rule{
 			feature selectors.Feature
 			events  []selectors.Event
 		}{
-			{selectors.FeatureEdgeTriggered, []selectors.Event{r | edge, w | edge | oneShot}},
+			{selectors.FeatureEdgeTriggered, []selectors.Event{r | edge}},
+			{selectors.FeatureOneShot, []selectors.Event{r | oneShot, r | w | oneShot}},
+			{selectors.FeatureEdgeTriggered | selectors.FeatureOneShot, []selectors.Event{w | edge | oneShot}},
 			{selectors.FeatureExclusive, []selectors.Event{r | excl, r | w | excl}},
 			{selectors.FeaturePriority, []selectors.Event{p, r | p}},
 			{selectors.FeatureReadClosed, []selectors.Event{rc, r | rc}},
 		} {
-			if t.features&c.feature == 0 {
+			if t.features&c.feature != c.feature {
 				wantRefused(t, errors.ErrUnsupported, c.events...)
 				continue
 			}

@@ -4,7 +4,10 @@ import (
 	"goselectors/selectors"
 )
 
-const edgeFeature = selectors.FeatureEdgeTriggered
+const (
+	edgeFeature    = selectors.FeatureEdgeTriggered
+	oneShotFeature = selectors.FeatureOneShot
+)
 
 // modesRules check how the registration modes report readiness:
 // level-triggered, edge-triggered, one-shot and exclusive.
@@ -79,7 +82,7 @@ var modesRules = []rule{
 		t.wantNothing()
 	}},
 
-	{"OneShotReportsOnce", 0, func(t *T) {
+	{"OneShotReportsOnce", oneShotFeature, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r|oneShot, nil)
 		t.wantNothing()
@@ -98,7 +101,7 @@ var modesRules = []rule{
 		t.unregister(a)
 	}},
 
-	{"OneShotReadAndWrite", 0, func(t *T) {
+	{"OneShotReadAndWrite", oneShotFeature, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r|w|oneShot, nil)
 		t.wantReady(report(key, w))
@@ -108,7 +111,7 @@ var modesRules = []rule{
 		t.wantNothing()
 	}},
 
-	{"OneShotDoesNotAffectOthers", 0, func(t *T) {
+	{"OneShotDoesNotAffectOthers", oneShotFeature, func(t *T) {
 		a, b := t.pair()
 		oneShotKey, levelKey := t.register(a, w|oneShot, "one-shot"), t.register(b, w, "level")
 		t.wantReady(report(oneShotKey, w), report(levelKey, w))
@@ -118,7 +121,7 @@ var modesRules = []rule{
 		t.wantReady(report(levelKey, w))
 	}},
 
-	{"OneShotRegisterAfterUnregister", 0, func(t *T) {
+	{"OneShotRegisterAfterUnregister", oneShotFeature, func(t *T) {
 		a, _ := t.pair()
 		for range 3 {
 			t.wantReady(report(t.register(a, w|oneShot, nil), w))
@@ -127,7 +130,7 @@ var modesRules = []rule{
 		}
 	}},
 
-	{"OneShotRegisterTwice", 0, func(t *T) {
+	{"OneShotRegisterTwice", oneShotFeature, func(t *T) {
 		a, _ := t.pair()
 		t.wantReady(report(t.register(a, w|oneShot, nil), w))
 		_, err := t.s.Register(a, w, nil)
@@ -135,7 +138,7 @@ var modesRules = []rule{
 		t.wantNothing()
 	}},
 
-	{"EdgeAndOneShot", edgeFeature, func(t *T) {
+	{"EdgeAndOneShot", edgeFeature | oneShotFeature, func(t *T) {
 		a, b := t.pair()
 		key := t.register(a, r|edge|oneShot, nil)
 		t.write(b, "x")
@@ -154,9 +157,11 @@ var modesRules = []rule{
 			levelKey := t.modify(a, r, "level")
 			t.wantReady(report(levelKey, r))
 			t.wantReady(report(levelKey, r))
-			oneShotKey := t.modify(a, r|oneShot, "one-shot")
-			t.wantReady(report(oneShotKey, r))
-			t.wantNothing()
+			if t.features&oneShotFeature != 0 {
+				oneShotKey := t.modify(a, r|oneShot, "one-shot")
+				t.wantReady(report(oneShotKey, r))
+				t.wantNothing()
+			}
 			if t.features&edgeFeature != 0 {
 				edgeKey := t.modify(a, r|edge, "edge")
 				t.wantReady(report(edgeKey, r))
@@ -194,7 +199,7 @@ var twoSelectorsRules = []rule{
 		})
 	}},
 
-	{"OneShot", 0, func(t *T) {
+	{"OneShot", oneShotFeature, func(t *T) {
 		inTwoSelectors(t, r|oneShot, func(s selectors.Selector, key *selectors.SelectorKey) {
 			t.wantReadyOn(s, report(key, r))
 			t.wantNothingOn(s)

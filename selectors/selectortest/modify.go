@@ -84,7 +84,7 @@ var modifyRules = []rule{
 		t.wantStillReported(t.modify(a, r, nil), d)
 	}},
 
-	{"RearmsOneShot", 0, func(t *T) {
+	{"RearmsOneShot", oneShotFeature, func(t *T) {
 		a, b := t.pair()
 		t.write(b, "x")
 		key := t.register(a, r|oneShot, 0)

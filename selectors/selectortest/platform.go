@@ -242,18 +242,6 @@ func (t *T) wantNoSpin() {
 	t.Errorf("Select(%v) with nothing ready used %v of processor time, want less than %v", timeout, used, timeout/4)
 }
 
-// skipIfAllocating skips a test for allocations where some cannot be avoided.
-func (t *T) skipIfAllocating() {
-	t.Helper()
-	if raceEnabled {
-		t.Skip("the race detector allocates")
-	}
-	var e *selectors.Error
-	if _, err := t.s.Key(-1); errors.As(err, &e) && e.Backend == "eventport" {
-		t.Skip("unix.EventPort allocates in every wait")
-	}
-}
-
 // isTooLarge reports whether a Register failed because the backend does not
 // support descriptor numbers that high, which is allowed.
 func isTooLarge(err error) bool { return errors.Is(err, selectors.ErrFDTooLarge) }

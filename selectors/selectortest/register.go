@@ -21,7 +21,7 @@ var registerRules = []rule{
 		t.wantLen(1)
 	}},
 
-	{"KeyHasModes", 0, func(t *T) {
+	{"KeyHasModes", oneShotFeature, func(t *T) {
 		a, _ := t.pair()
 		if key := t.register(a, r|oneShot, nil); key.Events != r|oneShot {
 			t.Errorf("key.Events = %v, want %v", key.Events, r|oneShot)

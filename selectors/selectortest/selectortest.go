@@ -7,12 +7,19 @@
 //		selectortest.Run(t, func() (selectors.Selector, error) { return NewSelector() })
 //	}
 //
-// Each rule of the contract is a subtest named Group/Rule, so that -run selects
-// rules by name. The rules use the exported interface and system calls only.
-// They ask Features what to expect: a selector without
-// [selectors.FeatureAnyFile] is tested with sockets only, and one without
-// [selectors.FeatureInvalid] must not report closed descriptors. A rule that
-// does not apply is skipped, with the reason.
+// [Run] checks the contract: the documentation of selectors.Selector, above all
+// its list of duties. [RunAllocations] checks that Select allocates nothing, which
+// the contract does not ask for.
+//
+// Each rule is a subtest named Group/Rule, so that -run selects rules by name:
+//
+//	go test -run 'TestConformance/Wake'                 the groups Wake and WakeWithFiles
+//	go test -run 'TestConformance/^Wake$/DuringSelect'  one rule
+//
+// The rules use the exported interface and system calls only. They ask Features
+// what to expect: a selector without [selectors.FeatureAnyFile] is tested with
+// sockets only, and one without [selectors.FeatureInvalid] must not report closed
+// descriptors. A rule that does not apply is skipped, with the reason.
 //
 // # Groups
 //
@@ -32,8 +39,9 @@
 //	HintsOnly                     keys for which only hints are reported
 //	AlwaysReady                   regular files, directories, /dev/null
 //	Scale                         many files, high descriptor numbers
-//	SelectInto                    use of dst, allocations
+//	SelectInto                    use of dst
 //	Process                       descriptors of the selector itself (Linux)
+//	Allocations                   only by RunAllocations
 //
 // # Limits
 //
@@ -42,8 +50,15 @@
 // race detector and with GOMAXPROCS=1. Outside Linux the Readiness rules do not
 // check which hints are reported. The rules do not measure speed.
 //
-// A rule that exceeds its time limit fails, and its selectors are closed. If
-// that does not end the rule, the test process panics.
+// # Selectors that fail
+//
+// A method that panics fails the rule, with the stack, and the other rules go on.
+// The method returns an error to the rule. An exception is a panic in a goroutine
+// that the selector itself has started.
+//
+// A rule that exceeds its time limit fails, and its selectors are closed. If that
+// does not end the rule either, it is left behind: its goroutines stay, and the
+// other rules go on. A goroutine left behind in a busy loop can fail them.
 //
 // The rules change state of the process for short times: they fill the
 // descriptor table, use high descriptor numbers, replace descriptor 0 and send
@@ -63,26 +78,40 @@ import (
 	"goselectors/selectors"
 )
 
-const (
+// The limits are variables for the tests of this package.
+var (
 	// ruleLimit is the time limit of one rule. Rules usually take milliseconds.
 	ruleLimit = 20 * time.Second
 
 	// closeLimit is the time a rule has to return after its selectors were
-	// closed because it exceeded ruleLimit.
+	// closed because it exceeded ruleLimit, and the time that a Close may take
+	// at the end of a rule.
 	closeLimit = 10 * time.Second
 
 	// reportTimeout is how long a rule waits for an expected report.
 	reportTimeout = 10 * time.Second
-
-	// quietTime is how long a rule waits to check that nothing is reported.
-	quietTime = 2 * time.Millisecond
 )
 
-// Run runs every rule as a subtest of t. It calls newSelector at least once for
-// each rule and closes every selector it gets.
+// quietTime is how long a rule waits to check that nothing is reported.
+const quietTime = 2 * time.Millisecond
+
+// Run runs every rule of the contract as a subtest of t. It calls newSelector at
+// least once for each rule and closes every selector it gets.
 func Run(t *testing.T, newSelector func() (selectors.Selector, error)) {
 	t.Helper()
-	for _, g := range groups() {
+	runGroups(t, groups(), newSelector)
+}
+
+// RunAllocations runs the rules of the group Allocations as Run does: SelectInto
+// with a dst that is large enough allocates nothing, whether it waits or reports.
+// They are skipped in builds with the race detector, which allocates.
+func RunAllocations(t *testing.T, newSelector func() (selectors.Selector, error)) {
+	t.Helper()
+	runGroups(t, []group{{"Allocations", allocationRules}}, newSelector)
+}
+
+func runGroups(t *testing.T, groups []group, newSelector func() (selectors.Selector, error)) {
+	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {
 			for _, tc := range g.rules {
 				t.Run(tc.name, func(t *testing.T) { check(t, newSelector, tc) })
@@ -119,56 +148,68 @@ func groups() []group {
 // descriptors and selectors to close at the end.
 type T struct {
 	*testing.T
-	s           selectors.Selector
+	s           selectors.Selector // guarded, as all selectors that rules use
 	features    selectors.Feature
 	newSelector func() (selectors.Selector, error)
 	system
 
 	mu     sync.Mutex
 	opened []selectors.Selector
-	done   bool
+	done   bool // the rule has ended for package testing
 }
 
-// check runs a rule with a new selector. The rule fails after ruleLimit.
+// check runs a rule with a new selector. The rule runs in a goroutine of its own,
+// so that it can be left behind if it does not return.
 func check(t *testing.T, newSelector func() (selectors.Selector, error), tc rule) {
-	c := &T{T: t, newSelector: newSelector}
-	watchdog := time.AfterFunc(ruleLimit, c.onTimeout)
+	c := &T{T: t}
+	c.newSelector = func() (s selectors.Selector, err error) {
+		defer c.caught("the function that makes a selector", &err)
+		if s, err = newSelector(); err == nil && s != nil {
+			s = guarded{s, c}
+		}
+		return s, err
+	}
 	t.Cleanup(func() { // registered first, so it runs after all other cleanups
-		watchdog.Stop()
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.done = true
 	})
-	c.s = c.newTestSelector()
-	c.features = c.s.Features()
-	if missing := tc.need &^ c.features; missing != 0 {
-		t.Skipf("the selector does not support %v", missing)
+	returned := make(chan struct{})
+	go func() {
+		defer close(returned)
+		var err error
+		defer c.caught("the rule", &err)
+		c.s = c.newTestSelector()
+		c.features = c.s.Features()
+		if missing := tc.need &^ c.features; missing != 0 {
+			c.Skipf("the selector does not support %v", missing)
+		}
+		tc.test(c)
+	}()
+	select {
+	case <-returned:
+		return
+	case <-time.After(ruleLimit):
 	}
-	tc.test(c)
+	c.closeOpened()
+	select {
+	case <-returned:
+	case <-time.After(closeLimit):
+		c.tryError(fmt.Sprintf("the rule has not returned %v after its selectors were closed; it is left behind", closeLimit))
+	}
 }
 
-// onTimeout fails the rule and closes its selectors, which ends their waits. If
-// the rule still does not return within closeLimit, onTimeout panics.
-func (t *T) onTimeout() {
+// closeOpened fails the rule because of its time limit and closes its selectors,
+// which ends their waits.
+func (t *T) closeOpened() {
+	buf := make([]byte, 1<<20)
+	t.tryError(fmt.Sprintf("the rule has not returned after %v; its selectors are closed now. All goroutines:\n\n%s",
+		ruleLimit, buf[:runtime.Stack(buf, true)]))
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.done {
-		return
-	}
-	buf := make([]byte, 1<<20)
-	stacks := buf[:runtime.Stack(buf, true)]
-	t.Errorf("the rule has not returned after %v; its selectors are closed now. All goroutines:\n\n%s", ruleLimit, stacks)
-	name := t.Name()
 	for _, s := range t.opened {
 		go s.Close()
 	}
-	time.AfterFunc(closeLimit, func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if !t.done {
-			panic(fmt.Sprintf("%s has not returned %v after its selectors were closed. All goroutines before that:\n\n%s", name, closeLimit, stacks))
-		}
-	})
 }
 
 // newTestSelector returns a new selector and closes it at the end of the test.
@@ -185,8 +226,15 @@ func (t *T) newTestSelector() selectors.Selector {
 	t.opened = append(t.opened, s)
 	t.mu.Unlock()
 	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("Close: %v", err)
+		closed := make(chan error, 1)
+		go func() { closed <- s.Close() }()
+		select {
+		case err := <-closed:
+			if err != nil {
+				t.Errorf("Close: %v", err)
+			}
+		case <-time.After(closeLimit):
+			t.Errorf("Close has not returned after %v", closeLimit)
 		}
 	})
 	return s

@@ -2,7 +2,6 @@ package selectortest
 
 import (
 	"math"
-	"testing"
 	"time"
 
 	"goselectors/selectors"
@@ -66,16 +65,6 @@ var timeoutRules = []rule{
 			t.noError(err, "SelectInto")
 			if len(batch) != 1 || batch[0] != dst[0] {
 				t.Errorf("batch of SelectInto with nothing ready: %v, want dst: %v", formatBatch(batch), formatBatch(dst))
-			}
-		}
-	}},
-
-	{"SleepAllocatesNothing", 0, func(t *T) {
-		t.skipIfAllocating()
-		buf := make([]selectors.Ready, 0, 1)
-		for _, timeout := range []time.Duration{0, 50 * time.Microsecond} {
-			if n := testing.AllocsPerRun(20, func() { t.s.SelectInto(buf, timeout) }); n != 0 {
-				t.Errorf("SelectInto(%v): %v allocations, want 0", timeout, n)
 			}
 		}
 	}},

@@ -14,11 +14,11 @@ import (
 	"goselectors/selectors/internal/fdtest"
 )
 
-// EachBackend runs a test for every backend of the platform. A backend that
+// EachBackend runs a test for every one of Backends. A backend that
 // can wait in two ways (selectors.WithBlockingWait) runs it for each.
 func EachBackend(t *testing.T, test func(t *testing.T, b selectors.Backend)) {
 	t.Helper()
-	for _, b := range selectors.Backends() {
+	for _, b := range Backends() {
 		t.Run(b.Name, func(t *testing.T) { test(t, b) })
 		if b.Features&selectors.FeatureParked != 0 {
 			blocking := b

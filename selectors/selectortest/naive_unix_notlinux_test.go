@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package selectortest_test
+
+const pollRdHup = 0 // only Linux has it
