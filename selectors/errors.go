@@ -8,9 +8,9 @@ import (
 	"goselectors/selectors/internal/sys"
 )
 
-// Error is the type of all errors that the selectors of this package return. Err
-// is one of the Err variables of this package, an error that wraps one, or the
-// system's error number, so that errors.Is(err, unix.EBADF) works.
+// Error is the type of all errors that a [Selector] returns. Err is one of the Err
+// variables of this package, an error that wraps one, or the system's error
+// number, so that errors.Is(err, unix.EBADF) works.
 type Error struct {
 	Op      string // "register", "modify", "unregister", "key", "select", "wake", "close" or "new"
 	Backend string // "epoll", "kqueue", "poll", "select", …

@@ -163,11 +163,12 @@ func (b *facility) add(fd int, e *entry, replaces bool) error {
 
 func (b *facility) modify(fd int, e *entry, events Event, generation uint32) error {
 	known := e.fileID
-	if err := reidentify(fd, e); err != nil {
-		return err
-	}
-	if e.fileID != known {
+	switch err := identify(fd, e); err {
+	case nil: // another file
 		b.remove(fd, e)
+	case errExists:
+	default:
+		return err
 	}
 	err := b.watch(fd, e, events, generation)
 	if err != nil && err != errAlwaysReady {
