@@ -13,7 +13,7 @@ import (
 func TestMounts(t *testing.T) {
 	eachSelector(t, func(t *testing.T, sel selectors.Selector) {
 		dir := t.TempDir()
-		thread := newThread(t, unix.CLONE_NEWNS)
+		thread := newNamespace(t, unix.CLONE_NEWNS)
 		check(t, thread(func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") }))
 
 		var tables log[bool] // whether each table has the mount

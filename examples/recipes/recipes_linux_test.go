@@ -2,6 +2,7 @@ package recipes
 
 import (
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -100,35 +101,34 @@ func expectKeys(t *testing.T, sel selectors.Selector, want int) {
 	}
 }
 
-// newThread starts a thread with new namespaces (flags of unshare(2)). It returns a
-// function that runs another one there. The test is skipped where that is not allowed.
-func newThread(t *testing.T, flags int) func(func() error) error {
-	t.Helper()
+// newThread starts a thread. It returns a function that runs another one there, and one
+// that ends the thread, which the end of the test does too.
+func newThread(t *testing.T) (run func(func() error) error, end func()) {
 	work, result := make(chan func() error), make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocks: the thread ends with the goroutine
 		for f := range work {
 			result <- f()
 		}
-		close(result)
 	}()
-	t.Cleanup(func() {
-		close(work)
-		<-result
-	})
-	run := func(f func() error) error {
+	end = sync.OnceFunc(func() { close(work) })
+	t.Cleanup(end)
+	run = func(f func() error) error {
 		work <- f
 		return <-result
 	}
+	return run, end
+}
+
+// newNamespace starts a thread with new namespaces (flags of unshare(2)) and returns a
+// function that runs another one there. The test is skipped where that is not allowed.
+func newNamespace(t *testing.T, flags int) (run func(func() error) error) {
+	t.Helper()
+	run, _ = newThread(t)
 	if err := run(func() error { return unix.Unshare(flags) }); err != nil {
 		t.Skip("needs new namespaces: ", err)
 	}
 	return run
-}
-
-func closeAtEnd(t *testing.T, fd int) int {
-	t.Cleanup(func() { unix.Close(fd) })
-	return fd
 }
 
 func check(t *testing.T, err error) {

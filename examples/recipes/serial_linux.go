@@ -59,6 +59,7 @@ func ReadFrames(loop *eventloop.Loop, fd int, silence time.Duration, frame func(
 	if err != nil {
 		return err
 	}
+	timer.Stop() // until there are bytes
 	buf := make([]byte, 4096)
 	_, err = loop.Register(fd, selectors.EventRead, func(any, selectors.Event) {
 		n, err := selectors.TryRead(fd, buf)
@@ -74,8 +75,5 @@ func ReadFrames(loop *eventloop.Loop, fd int, silence time.Duration, frame func(
 			ended(err)
 		}
 	})
-	if err != nil {
-		timer.Stop()
-	}
 	return err
 }
