@@ -18,35 +18,41 @@ type QueuedError struct {
 	Time  time.Time // when the datagram left; only of a time stamp
 }
 
-// WatchErrorQueue turns on software time stamps of sent datagrams and the errors that the
-// network reports, for an IPv4 socket, and calls queued with each.
-func WatchErrorQueue(sel selectors.Selector, conn syscall.Conn, queued func(QueuedError, error)) error {
+// WatchDatagrams turns on software time stamps of sent datagrams and the errors that the
+// network reports, for an IPv4 socket. It calls queued with each message of the error
+// queue and received with each datagram. The datagram is valid during the call. After
+// an error the socket is still registered.
+func WatchDatagrams(sel selectors.Selector, conn syscall.Conn, queued func(QueuedError), received func(p []byte, err error)) error {
 	err := onDescriptor(conn, func(fd int) error {
 		const stamps = unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_SOFTWARE | unix.SOF_TIMESTAMPING_OPT_TSONLY
 		return errors.Join(
 			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, stamps),
 			unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_RECVERR, 1),
-			// With this option a queue that is not empty is POLLPRI as well as POLLERR
-			// (datagram_poll in net/core/datagram.c). So EventPriority is reported, by every
-			// backend and until the queue is empty. Without it there is only the hint EventError.
+			// A queue that is not empty is POLLERR. With this option it is POLLPRI too
+			// (datagram_poll in net/core/datagram.c), so that EventPriority reports it.
 			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SELECT_ERR_QUEUE, 1))
 	})
 	if err != nil {
 		return err
 	}
-	_, err = sel.Register(conn, selectors.EventPriority, func(selectors.Ready) {
-		for {
+	buf := make([]byte, 65536)
+	// POLLERR is EventRead as well. Without EventRead, select(2) sleeps on when the
+	// queue is no longer empty: the wake-up has the key EPOLLERR alone
+	// (sock_def_error_report in net/core/sock.c), for which select waits only with a
+	// file to read or write.
+	_, err = sel.Register(conn, selectors.EventRead|selectors.EventPriority, func(ready selectors.Ready) {
+		// The queue comes first. Reading it takes the pending error from the socket, which
+		// TryRead would return otherwise.
+		for ready.Events&selectors.EventPriority != 0 {
 			q, err := readErrorQueue(conn)
-			if err == unix.EAGAIN {
-				return
+			if err != nil { // EAGAIN: the queue is empty
+				break
 			}
-			if err != nil {
-				sel.Unregister(conn)
-			}
-			queued(q, err)
-			if err != nil {
-				return
-			}
+			queued(q)
+		}
+		n, err := selectors.TryRead(conn, buf)
+		if err != selectors.ErrWouldBlock {
+			received(buf[:n], err)
 		}
 	})
 	return err

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	timeout   = 20 * time.Second      // limits every wait; tests need much less
+	timeout   = 3 * time.Second      // limits every wait; tests need much less
 	quietTime = 30 * time.Millisecond // how long a test waits to see that nothing happens
 )
 
@@ -70,13 +70,23 @@ func await(t *testing.T, sel selectors.Selector, change func() error, done func(
 	result := make(chan error, 1)
 	go func() {
 		time.Sleep(quietTime)
-		result <- change()
+		err := change()
+		result <- err
+		if err != nil {
+			sel.Wake()
+		}
 	}()
 	for start := time.Now(); !done(); {
 		if time.Since(start) >= timeout {
 			t.Fatal("the change is not reported")
 		}
 		check(t, Serve(sel, timeout))
+		select {
+		case err := <-result:
+			check(t, err)
+			result <- nil
+		default:
+		}
 	}
 	check(t, <-result)
 }
