@@ -3,6 +3,7 @@ package recipes
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,13 +31,16 @@ func TestMounts(t *testing.T) {
 			return err
 		}))
 		expect(t, sel, &tables, nothing, false)
+		mount := func() error { return thread(func() error { return unix.Mount("none", dir, "tmpfs", 0, "") }) }
+		unmount := func() error { return thread(func() error { return unix.Unmount(dir, 0) }) }
 		for range 5 {
-			expect(t, sel, &tables, func() error {
-				return thread(func() error { return unix.Mount("none", dir, "tmpfs", 0, "") })
-			}, true)
-			expect(t, sel, &tables, func() error {
-				return thread(func() error { return unix.Unmount(dir, 0) })
-			}, false)
+			expect(t, sel, &tables, mount, true)
+			expect(t, sel, &tables, unmount, false)
+			// Changes while nothing waits, of which the second hides the first.
+			check(t, mount())
+			check(t, unmount())
+			time.Sleep(quietTime)
+			expect(t, sel, &tables, nothing, false)
 		}
 	})
 }

@@ -2,7 +2,8 @@ package recipes
 
 import (
 	"encoding/binary"
-	"io"
+	"errors"
+	"fmt"
 	"os"
 	"sync/atomic"
 	"unsafe"
@@ -64,19 +65,22 @@ func (r *PerfRing) Close() {
 	unix.Close(r.FD)
 }
 
-// WatchPerf calls record with each record. When the observed thread ends it closes the
-// ring and calls ended with io.EOF. Select cannot tell that end: with that backend,
-// watch the process too, by a pidfd.
-func WatchPerf(sel selectors.Selector, ring *PerfRing, record func(kind uint32, body []byte), ended func(error)) error {
-	// The ring must be mapped before Register: without it poll says POLLHUP. A wake-up
-	// is POLLIN until it is reported once, also if records are left (perf_poll
-	// in kernel/events/core.c takes it by an exchange). So the handler reads all.
+// WatchPerf calls record with each record. When the observed thread has ended it closes
+// the ring and calls ended. It needs [selectors.FeatureHangup] to see that, which the
+// select backend does not have. On error the ring stays open.
+func WatchPerf(sel selectors.Selector, ring *PerfRing, record func(kind uint32, body []byte), ended func()) error {
+	if sel.Features()&selectors.FeatureHangup == 0 {
+		return fmt.Errorf("%v: %w", selectors.FeatureHangup, errors.ErrUnsupported)
+	}
+	// The ring must be mapped before Register: without it poll(2) says POLLHUP. A wake-up
+	// is POLLIN until it is reported once, whether or not the ring is empty (perf_poll in
+	// kernel/events/core.c exchanges it for 0). So the handler has to read all.
 	_, err := sel.Register(ring.FD, selectors.EventRead, func(ready selectors.Ready) {
 		ring.Read(record)
 		if ready.Events&selectors.EventHangup != 0 {
 			sel.Unregister(ring.FD)
 			ring.Close()
-			ended(io.EOF)
+			ended()
 		}
 	})
 	return err

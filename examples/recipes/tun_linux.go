@@ -30,8 +30,7 @@ func OpenTun(name string) (int, string, error) {
 }
 
 // WatchTun calls packet with each packet that the kernel sends to the interface. The
-// packet is valid during the call. When the interface is deleted, the error is
-// EBADFD.
+// packet is valid during the call. When the interface is deleted, the error is EBADFD.
 func WatchTun(sel selectors.Selector, fd int, packet func(p []byte, err error)) error {
 	buf := make([]byte, 65536) // a packet that does not fit is truncated
 	_, err := sel.Register(fd, selectors.EventRead, func(selectors.Ready) {
