@@ -10,7 +10,7 @@ import (
 // is /proc/self/mounts or /proc/self/mountinfo. For the namespace of a thread that has
 // called unshare(2) or setns(2) it is /proc/thread-self/mounts, opened on that thread.
 //
-// /proc/sys/kernel/hostname, /proc/swaps and /proc/mdstat work in the same way.
+// /proc/sys/kernel/hostname and /proc/swaps work in the same way.
 func WatchMounts(sel selectors.Selector, name string, changed func(table []byte, err error)) (int, error) {
 	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -29,7 +29,8 @@ func WatchMounts(sel selectors.Selector, name string, changed func(table []byte,
 	if err != nil {
 		return -1, err
 	}
-	// The first read follows Register, so that no change falls between the two.
+	// The first read follows Register: on epoll Register itself takes the report of a change
+	// since open, because epoll_ctl(2) asks the file.
 	table, err := ReadFromStart(fd)
 	if err != nil {
 		Close(sel, fd)

@@ -83,5 +83,8 @@ func WatchPerf(sel selectors.Selector, ring *PerfRing, record func(kind uint32, 
 			ended()
 		}
 	})
+	if err == nil {
+		ring.Read(record) // on epoll Register takes a wake-up that came before it
+	}
 	return err
 }

@@ -19,8 +19,8 @@ func WatchPressure(sel selectors.Selector, name, trigger string, pressed func(av
 	if err != nil {
 		return -1, err
 	}
-	// The kernel replaces the last byte that is written by NUL (psi_write in
-	// kernel/sched/psi.c), so there must be one to spare.
+	// In /proc/pressure the kernel replaces the last byte that is written by NUL
+	// (psi_write in kernel/sched/psi.c), so there must be one to spare.
 	if _, err := unix.Write(fd, append([]byte(trigger), 0)); err != nil {
 		unix.Close(fd)
 		return -1, err
