@@ -11,14 +11,15 @@ import (
 // the kernel's masks and makes the system calls; the core does everything else.
 //
 // The core calls poll, sleep and close without holding mu, wake with or without
-// it, and all other methods with it. A backend may write the fileID, slot and
-// filters of an entry; epoll's repair also clears the state muted.
+// it, and all other methods with it. A backend may write the fileID, slot, filters
+// and nesting of an entry; epoll's repair also clears the state muted.
 type backend interface {
 	// add starts watching for e.events. It returns errExists if the same file
 	// is watched under this number already, and errAlwaysReady if the kernel
 	// does not watch such files because they are always ready. If replaces is
 	// true, the number already has an entry, which this one replaces if its file
-	// is another one; e.fileID and e.slot are those of the old entry then.
+	// is another one; e.fileID and e.slot are those of the old entry then. The
+	// entry is not in the table yet.
 	add(fd int, e *entry, replaces bool) error
 
 	// modify watches for events from now on, under the given generation,

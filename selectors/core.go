@@ -41,12 +41,14 @@ type core struct {
 	generation     uint32      // number of the last change of the set
 	waitGeneration uint32      // a generation not later than the start of the last poll or sleep; see predatesWait
 	scratch        entry       // a registration that is not in the table yet
+	reportOnce     []int       // descriptors to report in the next batch: see reportLater
 	staleEvents    int         // stale events in this batch
 
 	closed           atomic.Bool
 	dirty            atomic.Bool  // the set has changed: prepare before the next poll or sleep
 	alwaysReadyCount atomic.Int32 // entries of alwaysReady that are enabled and have EventRead or EventWrite
 	mutedCount       atomic.Int32 // length of muted
+	mustReport       atomic.Bool  // reportOnce is not empty
 
 	selecting   sync.Mutex
 	lastRecheck time.Duration // sys.Now of the last recheckMuted
@@ -138,7 +140,8 @@ func (c *core) changeFD(op string, fd int, fileobj any, events Event, data any) 
 func (c *core) register(fd int, fileobj any, events Event, data any) (*SelectorKey, error) {
 	old := c.table.find(fd)
 	e := &c.scratch
-	*e = entry{generation: c.nextGeneration(), slot: -1, events: events, state: initialState(events)}
+	key := &SelectorKey{FileObj: fileobj, FD: fd, Events: events, Data: data}
+	*e = entry{key: key, generation: c.nextGeneration(), slot: -1, events: events, state: initialState(events)}
 	replaceable := old == nil
 	if old != nil {
 		e.fileID, e.slot = old.fileID, old.slot
@@ -167,8 +170,8 @@ func (c *core) register(fd int, fileobj any, events Event, data any) (*SelectorK
 		c.forget(old)
 	}
 	c.generation = e.generation
-	e.key = &SelectorKey{FileObj: fileobj, FD: fd, Events: events, Data: data}
 	e = c.table.put(fd, *e)
+	c.scratch.key = nil // the table keeps the key alive as long as it is registered
 	if isComparable(fileobj) {
 		c.fdByObject[fileobj] = fd
 	}
@@ -403,7 +406,7 @@ func (c *core) Close() (err error) {
 	c.closeOnce.Do(func() {
 		c.mu.Lock()
 		c.closed.Store(true)
-		c.table, c.fdByObject, c.alwaysReady, c.muted = table{}, nil, nil, nil
+		c.table, c.fdByObject, c.alwaysReady, c.muted, c.reportOnce = table{}, nil, nil, nil, nil
 		c.dirty.Store(true)
 		c.mu.Unlock()
 		c.interrupt(wakeInternal)

@@ -61,6 +61,8 @@ type epoll struct {
 	found  int // events of the last wait
 	waiter park.Waiter
 
+	unclassified []int32 // descriptors of new registrations: see classifyNew
+
 	mayHaveOrphans bool // a deletion failed, or a number was found to have another file
 	foundOrphan    bool // mute failed: an event with a valid generation comes from an orphan
 }
@@ -109,12 +111,8 @@ func (b *epoll) ctl(op, fd int, mask, generation uint32) error {
 }
 
 func (b *epoll) add(fd int, e *entry, replaces bool) error {
-	err := b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.generation)
-	// A park that is just beginning may put the set back into the gate, so detach
-	// again.
-	for try := 0; err == unix.EINVAL && try < 3 && b.detach(); try++ {
-		err = b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.generation)
-	}
+	b.beforeWatch(fd, e, e.events)
+	err := b.watch(fd, e, e.events, e.generation)
 	switch {
 	case err == nil && replaces:
 		b.mayHaveOrphans = true
@@ -125,20 +123,26 @@ func (b *epoll) add(fd int, e *entry, replaces bool) error {
 			err = b.ctl(unix.EPOLL_CTL_MOD, fd, toEpoll(e.events), e.generation)
 		}
 	}
-	return b.ctlOutcome(fd, e, err)
+	err = b.ctlOutcome(fd, e, err)
+	b.afterWatch(fd, e, e.events, err)
+	return err
 }
 
-// detach makes the selector block instead of park, for good. The kernel limits
-// how many paths of nested epoll sets a file may have: 100 for paths as long as
-// these (fs/eventpoll.c, path_limits). So the registration of a file with the
+// watch adds a descriptor to the kernel's set. The kernel limits how many paths of
+// nested epoll sets a file may have: 100 for paths as long as these
+// (fs/eventpoll.c, path_limits). So the registration of a file with the
 // hundred-and-first selector, or of its hundred-and-first duplicate with one, is
-// EINVAL. Without parking the sets are not nested, and there is no limit.
-func (b *epoll) detach() bool {
-	if !b.waiter.Detach() {
-		return false
+// EINVAL. If the set is not in a gate, it is not nested, and there is no limit.
+func (b *epoll) watch(fd int, e *entry, events Event, generation uint32) error {
+	err := b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(events), generation)
+	if err != unix.EINVAL || !b.waiter.CanPark() || e.nesting&nestingForbidden != 0 {
+		return err
 	}
-	b.core.interrupt(wakeInternal) // a Select may be parked
-	return true
+	b.forbidNesting(e)
+	if err = b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(events), generation); err == nil {
+		e.nesting |= pathLimited
+	}
+	return err
 }
 
 // ctlOutcome translates the error of an epoll_ctl that adds or modifies. EPERM
@@ -167,18 +171,27 @@ func (b *epoll) noteFile(fd int, e *entry) {
 }
 
 func (b *epoll) modify(fd int, e *entry, events Event, generation uint32) error {
+	e.classify(fd)
+	b.beforeWatch(fd, e, events)
 	err := b.setMask(fd, e, toEpoll(events), generation)
 	if err == nil {
 		b.noteFile(fd, e)
+		if e.nesting&fileUnsafe != 0 {
+			b.core.reportLater(fd)
+		}
+		b.afterWatch(fd, e, events, nil)
 		return nil
 	}
 	if err == unix.ENOENT { // the number now belongs to another file
 		b.mayHaveOrphans = true
-		err = b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(events), generation)
+		e.nesting &^= fileSafe | fileUnsafe | pathLimited
+		b.beforeWatch(fd, e, events)
+		err = b.watch(fd, e, events, generation)
 	}
 	if err = b.ctlOutcome(fd, e, err); err == errExists {
 		err = errAlwaysReady
 	}
+	b.afterWatch(fd, e, events, err)
 	return err
 }
 
@@ -201,6 +214,7 @@ func (b *epoll) setMask(fd int, e *entry, mask, generation uint32) error {
 }
 
 func (b *epoll) remove(fd int, e *entry) {
+	b.permitNesting(e)
 	if e.state&alwaysReady == 0 {
 		// EBADF and ENOENT: the descriptor is closed or has another file. A
 		// duplicate may keep the old one open.
@@ -313,11 +327,12 @@ func (b *epoll) holds(e *entry) bool {
 	return err == unix.EEXIST
 }
 
-// poll announces the system call to Go's scheduler if the last one returned very
-// many events, because it may then take long.
+// poll announces the system call to Go's scheduler if it may take long: because
+// the last one returned very many events, or because it asks files that are not
+// known to answer at once.
 func (b *epoll) poll() (int, error) {
 	const many = 256
-	n, err := sys.EpollPoll(b.fd, b.events, b.found >= many)
+	n, err := sys.EpollPoll(b.fd, b.events, b.found >= many || b.waiter.HasForbidden())
 	return b.harvested(n, err)
 }
 
@@ -349,6 +364,14 @@ func (s epollSet) HasUserEvents() bool {
 		}
 	}
 	return false
+}
+
+func (s epollSet) Nest(f func() error) error {
+	b := s.b
+	b.core.mu.Lock()
+	defer b.core.mu.Unlock()
+	b.classifyNew()
+	return f()
 }
 
 func (s epollSet) Watch(fd int) error {

@@ -75,7 +75,8 @@ const (
 	// exclusively, instead of all (EPOLLEXCLUSIVE, Linux 4.5; epoll_ctl(2)
 	// promises one or more). It can be combined with
 	// EventRead, EventWrite and EdgeTriggered only. It needs
-	// [FeatureExclusive].
+	// [FeatureExclusive]. A selector with such a key blocks a thread while it
+	// waits: the kernel does not count one that is parked as a waiter.
 	Exclusive
 )
 

@@ -223,9 +223,7 @@ func (b *poll) collect(c *core, dst []Ready) []Ready {
 		if b.first == 0 {
 			b.first = i
 		}
-		if e := c.table.find(int(p.Fd)); e != nil && c.predatesWait(e) {
-			dst = c.report(dst, e, fromPoll(uint32(uint16(p.Revents))))
-		}
+		dst = c.reportCurrent(dst, int(p.Fd), fromPoll(uint32(uint16(p.Revents))))
 		if left--; left == 0 {
 			break
 		}

@@ -145,9 +145,7 @@ func (b *selectBackend) findClosed() (found bool) {
 
 func (b *selectBackend) collect(c *core, dst []Ready) []Ready {
 	for _, fd := range b.closed {
-		if e := c.table.find(fd); e != nil && c.predatesWait(e) {
-			dst = c.report(dst, e, EventError|EventInvalid)
-		}
+		dst = c.reportCurrent(dst, fd, EventError|EventInvalid)
 	}
 	b.closed = b.closed[:0]
 
@@ -180,9 +178,7 @@ func (b *selectBackend) collect(c *core, dst []Ready) []Ready {
 				left--
 			}
 			fd := word*bits.UintSize + bits.TrailingZeros(uint(set))
-			if e := c.table.find(fd); e != nil && c.predatesWait(e) {
-				dst = c.report(dst, e, events)
-			}
+			dst = c.reportCurrent(dst, fd, events)
 		}
 	}
 	return dst

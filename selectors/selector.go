@@ -60,6 +60,10 @@ type Selector interface {
 	// key. On error the old registration stands. It calls the kernel only if the
 	// interest changes, or if the key is edge-triggered or a one-shot that has
 	// fired, which Modify arms again.
+	//
+	// On Linux there are files that tell their news only to the first who asks,
+	// such as /proc/self/mounts (docs/parking.md). Modify asks. On epoll such a key
+	// is therefore reported once after Modify, whether there is news or not.
 	Modify(fileobj any, events Event, data any) (*SelectorKey, error)
 
 	// Unregister stops watching and returns the key. It works in constant time.
@@ -138,8 +142,9 @@ const (
 	FeatureAnyFile
 
 	// FeatureParked: a waiting Select can park its goroutine and then holds no
-	// thread of the operating system. It may block one for short waits, and when
-	// the kernel's limit for nested epoll sets is reached.
+	// thread of the operating system. It blocks one for short waits, during a
+	// shortage of descriptors or memory, and while it has a key that does not
+	// allow parking: an Exclusive one, or one of an unusual file (docs/parking.md).
 	FeatureParked
 )
 

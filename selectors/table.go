@@ -11,6 +11,8 @@ type entry struct {
 	reportedHints hintSet // hints that were reported without any event of the interest
 	//lint:ignore U1000 used where there is a kqueue
 	filters uint8 // for kqueue: the filters that are set and the kind of file
+	//lint:ignore U1000 used where there is epoll
+	nesting uint8 // for epoll: whether the file may be asked through the gate
 }
 
 // state is a set of flags. It is 0 in the common case.

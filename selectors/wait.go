@@ -1,6 +1,7 @@
 package selectors
 
 import (
+	"slices"
 	"time"
 
 	"goselectors/selectors/internal/sys"
@@ -61,7 +62,7 @@ func (c *core) selectLocked(ended func() error, dst []Ready, timeout time.Durati
 			}
 		}
 
-		mayWait := timeout != 0 && !woken && c.alwaysReadyCount.Load() == 0
+		mayWait := timeout != 0 && !woken && !c.hasReady()
 		var n int
 		var err error
 		switch {
@@ -82,7 +83,7 @@ func (c *core) selectLocked(ended func() error, dst []Ready, timeout time.Durati
 		if err != nil {
 			return dst, c.fail("select", -1, err)
 		}
-		if n > 0 || c.alwaysReadyCount.Load() != 0 {
+		if n > 0 || c.hasReady() {
 			if dst, err = c.collect(dst, n); err != nil {
 				return dst[:given], err
 			}
@@ -190,8 +191,8 @@ func (c *core) collectLocked(dst []Ready, n int) ([]Ready, error) {
 	if c.closed.Load() {
 		return dst, c.fail("select", -1, ErrClosed)
 	}
+	given := len(dst)
 	if n > 0 {
-		given := len(dst)
 		c.staleEvents = 0
 		dst = c.backend.collect(c, dst)
 		// Stale events are normal if the set has changed since the wait began.
@@ -207,7 +208,38 @@ func (c *core) collectLocked(dst []Ready, n int) ([]Ready, error) {
 	if len(c.alwaysReady) > 0 {
 		dst = c.collectAlwaysReady(dst)
 	}
+	if len(c.reportOnce) > 0 {
+		dst = c.collectOnce(dst, given)
+	}
 	return dst, nil
+}
+
+// hasReady reports whether there are keys to report whatever the kernel says.
+func (c *core) hasReady() bool {
+	return c.alwaysReadyCount.Load() != 0 || c.mustReport.Load()
+}
+
+// reportLater makes the next Select report a key as ready for its interest. It is
+// for files that tell their news only once, when something else than a wait has
+// asked them.
+func (c *core) reportLater(fd int) {
+	c.reportOnce = append(c.reportOnce, fd)
+	c.mustReport.Store(true)
+	c.interrupt(wakeInternal)
+}
+
+// collectOnce reports the keys of reportLater that are not among dst[given:].
+func (c *core) collectOnce(dst []Ready, given int) []Ready {
+	for _, fd := range c.reportOnce {
+		e := c.table.find(fd)
+		if e == nil || slices.ContainsFunc(dst[given:], func(r Ready) bool { return r.Key == e.key }) {
+			continue
+		}
+		dst = c.report(dst, e, e.events&interestBits)
+	}
+	c.reportOnce = c.reportOnce[:0]
+	c.mustReport.Store(false)
+	return dst
 }
 
 // collectAlwaysReady reports the files that are always ready. It stops reporting
@@ -236,6 +268,21 @@ func (c *core) collectAlwaysReady(dst []Ready) []Ready {
 // sleep began. Backends whose kernel knows descriptors only by number use it, so
 // that an event is not taken for one of a later registration of the same number.
 func (c *core) predatesWait(e *entry) bool { return int32(e.generation-c.waitGeneration) <= 0 }
+
+// reportCurrent is report for a descriptor of such a backend. It drops what was
+// reported for an earlier registration or interest. If the file may not tell it
+// again, the key is reported once instead.
+func (c *core) reportCurrent(dst []Ready, fd int, events Event) []Ready {
+	e := c.table.find(fd)
+	switch {
+	case e == nil:
+	case c.predatesWait(e):
+		return c.report(dst, e, events)
+	case events&EventInvalid == 0 && !sys.SafeToAsk(fd):
+		c.reportLater(fd)
+	}
+	return dst
+}
 
 // report appends the ready events of a descriptor: those of the interest, and the
 // hints.

@@ -30,47 +30,67 @@ import (
 // Each park polls the gate before the goroutine is parked. After an earlier park
 // the set may still be on the gate's own ready list, and arming does not notify
 // the runtime of a file that is on that list already (fs/eventpoll.c, ep_modify).
+//
+// The kernel asks a set that is on the gate's ready list, and so the files in it,
+// whether the gate is armed or not (ep_item_poll), and also when the gate is armed
+// or disarmed. A harvest takes the set from that list. So the kernel may ask
+// the files from arming to the next harvest that finds something: mayAsk.
 type gate struct {
-	file *os.File // the gate, an epoll set, in the runtime's poller
-	raw  syscall.RawConn
-	fd   int // the gate's
-	set  int // the selector's epoll set
+	owner Set
+	file  *os.File // the gate, an epoll set, in the runtime's poller; nil if it is not open
+	raw   syscall.RawConn
+	fd    int // the gate's
+	set   int // the selector's epoll set
 
-	attached bool  // the set is in the gate
-	armed    bool  // the next event in the set makes the gate readable
-	checked  bool  // checkNow has run in this park
-	armErr   error // the error of arm in this park
+	attached bool        // the set is in the gate
+	armed    bool        // the next event in the set makes the gate readable
+	mayAsk   atomic.Bool // the kernel may ask the files in the set through the gate
+	checked  bool        // checkNow has run in this park
+	armErr   error       // the error of arm in this park
+
+	forbidden atomic.Int32 // registrations that keep the set out of the gate
+	disabled  atomic.Bool  // the runtime poller does not take a gate
 
 	check           func(fd uintptr) bool // checkNow, allocated once
+	armNow          func() error          // arm, allocated once
 	mustSetDeadline atomic.Bool           // set the file's deadline before the next wait
 }
 
-var errNotPollable = errors.New("the runtime poller does not take an epoll descriptor")
+var (
+	errNotPollable = errors.New("the runtime poller does not take an epoll descriptor")
+	errForbidden   = errors.New("the set must not be asked through a gate")
+)
 
-func (g *gate) open(set int) (err error) {
-	g.set, g.check = set, g.checkNow
+func (g *gate) open() (err error) {
 	if g.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return err
 	}
-	if err = unix.SetNonblock(g.fd, true); err != nil { // os.NewFile uses the runtime poller only for non-blocking files
+	if unix.SetNonblock(g.fd, true) != nil { // os.NewFile uses the runtime poller only for non-blocking files
 		unix.Close(g.fd)
-		return err
+		return errNotPollable
 	}
-	g.file = os.NewFile(uintptr(g.fd), "epoll")
-	g.raw, err = g.file.SyscallConn()
-	if err == nil && g.file.SetReadDeadline(time.Time{}) != nil {
+	file := os.NewFile(uintptr(g.fd), "epoll")
+	g.raw, err = file.SyscallConn()
+	if err == nil && file.SetReadDeadline(time.Time{}) != nil {
 		err = errNotPollable
 	}
 	if err != nil {
-		g.file.Close()
+		file.Close()
+		return err
 	}
-	return err
+	g.check, g.armNow, g.file = g.checkNow, g.arm, file
+	return nil
 }
 
 // arm arms the gate, also for an event that is in the set already. It adds the set
 // to the gate if it is not in it. open does not do that, because registrations
-// with a set that is inside another one take longer.
+// with a set that is inside another one take longer. The owner calls arm: see
+// Set.Nest.
 func (g *gate) arm() error {
+	if g.forbidden.Load() != 0 {
+		return errForbidden
+	}
+	g.mayAsk.Store(true)
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT}
 	err := error(unix.ENOENT)
 	if g.attached {
@@ -89,12 +109,18 @@ func (g *gate) disarm() {
 	g.attached, g.armed = err == nil, false
 }
 
-// detach takes the set out of the gate. Any goroutine may call it.
-func (g *gate) detach() { unix.EpollCtl(g.fd, unix.EPOLL_CTL_DEL, g.set, nil) }
+// detach takes the set out of the gate. No goroutine may be in Set.Nest.
+func (g *gate) detach() {
+	unix.EpollCtl(g.fd, unix.EPOLL_CTL_DEL, g.set, nil)
+	g.mayAsk.Store(false)
+}
 
 // replaced is called when the set's descriptor has been given to a new set,
 // which is not in the gate.
-func (g *gate) replaced() { g.attached, g.armed = false, false }
+func (g *gate) replaced() {
+	g.attached, g.armed = false, false
+	g.mayAsk.Store(false)
+}
 
 // checkNow is called by RawConn.Read before the goroutine parks, and each time the
 // runtime reports the gate ready. It returns false to wait, or to wait again.
@@ -103,8 +129,8 @@ func (g *gate) checkNow(uintptr) bool {
 		// The runtime has cleared its own readiness before this call, so an event
 		// that comes from now on ends the wait.
 		g.checked, g.armErr = true, nil
-		if !g.armed {
-			if g.armErr = g.arm(); g.armErr != nil {
+		if !g.armed || !g.mayAsk.Load() { // detach may have undone it
+			if g.armErr = g.owner.Nest(g.armNow); g.armErr != nil {
 				return true
 			}
 		}
@@ -115,6 +141,7 @@ func (g *gate) checkNow(uintptr) bool {
 		return false
 	}
 	g.armed = false // one-shot: harvesting has disarmed it
+	g.mayAsk.Store(false)
 	return true
 }
 

@@ -9,6 +9,12 @@
 // The package does not depend on the contents of the set: it uses the interface
 // [Set]. docs/waiting.md has the reasons and the figures.
 //
+// While the goroutine is parked, the kernel asks the files in the set through two
+// other sets. The owner of the set forbids that with Forbid as long as the set has
+// a file for which it makes a difference. Sleeps block then. MayAsk tells whether
+// the kernel may be doing it now; if not, it does not begin before the owner has
+// been asked with Set.Nest.
+//
 // A wake is never lost. The caller sets its pending wakes before Wake, and a sleep
 // does not begin while there are any. Wake then finds the sleep in one of two
 // states. If the goroutine is not parked, it writes to the waker, which stays
@@ -32,6 +38,11 @@ type Set interface {
 	// HasUserEvents reports whether the last Poll or Block found an event of a
 	// descriptor that the Waiter did not add.
 	HasUserEvents() bool
+
+	// Nest calls f, which opens the gate or makes the kernel ask the files in the
+	// set through it. No file is added to the set meanwhile, and before the call
+	// the owner has called Forbid if it has to. Nest returns the error of f.
+	Nest(f func() error) error
 
 	// Watch adds a descriptor of the Waiter's, for reading and edge-triggered,
 	// so that it is reported once for each change and need not be read.

@@ -13,17 +13,19 @@ import (
 
 // A Waiter sleeps until a Set has something to report or Wake is called.
 //
-// One goroutine at a time may call Sleep, Disarm and SetReplaced. Wake and Detach may
-// be called from any goroutine.
+// One goroutine at a time may call Sleep, Disarm and SetReplaced. Wake may be
+// called from any goroutine. The owner of the set calls CanPark, MayAsk, Forbid
+// and Permit with the lock that it also holds in Set.Nest.
 type Waiter struct {
 	set      Set
 	strategy Strategy
 	wakes    *atomic.Uint32 // pending wakes: if not zero, Sleep need not wait
 	waker    wake.Waker     // ends a wait that blocks
 
-	gate            gate
-	parkingDisabled atomic.Bool // parking turned out to be impossible
-	parked          atomic.Bool // the goroutine is parked, or about to be
+	gate    gate
+	parked  atomic.Bool   // the goroutine is parked, or about to be
+	retryAt time.Duration // when to try to park again after a shortage, by sys.Now; 0: there was none
+	backoff time.Duration // the time from the last failure to retryAt
 
 	timer         int           // a timerfd in the set; -1 until it is needed
 	timerDeadline time.Duration // when it goes off, by sys.Now
@@ -31,11 +33,20 @@ type Waiter struct {
 	policy policy
 }
 
+// The times between two attempts to park after a shortage. Blocking in between
+// costs a thread, so nothing is lost by waiting for a while.
+const (
+	minRetryInterval = 100 * time.Millisecond
+	maxRetryInterval = 10 * time.Second
+)
+
 // Open prepares a Waiter for the epoll set with descriptor fd. wakes holds the
 // pending wakes: a caller of Wake must set it first. Open falls back to Blocking if
-// the runtime poller cannot be used or no descriptor is left for the gate.
+// the runtime poller cannot be used. If no descriptor is left for the gate, sleeps
+// block until there is one.
 func (w *Waiter) Open(fd int, set Set, strategy Strategy, wakes *atomic.Uint32) (err error) {
 	w.set, w.strategy, w.wakes, w.timer = set, strategy, wakes, -1
+	w.gate.set, w.gate.owner = fd, set
 	if err = w.waker.Open(); err != nil {
 		return err
 	}
@@ -43,8 +54,12 @@ func (w *Waiter) Open(fd int, set Set, strategy Strategy, wakes *atomic.Uint32) 
 		w.waker.Close()
 		return err
 	}
-	if w.strategy != Blocking && w.gate.open(fd) != nil {
-		w.strategy = Blocking
+	if w.strategy != Blocking {
+		if err := w.gate.open(); err == errNotPollable {
+			w.strategy = Blocking
+		} else if err != nil {
+			w.failed(err)
+		}
 	}
 	return nil
 }
@@ -55,7 +70,7 @@ func (w *Waiter) Close() {
 	if w.timer >= 0 {
 		unix.Close(w.timer)
 	}
-	if w.strategy != Blocking {
+	if w.gate.file != nil {
 		w.gate.file.Close()
 	}
 }
@@ -78,17 +93,32 @@ func (w *Waiter) SetReplaced() error {
 	return nil
 }
 
-// Detach takes the set out of the gate for good, so that later sleeps block. It
-// reports false if the Waiter has no gate. It does not end a parked sleep: the
-// caller has to wake that.
-func (w *Waiter) Detach() bool {
-	if w.strategy == Blocking {
-		return false
+// CanPark reports whether a sleep may park at some time, unless Forbid prevents
+// it.
+func (w *Waiter) CanPark() bool { return w.strategy != Blocking && !w.gate.disabled.Load() }
+
+// MayAsk reports whether the kernel may ask the files in the set through the gate,
+// now or at any time before the next call of Set.Nest.
+func (w *Waiter) MayAsk() bool { return w.gate.mayAsk.Load() }
+
+// Forbid is called before the set gets a registration for which it makes a
+// difference who asks, or which the kernel refuses while the set is nested. Until
+// as many calls of Permit the set is not in the gate, and sleeps block. It reports
+// whether it has taken the set out of the gate: the caller then has to end a sleep
+// that may be parked.
+func (w *Waiter) Forbid() (detached bool) {
+	detached = w.gate.forbidden.Add(1) == 1 && w.gate.file != nil
+	if detached {
+		w.gate.detach()
 	}
-	w.parkingDisabled.Store(true)
-	w.gate.detach()
-	return true
+	return detached
 }
+
+// Permit is called after such a registration has been removed.
+func (w *Waiter) Permit() { w.gate.forbidden.Add(-1) }
+
+// HasForbidden reports whether the set has such a registration.
+func (w *Waiter) HasForbidden() bool { return w.gate.forbidden.Load() != 0 }
 
 // Disarm is called when a poll has found events without a sleep. It keeps the
 // events of a busy set away from the runtime's poller.
@@ -110,17 +140,50 @@ func (w *Waiter) Wake() error {
 // negative. It returns the number of events harvested from the set. It may
 // return early with none.
 func (w *Waiter) Sleep(timeout time.Duration) (int, error) {
-	if w.parkingDisabled.Load() {
+	switch {
+	case w.strategy == Blocking || w.mustBlock():
 		return w.set.Block(timeout)
-	}
-	switch w.strategy {
-	case Blocking:
-		return w.set.Block(timeout)
-	case Parking:
+	case w.strategy == Parking:
 		n, _, err := w.park(timeout, 0)
 		return n, err
 	}
 	return w.adapt(timeout)
+}
+
+// mustBlock reports whether the sleep that begins cannot park.
+func (w *Waiter) mustBlock() bool {
+	if w.gate.disabled.Load() || w.gate.forbidden.Load() != 0 {
+		return true
+	}
+	if w.retryAt == 0 {
+		return false
+	}
+	if sys.Now() < w.retryAt {
+		return true
+	}
+	if w.gate.file == nil {
+		if err := w.set.Nest(w.gate.open); err != nil {
+			w.failed(err)
+			return true
+		}
+	}
+	w.retryAt = 0
+	return false
+}
+
+// failed decides what happens after an attempt to park that failed. Most reasons
+// may pass: no descriptor, no memory, max_user_watches (epoll(7)), or the kernel's
+// limit for nested sets (fs/eventpoll.c, path_limits), which another selector's
+// registration of the same file may have reached.
+func (w *Waiter) failed(err error) {
+	switch err {
+	case errForbidden: // until Permit
+	case errNotPollable:
+		w.gate.disabled.Store(true)
+	default:
+		w.backoff = min(max(2*w.backoff, minRetryInterval), maxRetryInterval)
+		w.retryAt = sys.Now() + w.backoff
+	}
 }
 
 // park waits without a thread and then polls the set. If limit is positive, the
@@ -136,13 +199,11 @@ func (w *Waiter) park(timeout, limit time.Duration) (n int, timedOut bool, err e
 	timedOut, err = w.gate.wait(w.wakes, limit)
 	w.parked.Store(false)
 	if err != nil {
-		// The kernel refuses the set in the gate, for example because of its
-		// limit for nested sets (see epoll.detach in package selectors). Block
-		// from now on. The caller checks for wakes that went to the gate, and
-		// sleeps again.
-		w.parkingDisabled.Store(true)
+		// The caller checks for wakes that went to the gate, and sleeps again.
+		w.failed(err)
 		return 0, false, nil
 	}
+	w.backoff = 0
 	n, err = w.set.Poll()
 	return n, timedOut, err
 }
@@ -167,8 +228,11 @@ func (w *Waiter) setTimer(timeout time.Duration) error {
 	if w.timerDeadline > at && w.timerDeadline <= at+timeout {
 		return nil
 	}
-	w.timerDeadline = at + timeout
-	return unix.TimerfdSettime(w.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(timeout))}, nil)
+	err := unix.TimerfdSettime(w.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(timeout))}, nil)
+	if err == nil {
+		w.timerDeadline = at + timeout
+	}
+	return err
 }
 
 // blockedThreads counts the threads that adaptive sleeps block at this moment, in

@@ -3,6 +3,7 @@ package park
 import (
 	"errors"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -24,6 +25,7 @@ type testSet struct {
 	found  int
 	waiter Waiter
 
+	mu     sync.Mutex
 	wakes  atomic.Uint32
 	asleep atomic.Bool
 }
@@ -75,6 +77,12 @@ func (s *testSet) Poll() (int, error) { return s.harvested(sys.EpollPoll(s.fd, s
 
 func (s *testSet) Block(timeout time.Duration) (int, error) {
 	return s.harvested(sys.EpollWait(s.fd, s.events[:], timeout))
+}
+
+func (s *testSet) Nest(f func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return f()
 }
 
 func (s *testSet) HasUserEvents() bool {
@@ -169,16 +177,42 @@ func TestSleep(t *testing.T) {
 	}
 }
 
-// TestOpenWithoutDescriptors: with no descriptor left for the gate, or where the
-// runtime poller refuses it, the Waiter blocks.
+// TestOpenWithoutDescriptors: with no descriptor left for the gate the Waiter
+// blocks. It parks when there is one again.
 func TestOpenWithoutDescriptors(t *testing.T) {
 	for _, strategy := range strategies {
-		faulttest.WithFreeDescriptors(t, 2, func() { // the set and the waker
-			if got := newTestSet(t, strategy.Strategy).waiter.Strategy(); got != Blocking {
-				t.Errorf("%s with 2 descriptors has strategy %d, want blocking", strategy.name, got)
+		t.Run(strategy.name, func(t *testing.T) {
+			var s *testSet
+			faulttest.WithFreeDescriptors(t, 2, func() { // the set and the waker
+				s = newTestSet(t, strategy.Strategy)
+				s.boundedWait(time.Millisecond, false)
+				s.waiter.retryAt = min(s.waiter.retryAt, 1) // as if the time had passed
+				s.boundedWait(time.Millisecond, false)
+			})
+			if s.waiter.gate.file != nil {
+				t.Fatal("it has a gate without a descriptor for one")
+			}
+			if strategy.Strategy == Blocking {
+				return
+			}
+			if s.waiter.backoff != 2*minRetryInterval {
+				t.Errorf("after two failures the back-off is %v, want %v", s.waiter.backoff, 2*minRetryInterval)
+			}
+			s.boundedWait(time.Millisecond, false)
+			if s.waiter.gate.file != nil {
+				t.Error("it did not wait before it tried again")
+			}
+			s.waiter.retryAt = 1
+			s.boundedWait(time.Millisecond, false)
+			if s.waiter.gate.file == nil || strategy.Strategy == Parking && s.waiter.backoff != 0 {
+				t.Error("it does not park although there are descriptors again")
 			}
 		})
 	}
+}
+
+// TestNotPollable: where the runtime poller refuses the gate the Waiter blocks.
+func TestNotPollable(t *testing.T) {
 	faulttest.WithFailingCall(t, unix.SYS_FCNTL, unix.EPERM, func() {
 		s := newTestSet(t, Adaptive)
 		if got := s.waiter.Strategy(); got != Blocking {
@@ -376,34 +410,97 @@ func (c wokenFirstConn) Read(check func(uintptr) bool) error {
 	return c.RawConn.Read(check)
 }
 
-// TestDetach: a detached Waiter blocks, also if it was parked.
-func TestDetach(t *testing.T) {
+// TestForbid: between Forbid and Permit sleeps block, and the set is not in the
+// gate. A sleep that is parked ends.
+func TestForbid(t *testing.T) {
 	s, r, w := newParkingSet(t)
-	timer := time.AfterFunc(10*time.Millisecond, func() {
-		if !s.waiter.Detach() {
-			t.Error("Detach reports that there is no gate")
+	g := &s.waiter.gate
+	inGate := func() bool { return unix.EpollCtl(g.fd, unix.EPOLL_CTL_DEL, g.set, nil) == nil }
+	parks := 0
+	check := g.check
+	g.check = func(fd uintptr) bool { parks++; return check(fd) }
+	forbid := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.waiter.Forbid()
+	}
+	for range 3 {
+		timer := time.AfterFunc(10*time.Millisecond, func() {
+			if !forbid() {
+				t.Error("Forbid did not take the set out of the gate")
+			}
+			s.wake()
+		})
+		s.boundedWait(-1, false)
+		timer.Stop()
+		if forbid() {
+			t.Error("a second Forbid reports that it took the set out of the gate")
 		}
-		s.wake()
-	})
-	defer timer.Stop()
-	s.boundedWait(-1, false)
-	s.waiter.gate.check = func(uintptr) bool {
-		t.Error("it parks although it is detached")
-		return true
+		s.waiter.Permit()
+		if parks == 0 {
+			t.Fatal("it did not park before")
+		}
+		parks = 0
+		s.boundedWait(3*time.Millisecond, false)
+		fdtest.Write(t, w, "x")
+		s.boundedWait(-1, true)
+		fdtest.Read(t, r, 1)
+		if parks != 0 || inGate() || s.waiter.MayAsk() {
+			t.Error("it parks, or the set is in the gate, although that is forbidden")
+		}
+		s.waiter.Permit()
+		timer = time.AfterFunc(10*time.Millisecond, func() { unix.Write(w, []byte("x")) })
+		s.boundedWait(-1, true)
+		timer.Stop()
+		fdtest.Read(t, r, 1)
+		if parks == 0 {
+			t.Error("it does not park although that is permitted again")
+		}
 	}
-	s.boundedWait(3*time.Millisecond, false)
-	fdtest.Write(t, w, "x")
-	s.boundedWait(-1, true)
-	fdtest.Read(t, r, 1)
 
-	if newTestSet(t, Blocking).waiter.Detach() {
-		t.Error("Detach of a blocking Waiter reports a gate")
-	}
+	// The gate was armed when the set was taken out of it.
+	timer := time.AfterFunc(10*time.Millisecond, s.wake)
+	s.boundedWait(-1, false)
+	timer.Stop()
+	forbid()
+	s.waiter.Permit()
+	timer = time.AfterFunc(10*time.Millisecond, func() { unix.Write(w, []byte("x")) })
+	defer timer.Stop()
+	s.boundedWait(-1, true)
 }
 
-// TestArmFails: if the gate cannot be armed the sleep blocks.
+// TestMayAsk: the kernel may ask the set through the gate from arming to the next
+// harvest that finds something, even if the gate is disarmed in between.
+func TestMayAsk(t *testing.T) {
+	s, r, w := newParkingSet(t)
+	expect := func(want bool, when string) {
+		t.Helper()
+		if got := s.waiter.MayAsk(); got != want {
+			t.Errorf("%s: MayAsk is %t, want %t", when, got, want)
+		}
+	}
+	write := func() { unix.Write(w, []byte("x")) }
+	expect(false, "before the first sleep")
+	s.boundedWait(time.Millisecond, false)
+	timer := time.AfterFunc(10*time.Millisecond, write)
+	s.boundedWait(-1, true)
+	timer.Stop()
+	expect(false, "after a park that an event ended")
+	fdtest.Read(t, r, 1)
+	timer = time.AfterFunc(10*time.Millisecond, s.wake)
+	s.boundedWait(-1, false)
+	timer.Stop()
+	expect(true, "after a park that a wake ended")
+	write()
+	s.boundedWait(0, true) // disarms the gate
+	expect(true, "disarmed")
+	fdtest.Read(t, r, 1)
+}
+
+// TestArmFails: if the gate cannot be armed the sleep blocks, and later ones try
+// again.
 func TestArmFails(t *testing.T) {
-	s, _, _ := newParkingSet(t)
+	s, r, w := newParkingSet(t)
 	faulttest.WithFailingCall(t, unix.SYS_EPOLL_CTL, unix.ENOSPC, func() {
 		s.waiter.timer = -1
 		if err := s.waiter.gate.arm(); !errors.Is(err, unix.ENOSPC) {
@@ -415,8 +512,18 @@ func TestArmFails(t *testing.T) {
 		if _, _, err := s.waiter.park(-1, 0); err != nil {
 			t.Error(err)
 		}
-		if !s.waiter.parkingDisabled.Load() {
+		if !s.waiter.mustBlock() {
 			t.Error("it goes on trying to park")
 		}
+		fdtest.Write(t, w, "x")
+		s.boundedWait(-1, true)
 	})
+	fdtest.Read(t, r, 1)
+	s.waiter.retryAt = 1
+	timer := time.AfterFunc(10*time.Millisecond, func() { unix.Write(w, []byte("x")) })
+	defer timer.Stop()
+	s.boundedWait(-1, true)
+	if s.waiter.backoff != 0 || s.waiter.mustBlock() {
+		t.Error("it does not park again after the shortage")
+	}
 }

@@ -1,0 +1,97 @@
+package sys
+
+import (
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// SafeToAsk reports whether asking a file for readiness has no effect, has the
+// same answer in every thread and takes no time to speak of. It reports true only
+// for files that are known to be so: docs/parking.md has the list, with the
+// reasons and sources.
+func SafeToAsk(fd int) bool {
+	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err == nil {
+		return domain != unix.AF_RDS
+	}
+	// AT_STATX_DONT_SYNC: otherwise the call waits for the daemon of a FUSE file
+	// system.
+	var st unix.Statx_t
+	if unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &st) != nil {
+		return false
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFIFO:
+		return true
+	case unix.S_IFCHR:
+		return safeDevice(st.Rdev_major, st.Rdev_minor)
+	case 0:
+		return safeAnonymous(fd)
+	}
+	return false // a regular file that can be watched: /proc, /sys, cgroups, FUSE
+}
+
+// safeMajors are the major numbers of character devices that are safe to ask, from
+// Documentation/admin-guide/devices.txt of the kernel.
+var safeMajors = []uint32{
+	1,    // /dev/kmsg, /dev/random
+	2, 3, // BSD pseudo terminals
+	4, 5, // consoles, serial ports, /dev/tty, /dev/ptmx
+	7,                                      // /dev/vcs
+	13,                                     // input devices
+	108,                                    // ppp
+	128, 129, 130, 131, 132, 133, 134, 135, // masters of pseudo terminals
+	136, 137, 138, 139, 140, 141, 142, 143, // slaves of pseudo terminals
+	166, // /dev/ttyACM
+	188, // /dev/ttyUSB
+	189, // USB devices
+	204, // low-density serial ports
+	226, // DRM
+	229, // hypervisor consoles
+}
+
+// majorMisc is shared by many drivers. Each has one minor number; safeMiscMinors
+// are those that are safe to ask.
+const majorMisc = 10
+
+var safeMiscMinors = []uint32{
+	1,   // PS/2 mouse
+	137, // virtual Bluetooth
+	200, // tun and tap
+	203, // CUSE's control device
+	223, // uinput
+	228, // HPET
+	229, // FUSE's control device
+	236, // device mapper
+	238, // vhost-net
+	239, // uhid
+	240, // userio
+	241, // vhost-vsock
+	242, // rfkill
+}
+
+func safeDevice(major, minor uint32) bool {
+	if major == majorMisc {
+		return slices.Contains(safeMiscMinors, minor)
+	}
+	return slices.Contains(safeMajors, major)
+}
+
+// safeAnonymousNames are the names of files without a file system of their own
+// that are safe to ask.
+var safeAnonymousNames = []string{
+	"[eventfd]", "[timerfd]", "[pidfd]", "inotify", "[inotify]", "[fanotify]", "[userfaultfd]", "[io_uring]",
+	"bpf-map", "bpf_link", "seccomp notify", "sync_file", "gpio-line", "gpio-event", "iio:event",
+}
+
+// safeAnonymous is SafeToAsk for such a file. All of them have one inode; the name
+// in /proc tells them apart.
+func safeAnonymous(fd int) bool {
+	const prefix = "anon_inode:"
+	var buf [64]byte
+	n, err := unix.Readlink("/proc/self/fd/"+strconv.Itoa(fd), buf[:])
+	name := string(buf[:max(n, 0)])
+	return err == nil && len(name) > len(prefix) && name[:len(prefix)] == prefix && slices.Contains(safeAnonymousNames, name[len(prefix):])
+}
