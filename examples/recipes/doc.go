@@ -15,7 +15,8 @@
 //		err = recipes.Serve(sel, -1)
 //	}
 //
-// With package eventloop the loop takes the place of Serve, and a Callback that of
+// The functions are for the goroutine that calls Serve, because they may call the
+// callback too. With package eventloop the loop takes the place of Serve, and a Callback that of
 // the handler: see [ReadFrames], which needs a timer.
 //
 // A callback with an error is the last one: the recipe has unregistered and closed

@@ -16,7 +16,7 @@ import (
 // TestPerf observes the page faults of a thread: a sample with the address of each, and
 // a wake-up for each. All samples together fill the ring more than once.
 func TestPerf(t *testing.T) {
-	const rounds, faults = 40, 8
+	const rounds, faults = 10, 32
 	page := os.Getpagesize()
 	eachSelector(t, func(t *testing.T, sel selectors.Selector) {
 		pages, err := unix.Mmap(-1, 0, rounds*faults*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)

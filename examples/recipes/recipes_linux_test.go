@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	timeout   = 10 * time.Second      // limits every wait; tests need much less
+	timeout   = 20 * time.Second      // limits every wait; tests need much less
 	quietTime = 30 * time.Millisecond // how long a test waits to see that nothing happens
 )
 

@@ -52,6 +52,9 @@ func TestFrames(t *testing.T) {
 				if c.swap {
 					peer, fd = fd, peer
 				}
+				if n, err := unix.Read(fd, make([]byte, 1)); err != unix.EAGAIN {
+					t.Fatalf("a read without data returned %d, %v, want EAGAIN", n, err)
+				}
 				loop, err := eventloop.New(eventloop.WithSelector(sel), eventloop.WithDebug())
 				check(t, err)
 				t.Cleanup(func() { loop.Close() })
