@@ -26,12 +26,13 @@ func TestPerf(t *testing.T) {
 		first := uintptr(unsafe.Pointer(&pages[0]))
 
 		var samples log[int] // the numbers of the pages
+		// A record has 24 bytes, so that one of them wraps around the end of the ring.
 		record := func(kind uint32, body []byte) {
-			if kind != unix.PERF_RECORD_SAMPLE || len(body) != 8 {
+			if kind != unix.PERF_RECORD_SAMPLE || len(body) != 16 {
 				t.Fatalf("record of type %d with %d bytes", kind, len(body))
 			}
 			// The faults of Go's own memory are left out.
-			if at := uintptr(binary.NativeEndian.Uint64(body)) - first; at < uintptr(len(pages)) {
+			if at := uintptr(binary.NativeEndian.Uint64(body[8:])) - first; at < uintptr(len(pages)) {
 				samples.add(int(at) / page)
 			}
 		}
@@ -42,7 +43,7 @@ func TestPerf(t *testing.T) {
 				Type:        unix.PERF_TYPE_SOFTWARE,
 				Config:      unix.PERF_COUNT_SW_PAGE_FAULTS,
 				Sample:      1,
-				Sample_type: unix.PERF_SAMPLE_ADDR,
+				Sample_type: unix.PERF_SAMPLE_TID | unix.PERF_SAMPLE_ADDR,
 				Wakeup:      1,
 				Bits:        unix.PerfBitExcludeKernel,
 			}, 0, 1)
