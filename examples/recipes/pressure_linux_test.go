@@ -45,7 +45,6 @@ func TestPressure(t *testing.T) {
 	for _, name := range []string{"/proc/pressure/cpu", filepath.Join(dir, "cpu.pressure")} {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			eachSelector(t, func(t *testing.T, sel selectors.Selector) {
-				t.Parallel() // with the others of this name: each waits for seconds
 				reports := watchPressure(t, sel, name)
 				await(t, sel, nothing, func() bool { return len(reports.entries) >= 2 })
 				for _, got := range reports.take() {

@@ -22,11 +22,13 @@ const (
 // namespaces of the thread that /proc/self shows.
 func init() { runtime.LockOSThread() }
 
-// eachSelector runs a test for every backend and for both ways to wait.
+// eachSelector runs a test for every backend and for both ways to wait, at the same
+// time, because the tests wait most of the time.
 func eachSelector(t *testing.T, test func(t *testing.T, sel selectors.Selector)) {
 	t.Helper()
 	run := func(name string, b selectors.Backend, opts ...selectors.Option) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			sel, err := b.New(opts...)
 			check(t, err)
 			t.Cleanup(func() { sel.Close() })
