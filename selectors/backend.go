@@ -12,7 +12,7 @@ import (
 //
 // The core calls poll, sleep and close without holding mu, wake with or without
 // it, and all other methods with it. A backend may write the fileID, slot, filters
-// and nesting of an entry; epoll's repair also clears the state muted.
+// and nesting of an entry; epoll also changes the states muted and edgeWatched.
 type backend interface {
 	// add starts watching for e.events. It returns errExists if the same file
 	// is watched under this number already, and errAlwaysReady if the kernel
@@ -23,8 +23,9 @@ type backend interface {
 	add(fd int, e *entry, replaces bool) error
 
 	// modify watches for events from now on, under the given generation,
-	// whether or not the kernel still knows the descriptor. On error the old
-	// interest remains.
+	// whether or not the kernel still knows the descriptor. If the state
+	// edgeWatched was set before and still is, the generation is not used. On
+	// error the old interest remains.
 	modify(fd int, e *entry, events Event, generation uint32) error
 
 	// remove stops watching. The descriptor may be closed by now, belong to

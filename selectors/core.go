@@ -41,14 +41,14 @@ type core struct {
 	generation     uint32      // number of the last change of the set
 	waitGeneration uint32      // a generation not later than the start of the last poll or sleep; see predatesWait
 	scratch        entry       // a registration that is not in the table yet
-	reportOnce     []int       // descriptors to report in the next batch: see reportLater
+	rechecks       []recheck   // see recheckLater
 	staleEvents    int         // stale events in this batch
 
 	closed           atomic.Bool
 	dirty            atomic.Bool  // the set has changed: prepare before the next poll or sleep
 	alwaysReadyCount atomic.Int32 // entries of alwaysReady that are enabled and have EventRead or EventWrite
 	mutedCount       atomic.Int32 // length of muted
-	mustReport       atomic.Bool  // reportOnce is not empty
+	mustRecheck      atomic.Bool  // rechecks is not empty
 
 	selecting   sync.Mutex
 	lastRecheck time.Duration // sys.Now of the last recheckMuted
@@ -199,7 +199,7 @@ func (c *core) modify(fd int, fileobj any, events Event, data any) (*SelectorKey
 		}
 		// A new generation makes stale what the kernel reported for the old
 		// interest, or for a file that had this descriptor before.
-		generation := c.nextGeneration()
+		generation, wasEdgeWatched := c.nextGeneration(), e.state&edgeWatched
 		err := c.backend.modify(fd, e, events, generation)
 		if err != nil && err != errAlwaysReady {
 			if wasAlwaysReady {
@@ -208,7 +208,10 @@ func (c *core) modify(fd int, fileobj any, events Event, data any) (*SelectorKey
 			return nil, err
 		}
 		c.generation = generation
-		e.generation, e.state, e.reportedHints, e.events = generation, initialState(events), 0, events
+		if kept := wasEdgeWatched & e.state; kept == 0 {
+			e.generation = generation
+		}
+		e.state, e.reportedHints, e.events = initialState(events)|e.state&edgeWatched, 0, events
 		if err == errAlwaysReady {
 			c.addAlwaysReady(fd, e)
 		}
@@ -406,7 +409,7 @@ func (c *core) Close() (err error) {
 	c.closeOnce.Do(func() {
 		c.mu.Lock()
 		c.closed.Store(true)
-		c.table, c.fdByObject, c.alwaysReady, c.muted, c.reportOnce = table{}, nil, nil, nil, nil
+		c.table, c.fdByObject, c.alwaysReady, c.muted, c.rechecks = table{}, nil, nil, nil, nil
 		c.dirty.Store(true)
 		c.mu.Unlock()
 		c.interrupt(wakeInternal)

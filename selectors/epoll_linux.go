@@ -132,10 +132,12 @@ func (b *epoll) add(fd int, e *entry, replaces bool) error {
 // nested epoll sets a file may have: 100 for paths as long as these
 // (fs/eventpoll.c, path_limits). So the registration of a file with the
 // hundred-and-first selector, or of its hundred-and-first duplicate with one, is
-// EINVAL. If the set is not in a gate, it is not nested, and there is no limit.
+// EINVAL. It also limits the depth of nesting: an epoll set that has sets inside
+// may be ELOOP (EP_MAX_NESTS). If the set is not in a gate, it is not nested: then
+// there is no limit of paths, and the depth is two less.
 func (b *epoll) watch(fd int, e *entry, events Event, generation uint32) error {
 	err := b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(events), generation)
-	if err != unix.EINVAL || !b.waiter.CanPark() || e.nesting&nestingForbidden != 0 {
+	if err != unix.EINVAL && err != unix.ELOOP || !b.waiter.CanPark() || e.nesting&nestingForbidden != 0 {
 		return err
 	}
 	b.forbidNesting(e)
@@ -173,18 +175,21 @@ func (b *epoll) noteFile(fd int, e *entry) {
 func (b *epoll) modify(fd int, e *entry, events Event, generation uint32) error {
 	e.classify(fd)
 	b.beforeWatch(fd, e, events)
-	err := b.setMask(fd, e, toEpoll(events), generation)
+	var err error
+	if e.nesting&fileTakesNews != 0 {
+		err = b.modifyNews(fd, e, events, generation)
+	} else {
+		err = b.setMask(fd, e, toEpoll(events), generation)
+	}
 	if err == nil {
 		b.noteFile(fd, e)
-		if e.nesting&fileUnsafe != 0 {
-			b.core.reportLater(fd)
-		}
 		b.afterWatch(fd, e, events, nil)
 		return nil
 	}
 	if err == unix.ENOENT { // the number now belongs to another file
 		b.mayHaveOrphans = true
-		e.nesting &^= fileSafe | fileUnsafe | pathLimited
+		e.nesting &^= fileSafe | fileUnsafe | fileTakesNews | pathLimited | missedNews
+		e.state &^= edgeWatched
 		b.beforeWatch(fd, e, events)
 		err = b.watch(fd, e, events, generation)
 	}
@@ -227,13 +232,20 @@ func (b *epoll) remove(fd int, e *entry) {
 // mute makes a level-triggered registration edge-triggered. If that fails, the
 // registration is an orphan.
 func (b *epoll) mute(fd int, e *entry) bool {
+	if e.state&edgeWatched != 0 {
+		return true
+	}
 	if b.setMask(fd, e, toEpoll(e.events)|unix.EPOLLET, e.generation) != nil {
 		b.foundOrphan = true
 	}
 	return true
 }
 
-func (b *epoll) unmute(fd int, e *entry) { b.setMask(fd, e, toEpoll(e.events), e.generation) }
+func (b *epoll) unmute(fd int, e *entry) {
+	if e.state&edgeWatched == 0 {
+		b.setMask(fd, e, toEpoll(e.events), e.generation)
+	}
+}
 
 // prepare makes room for an event of every registration and the two of the
 // waiter, so that one call can report all that is ready.
@@ -296,8 +308,14 @@ func (b *epoll) repair(c *core) error {
 			return
 		}
 		mask := toEpoll(e.events)
-		if e.state&disabled != 0 {
+		switch {
+		case e.state&edgeWatched != 0:
+			mask = everyEdge
+		case e.state&disabled != 0:
 			mask = unix.EPOLLONESHOT // registered, but it reports nothing
+		}
+		if b.classifyNow(e.key.FD, e); e.nesting&fileTakesNews != 0 {
+			b.core.recheckLater(e.key.FD, true) // the new set has asked it
 		}
 		epollCtl(set, unix.EPOLL_CTL_ADD, e.key.FD, mask, e.generation)
 		e.state &^= muted

@@ -104,7 +104,8 @@ func wakeUps(t *testing.T, connections, waiters int, newWaiter func(listener int
 				}
 				count.Add(1)
 				// While the connection waits, another selector that has been woken finds it.
-				unix.Nanosleep(&unix.Timespec{Nsec: int64(500 * time.Microsecond)}, nil)
+				pause := unix.NsecToTimespec(int64(500 * time.Microsecond))
+				unix.Nanosleep(&pause, nil)
 				for {
 					conn, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
 					if err != nil {

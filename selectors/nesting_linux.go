@@ -3,6 +3,8 @@ package selectors
 import (
 	"net"
 
+	"golang.org/x/sys/unix"
+
 	"goselectors/selectors/internal/sys"
 )
 
@@ -10,7 +12,7 @@ import (
 // before the selector asks them. That must not be noticed. Therefore the set is
 // taken out of the gate while it has a registration of one of these kinds:
 //
-//   - Files that are not known to be safe to ask: see sys.SafeToAsk.
+//   - Files that are not known to be safe to ask: see sys.EffectOfAsking.
 //   - Exclusive registrations. The kernel ends its search for a waiter at a thread
 //     that sleeps in epoll_wait on the set itself, not at a gate
 //     (fs/eventpoll.c, ep_poll_callback).
@@ -20,27 +22,24 @@ import (
 // the next park, for all descriptors that have been added since the last one. If
 // the gate may ask the set already it is found out before the registration.
 //
-// Also EPOLL_CTL_MOD, and EPOLL_CTL_ADD to a new set, ask the file, and the news that
-// they take away is not reported. A file that is not safe is reported once after
-// either: core.reportLater.
-
-// Bits of entry.nesting.
-const (
-	fileSafe         uint8 = 1 << iota // asking the file has no effect
-	fileUnsafe                         // asking the file may have one
-	unclassified                       // neither is known yet; the descriptor is in epoll.unclassified
-	pathLimited                        // the kernel refuses the registration in a nested set: see epoll.watch
-	nestingForbidden                   // the registration keeps the set out of the gate
-)
+// Also EPOLL_CTL_MOD, and EPOLL_CTL_ADD to a new set, ask the file, and the kernel
+// does not report the news that they take away. See watchEdges.
 
 // classify finds out whether the file of a registration is safe to ask.
 func (e *entry) classify(fd int) {
 	switch {
 	case e.nesting&(fileSafe|fileUnsafe) != 0:
-	case isSocket(e.key.FileObj) || sys.SafeToAsk(fd):
+	case isSocket(e.key.FileObj):
 		e.nesting |= fileSafe
 	default:
-		e.nesting |= fileUnsafe
+		switch sys.EffectOfAsking(fd) {
+		case sys.AskingHasNone:
+			e.nesting |= fileSafe
+		case sys.AskingIsLocal:
+			e.nesting |= fileUnsafe
+		default:
+			e.nesting |= fileUnsafe | fileTakesNews
+		}
 	}
 }
 
@@ -141,10 +140,51 @@ func (b *epoll) classifyNew() {
 	if len(b.unclassified) == 0 {
 		return
 	}
-	b.takeUnclassified(func(fd int, e *entry) {
-		if e.classify(fd); e.nesting&fileUnsafe != 0 {
-			b.forbidNesting(e)
-		}
-	})
+	b.takeUnclassified(b.classifyNow)
 	b.unclassified = b.unclassified[:0]
+}
+
+// classifyNow classifies a registration, and forbids nesting if that is necessary.
+func (b *epoll) classifyNow(fd int, e *entry) {
+	if e.classify(fd); e.nesting&fileUnsafe != 0 && b.waiter.CanPark() {
+		b.forbidNesting(e)
+	}
+}
+
+// watchEdges makes the kernel watch a file that tells its news once edge-triggered
+// and for everything. After that its registration need not be changed, so that
+// the file is asked only by waits and by the core (core.recheckLater), which both
+// report what they find: again as long as a level-triggered key is ready, and after
+// Modify. This call itself may take news away. So the key is reported once,
+// unless the caller is about to report it.
+func (b *epoll) watchEdges(fd int, e *entry, generation uint32, report bool) error {
+	err := b.ctl(unix.EPOLL_CTL_MOD, fd, everyEdge, generation)
+	if err == nil {
+		e.state |= edgeWatched
+		b.core.recheckLater(fd, report)
+	}
+	return err
+}
+
+const everyEdge = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLPRI | unix.EPOLLRDHUP | unix.EPOLLET
+
+// modifyNews is modify for a file that tells its news once.
+func (b *epoll) modifyNews(fd int, e *entry, events Event, generation uint32) error {
+	if (events|e.events)&Exclusive != 0 {
+		return b.setMask(fd, e, toEpoll(events), generation)
+	}
+	if e.state&edgeWatched == 0 {
+		return b.watchEdges(fd, e, generation, true)
+	}
+	// Adding a file that is in the set fails, before the kernel asks it.
+	if err := b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(events), generation); err != unix.EEXIST {
+		if err == nil { // another file
+			b.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0)
+			err = unix.ENOENT
+		}
+		return err
+	}
+	b.core.recheckLater(fd, e.nesting&missedNews != 0)
+	e.nesting &^= missedNews
+	return nil
 }

@@ -62,8 +62,8 @@ type Selector interface {
 	// fired, which Modify arms again.
 	//
 	// On Linux there are files that tell their news only to the first who asks,
-	// such as /proc/self/mounts (docs/parking.md). Modify asks. On epoll such a key
-	// is therefore reported once after Modify, whether there is news or not.
+	// such as /proc/self/mounts (docs/parking.md). The first Modify of such a key
+	// asks. So epoll reports the key once after it, whether there is news or not.
 	Modify(fileobj any, events Event, data any) (*SelectorKey, error)
 
 	// Unregister stops watching and returns the key. It works in constant time.

@@ -25,6 +25,20 @@ const (
 	muted                           // has only hints to report, and they have been reported
 	hintsReported                   // reportedHints is not empty
 	oneShot                         // events has OneShot
+	edgeWatched                     // the kernel watches the file edge-triggered for everything, whatever the interest: see epoll.watchEdges
+)
+
+// Bits of entry.nesting: see nesting_linux.go.
+//
+//lint:ignore U1000 used where there is epoll
+const (
+	fileSafe         uint8 = 1 << iota // asking the file has no effect
+	fileUnsafe                         // it makes a difference who asks the file
+	fileTakesNews                      // asking the file may take its news away
+	unclassified                       // neither is known yet; the descriptor is in epoll.unclassified
+	pathLimited                        // the kernel refuses the registration in a nested set: see epoll.watch
+	nestingForbidden                   // the registration keeps the set out of the gate
+	missedNews                         // an event came while the key was disabled
 )
 
 // initialState returns the state of an entry that was just armed.

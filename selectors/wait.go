@@ -208,37 +208,56 @@ func (c *core) collectLocked(dst []Ready, n int) ([]Ready, error) {
 	if len(c.alwaysReady) > 0 {
 		dst = c.collectAlwaysReady(dst)
 	}
-	if len(c.reportOnce) > 0 {
-		dst = c.collectOnce(dst, given)
+	if c.mustRecheck.Load() {
+		dst = c.collectRechecks(dst, given)
 	}
 	return dst, nil
 }
 
-// hasReady reports whether there are keys to report whatever the kernel says.
+// hasReady reports whether there may be keys to report whatever the kernel's set
+// says.
 func (c *core) hasReady() bool {
-	return c.alwaysReadyCount.Load() != 0 || c.mustReport.Load()
+	return c.alwaysReadyCount.Load() != 0 || c.mustRecheck.Load()
 }
 
-// reportLater makes the next Select report a key as ready for its interest. It is
-// for files that tell their news only once, when something else than a wait has
-// asked them.
-func (c *core) reportLater(fd int) {
-	c.reportOnce = append(c.reportOnce, fd)
-	c.mustReport.Store(true)
+// A recheck is a key that the next Select asks by itself, or reports as ready for
+// its interest without asking. It is for files that tell their news only to the
+// first who asks.
+type recheck struct {
+	fd     int
+	report bool // something else than a wait has asked, so there may have been news
+}
+
+// recheckLater makes the next Select recheck a key.
+func (c *core) recheckLater(fd int, report bool) {
+	c.rechecks = append(c.rechecks, recheck{fd, report})
+	c.mustRecheck.Store(true)
 	c.interrupt(wakeInternal)
 }
 
-// collectOnce reports the keys of reportLater that are not among dst[given:].
-func (c *core) collectOnce(dst []Ready, given int) []Ready {
-	for _, fd := range c.reportOnce {
-		e := c.table.find(fd)
-		if e == nil || slices.ContainsFunc(dst[given:], func(r Ready) bool { return r.Key == e.key }) {
+// collectRechecks reports the keys of recheckLater that are ready and not among
+// dst[given:].
+func (c *core) collectRechecks(dst []Ready, given int) []Ready {
+	list := c.rechecks
+	c.rechecks = nil // report may add to it
+	for _, r := range list {
+		e := c.table.find(r.fd)
+		if e == nil || slices.ContainsFunc(dst[given:], func(ready Ready) bool { return ready.Key == e.key }) {
 			continue
 		}
-		dst = c.report(dst, e, e.events&interestBits)
+		events := e.events & interestBits
+		if !r.report {
+			set := [...]sys.PollFD{sys.NewPollFD(r.fd, toPoll(e.events))}
+			if n, err := sys.Poll(set[:], 0); n == 0 || err != nil {
+				continue
+			}
+			if events = fromPoll(uint32(uint16(set[0].Revents))); events&EventInvalid != 0 {
+				continue
+			}
+		}
+		dst = c.report(dst, e, events)
 	}
-	c.reportOnce = c.reportOnce[:0]
-	c.mustReport.Store(false)
+	c.mustRecheck.Store(len(c.rechecks) > 0)
 	return dst
 }
 
@@ -278,8 +297,8 @@ func (c *core) reportCurrent(dst []Ready, fd int, events Event) []Ready {
 	case e == nil:
 	case c.predatesWait(e):
 		return c.report(dst, e, events)
-	case events&EventInvalid == 0 && !sys.SafeToAsk(fd):
-		c.reportLater(fd)
+	case events&EventInvalid == 0 && sys.EffectOfAsking(fd) == sys.AskingTakesNews:
+		c.recheckLater(fd, true)
 	}
 	return dst
 }
@@ -300,6 +319,9 @@ func (c *core) reportUnusual(dst []Ready, e *entry, events Event) []Ready {
 	fd := e.key.FD
 	switch {
 	case e.state&disabled != 0 || events == 0:
+		if e.state&edgeWatched != 0 && events&e.events != 0 {
+			e.nesting |= missedNews
+		}
 		return dst
 	case events&EventInvalid != 0:
 		c.backend.remove(fd, e)
@@ -318,6 +340,9 @@ func (c *core) reportUnusual(dst []Ready, e *entry, events Event) []Ready {
 		}
 		e.state &^= muted | hintsReported
 		e.reportedHints = 0
+		if e.state&edgeWatched != 0 && e.events&EdgeTriggered == 0 {
+			c.recheckLater(fd, false) // as long as it is ready
+		}
 	case e.events&EdgeTriggered == 0:
 		// Only hints, and the kernel would repeat them without end: poll(2) and
 		// epoll_ctl(2) report hang-ups and errors whatever the interest. Report

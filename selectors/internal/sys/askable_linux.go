@@ -3,34 +3,40 @@ package sys
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// SafeToAsk reports whether asking a file for readiness has no effect, has the
-// same answer in every thread and takes no time to speak of. It reports true only
-// for files that are known to be so: docs/parking.md has the list, with the
-// reasons and sources.
-func SafeToAsk(fd int) bool {
+// EffectOfAsking returns what asking a file for readiness does. docs/parking.md has
+// the list of files, with the reasons and sources.
+func EffectOfAsking(fd int) Effect {
 	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err == nil {
-		return domain != unix.AF_RDS
+		return safeIf(domain != unix.AF_RDS)
 	}
 	// AT_STATX_DONT_SYNC: otherwise the call waits for the daemon of a FUSE file
 	// system.
 	var st unix.Statx_t
 	if unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &st) != nil {
-		return false
+		return AskingTakesNews
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFIFO:
-		return true
+		return AskingHasNone
 	case unix.S_IFCHR:
-		return safeDevice(st.Rdev_major, st.Rdev_minor)
+		return safeIf(isSafeDevice(st.Rdev_major, st.Rdev_minor))
 	case 0:
-		return safeAnonymous(fd)
+		return anonymousEffect(fd)
 	}
-	return false // a regular file that can be watched: /proc, /sys, cgroups, FUSE
+	return AskingTakesNews // a regular file that can be watched: /proc, /sys, cgroups, FUSE
+}
+
+func safeIf(safe bool) Effect {
+	if safe {
+		return AskingHasNone
+	}
+	return AskingTakesNews
 }
 
 // safeMajors are the major numbers of character devices that are safe to ask, from
@@ -72,7 +78,7 @@ var safeMiscMinors = []uint32{
 	242, // rfkill
 }
 
-func safeDevice(major, minor uint32) bool {
+func isSafeDevice(major, minor uint32) bool {
 	if major == majorMisc {
 		return slices.Contains(safeMiscMinors, minor)
 	}
@@ -86,12 +92,20 @@ var safeAnonymousNames = []string{
 	"bpf-map", "bpf_link", "seccomp notify", "sync_file", "gpio-line", "gpio-event", "iio:event",
 }
 
-// safeAnonymous is SafeToAsk for such a file. All of them have one inode; the name
-// in /proc tells them apart.
-func safeAnonymous(fd int) bool {
-	const prefix = "anon_inode:"
+// anonymousEffect is EffectOfAsking for such a file. All of them have one inode; the
+// name in /proc tells them apart.
+func anonymousEffect(fd int) Effect {
 	var buf [64]byte
 	n, err := unix.Readlink("/proc/self/fd/"+strconv.Itoa(fd), buf[:])
-	name := string(buf[:max(n, 0)])
-	return err == nil && len(name) > len(prefix) && name[:len(prefix)] == prefix && slices.Contains(safeAnonymousNames, name[len(prefix):])
+	if err != nil {
+		return AskingTakesNews
+	}
+	switch name, _ := strings.CutPrefix(string(buf[:n]), "anon_inode:"); name {
+	case "[signalfd]": // has the signals of the thread that asks
+		return AskingIsLocal
+	case "[eventpoll]": // asks all files in it, which are not known
+		return AskingIsLocal
+	default:
+		return safeIf(slices.Contains(safeAnonymousNames, name))
+	}
 }

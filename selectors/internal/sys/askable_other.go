@@ -2,6 +2,6 @@
 
 package sys
 
-// SafeToAsk reports whether asking a file for readiness has no effect. Files for
-// which it has one are known on Linux only.
-func SafeToAsk(int) bool { return true }
+// EffectOfAsking returns what asking a file for readiness does. Files for which it
+// does something are known on Linux only.
+func EffectOfAsking(int) Effect { return AskingHasNone }

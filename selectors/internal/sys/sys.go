@@ -14,6 +14,7 @@
 //	FileID(fd int) (id uint64, err error)
 //	Identify(fd int, known uint64) (id uint64, same bool, err error)
 //	IsOpen(fd int) bool
+//	EffectOfAsking(fd int) Effect
 //
 //	Read(fd int, p []byte, nonblocking bool) (n int, err error)
 //	Write(fd int, p []byte, nonblocking bool) (n int, err error)
@@ -47,6 +48,21 @@ type Unsupported string
 
 func (what Unsupported) Error() string   { return string(what) + " is not supported" }
 func (Unsupported) Is(target error) bool { return target == errors.ErrUnsupported }
+
+// An Effect is what asking a file for readiness does, apart from giving an answer.
+type Effect uint8
+
+const (
+	// AskingHasNone: the file can be asked at any time, in any thread.
+	AskingHasNone Effect = iota
+
+	// AskingIsLocal: nothing, but it makes a difference who asks.
+	AskingIsLocal
+
+	// AskingTakesNews: it may take the news away, so that the next one who asks
+	// is not told; or the file is not known.
+	AskingTakesNews
+)
 
 // Milliseconds converts a timeout for calls that take milliseconds. It rounds
 // up, because a wait may end late but not early; a negative timeout is -1.
