@@ -19,8 +19,10 @@
 // callback too. With package eventloop the loop takes the place of Serve, and a Callback that of
 // the handler: see [ReadFrames], which needs a timer.
 //
-// A callback with an error is the last one: the recipe has unregistered and closed
-// the descriptor. [Close] does that before.
+// Unless a function's documentation says otherwise, a callback with an error is the
+// last one: the recipe has unregistered and closed the descriptor. [Close] does that
+// before. A function that returns an error has registered nothing, and has closed what
+// it opened.
 //
 // The recipes open files with package unix and register the bare descriptor. Package
 // os would add a file that it opens to the epoll set of Go's runtime too. For mounts and

@@ -43,12 +43,10 @@ func WatchDatagrams(sel selectors.Selector, conn syscall.Conn, queued func(Queue
 	_, err = sel.Register(conn, selectors.EventRead|selectors.EventPriority, func(ready selectors.Ready) {
 		// The queue comes first. Reading it takes the pending error from the socket, which
 		// TryRead would return otherwise.
-		for ready.Events&selectors.EventPriority != 0 {
-			q, err := readErrorQueue(conn)
-			if err != nil { // EAGAIN: the queue is empty
-				break
+		if ready.Events&selectors.EventPriority != 0 {
+			for q, err := readErrorQueue(conn); err == nil; q, err = readErrorQueue(conn) {
+				queued(q)
 			}
-			queued(q)
 		}
 		n, err := selectors.TryRead(conn, buf)
 		if err != selectors.ErrWouldBlock {
@@ -58,7 +56,8 @@ func WatchDatagrams(sel selectors.Selector, conn syscall.Conn, queued func(Queue
 	return err
 }
 
-// readErrorQueue takes one message. Reading from the error queue never blocks.
+// readErrorQueue takes one message. If there is none the error is EAGAIN: reading from
+// the error queue never blocks.
 func readErrorQueue(conn syscall.Conn) (q QueuedError, err error) {
 	var payload [1]byte // what was sent is not needed, so it may be truncated
 	var control [512]byte
