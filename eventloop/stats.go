@@ -3,6 +3,8 @@ package eventloop
 import (
 	"sync/atomic"
 	"time"
+
+	"goselectors/selectors"
 )
 
 // Stats holds what a loop has counted since New.
@@ -19,6 +21,10 @@ type Stats struct {
 	// LongestCallback is the longest time a callback took. It is measured only
 	// with WithSlowCallback or WithDebug.
 	LongestCallback time.Duration
+
+	// Selector has the counters of the loop's selector, if it is one of package
+	// selectors: shortages that it has survived.
+	Selector selectors.Stats
 }
 
 // LateAfter is the delay from which on Stats counts a timer as late.
@@ -27,7 +33,7 @@ const LateAfter = 10 * time.Millisecond
 // Stats returns the counters. Any goroutine may call it. The figures are about
 // those of the end of the last turn; they are not one atomic snapshot.
 func (l *Loop) Stats() Stats {
-	return Stats{
+	stats := Stats{
 		Turns:           l.stats.turns.Load(),
 		Callbacks:       l.stats.callbacks.Load(),
 		Wakes:           l.stats.wakes.Load(),
@@ -36,6 +42,10 @@ func (l *Loop) Stats() Stats {
 		LatestTimer:     time.Duration(l.stats.latestTimer.Load()),
 		LongestCallback: time.Duration(l.stats.longestCallback.Load()),
 	}
+	if sel, ok := l.sel.(interface{ Stats() selectors.Stats }); ok {
+		stats.Selector = sel.Stats()
+	}
+	return stats
 }
 
 // counters are written by the loop's goroutine, except wakes, and read by any

@@ -12,7 +12,7 @@ import (
 //
 // The core calls poll, sleep and close without holding mu, wake with or without
 // it, and all other methods with it. A backend may write the fileID, slot, filters
-// and nesting of an entry; epoll also changes the states muted and edgeWatched.
+// and nesting of an entry; epoll also changes the state edgeWatched.
 type backend interface {
 	// add starts watching for e.events. It returns errExists if the same file
 	// is watched under this number already, and errAlwaysReady if the kernel
@@ -56,8 +56,9 @@ type backend interface {
 	// wake ends the current sleep. It may also end a later one early.
 	wake() error
 
-	// repair is called when the kernel reports registrations that no longer
-	// exist.
+	// repair makes the kernel's set agree with the table again. It is called when
+	// orphans were noticed, and after requestRepair. On error the set is as it
+	// was, and the core calls it again later.
 	repair(c *core) error
 
 	close() error

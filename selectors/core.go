@@ -26,7 +26,7 @@ import (
 // sleep sets a bit in wakes and then reads asleep; the one that sleeps sets
 // asleep and then reads wakes. At least one of the two sees the other's store.
 // Only the goroutine that sets the first bit calls backend.wake: once for each
-// sleep.
+// sleep, unless it fails.
 type core struct {
 	self    Selector // the exported type that contains this core
 	name    string
@@ -43,21 +43,26 @@ type core struct {
 	scratch        entry       // a registration that is not in the table yet
 	rechecks       []recheck   // see recheckLater
 	staleEvents    int         // stale events in this batch
+	orphans        int         // orphans that were noticed since the last repair
+	repairDelay    time.Duration
 
 	closed           atomic.Bool
 	dirty            atomic.Bool  // the set has changed: prepare before the next poll or sleep
 	alwaysReadyCount atomic.Int32 // entries of alwaysReady that are enabled and have EventRead or EventWrite
 	mutedCount       atomic.Int32 // length of muted
 	mustRecheck      atomic.Bool  // rechecks is not empty
+	repairAt         atomic.Int64 // sys.Now of the next attempt to repair; 0: no repair is pending
+	counters         counters
 
 	selecting   sync.Mutex
 	lastRecheck time.Duration // sys.Now of the last recheckMuted
 	pollFirst   pollFirst
 
-	wakes     atomic.Uint32
-	asleep    atomic.Bool
-	wakeMu    sync.Mutex
-	closeOnce sync.Once
+	wakes      atomic.Uint32
+	asleep     atomic.Bool
+	wakeFailed atomic.Bool // the last backend.wake failed, so a pending wake does not mean that the sleep ends
+	wakeMu     sync.Mutex
+	closeOnce  sync.Once
 }
 
 // Bits of core.wakes.
@@ -393,7 +398,7 @@ func (c *core) Wake() error {
 
 // interrupt ends the current sleep, or keeps the next one from beginning.
 func (c *core) interrupt(bit uint32) error {
-	if c.wakes.Or(bit) != 0 || !c.asleep.Load() {
+	if c.wakes.Or(bit) != 0 && !c.wakeFailed.Load() || !c.asleep.Load() {
 		return nil
 	}
 	c.wakeMu.Lock()
@@ -401,7 +406,9 @@ func (c *core) interrupt(bit uint32) error {
 	if !c.asleep.Load() { // the sleep has ended, and Close may have followed
 		return nil
 	}
-	return c.backend.wake()
+	err := c.backend.wake()
+	c.wakeFailed.Store(err != nil)
+	return err
 }
 
 // Close implements [Selector].
@@ -411,8 +418,11 @@ func (c *core) Close() (err error) {
 		c.closed.Store(true)
 		c.table, c.fdByObject, c.alwaysReady, c.muted, c.rechecks = table{}, nil, nil, nil, nil
 		c.dirty.Store(true)
+		c.repairAt.Store(0)
 		c.mu.Unlock()
-		c.interrupt(wakeInternal)
+		for c.interrupt(wakeInternal) != nil {
+			time.Sleep(pauseTime)
+		}
 		c.selecting.Lock() // wait for the current Select to return
 		defer c.selecting.Unlock()
 		c.wakeMu.Lock()

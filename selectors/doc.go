@@ -105,6 +105,23 @@
 // is removed for both. A child does not inherit a kqueue. Do not use a selector in
 // a forked child.
 //
+// # Shortages
+//
+// A lack of descriptors, memory or epoll watches (fs.epoll.max_user_watches), also by
+// limits that are lowered at run time, ends no Select and loses no key:
+//   - Register and Modify return the system's error, and nothing has changed.
+//   - If the kernel refuses a waiting call, Select repeats it every 2 ms until the
+//     timeout. Its batch may be empty then although keys are ready.
+//   - If poll(2) refuses more keys than RLIMIT_NOFILE allows, Select asks in several
+//     calls.
+//   - If there is no descriptor for a new epoll set, or there are not enough watches
+//     for all keys twice, the old set stays in use, and Select tries again after
+//     10 ms, and then less and less often, up to every 5 s. Until then an orphan that
+//     is ready keeps Select from waiting in the kernel: it asks every 2 ms.
+//
+// Select returns errors that do not pass, such as a seccomp filter that forbids the
+// call. [Stats] counts orphans and shortages.
+//
 // # Waiting
 //
 // A waiting Select blocks a thread of the operating system, except on epoll. The

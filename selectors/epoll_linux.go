@@ -65,6 +65,8 @@ type epoll struct {
 
 	mayHaveOrphans bool // a deletion failed, or a number was found to have another file
 	foundOrphan    bool // mute failed: an event with a valid generation comes from an orphan
+
+	unsettled []int // descriptors whose registration the kernel refused to change for the moment: see unsettle
 }
 
 // ownToken stands for the descriptor in events of the Waiter's own files.
@@ -111,16 +113,27 @@ func (b *epoll) ctl(op, fd int, mask, generation uint32) error {
 }
 
 func (b *epoll) add(fd int, e *entry, replaces bool) error {
+	if replaces {
+		if missing, err := b.isUnsettled(fd, e); err != nil {
+			return err
+		} else if missing {
+			return errExists
+		}
+	}
 	b.beforeWatch(fd, e, e.events)
 	err := b.watch(fd, e, e.events, e.generation)
 	switch {
 	case err == nil && replaces:
 		b.mayHaveOrphans = true
 	case err == unix.EEXIST && e.fileID != 0:
-		if id, _ := sys.FileID(fd); id != e.fileID {
+		id, idErr := sys.FileID(fd)
+		switch {
+		case idErr != nil:
+			err = idErr
+		case id != e.fileID:
 			// Not the file of the current registration: an orphan of this
 			// number, whose file has the number again.
-			err = b.ctl(unix.EPOLL_CTL_MOD, fd, toEpoll(e.events), e.generation)
+			err = b.setMask(fd, e, toEpoll(e.events), e.generation)
 		}
 	}
 	err = b.ctlOutcome(fd, e, err)
@@ -154,6 +167,9 @@ func (b *epoll) ctlOutcome(fd int, e *entry, err error) error {
 	case unix.EEXIST:
 		return errExists
 	case unix.EPERM:
+		if cannotBeAlwaysReady(fd) {
+			return err // a seccomp filter forbids the call
+		}
 		if err = identify(fd, e); err == nil {
 			err = errAlwaysReady
 		}
@@ -163,9 +179,21 @@ func (b *epoll) ctlOutcome(fd int, e *entry, err error) error {
 	return err
 }
 
-// noteFile stores which file a descriptor is. It costs a system call, so it is
-// done only when there may be orphans.
+// cannotBeAlwaysReady reports whether a descriptor is of a kind that the kernel always
+// watches.
+func cannotBeAlwaysReady(fd int) bool {
+	var st unix.Stat_t
+	if sys.Fstat(fd, &st) != nil {
+		return false
+	}
+	kind := st.Mode & unix.S_IFMT
+	return kind == unix.S_IFIFO || kind == unix.S_IFSOCK
+}
+
+// noteFile stores which file a descriptor is, after a successful change. It costs a
+// system call, so it is done only when there may be orphans.
 func (b *epoll) noteFile(fd int, e *entry) {
+	b.settled(fd)
 	e.fileID = 0
 	if b.mayHaveOrphans {
 		e.fileID, _ = sys.FileID(fd)
@@ -200,11 +228,14 @@ func (b *epoll) modify(fd int, e *entry, events Event, generation uint32) error 
 	return err
 }
 
-// setMask gives a registration another mask. On error it restores the old one, if
-// the kernel lets it.
+// setMask gives a registration another mask. On error it restores the old one, at
+// once or later.
 func (b *epoll) setMask(fd int, e *entry, mask, generation uint32) error {
 	if e.events&Exclusive == 0 && mask&unix.EPOLLEXCLUSIVE == 0 {
-		return b.ctl(unix.EPOLL_CTL_MOD, fd, mask, generation)
+		if err := b.ctl(unix.EPOLL_CTL_MOD, fd, mask, generation); err != unix.EINVAL {
+			return err
+		}
+		// Register has found an orphan of this number, an exclusive one.
 	}
 	// epoll_ctl(2): EPOLL_CTL_MOD is EINVAL if the old or the new mask has
 	// EPOLLEXCLUSIVE.
@@ -213,7 +244,9 @@ func (b *epoll) setMask(fd int, e *entry, mask, generation uint32) error {
 	}
 	err := b.ctl(unix.EPOLL_CTL_ADD, fd, mask, generation)
 	if err != nil {
-		b.ctl(unix.EPOLL_CTL_ADD, fd, toEpoll(e.events), e.generation)
+		if old := b.core.table.find(fd); old != nil && b.ctl(unix.EPOLL_CTL_ADD, fd, maskOf(old), old.generation) != nil {
+			b.unsettle(fd, old)
+		}
 	}
 	return err
 }
@@ -226,24 +259,34 @@ func (b *epoll) remove(fd int, e *entry) {
 		if b.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0) != nil {
 			b.mayHaveOrphans = true
 		}
+		b.settled(fd)
 	}
 }
 
-// mute makes a level-triggered registration edge-triggered. If that fails, the
-// registration is an orphan.
+// mute makes a level-triggered registration edge-triggered. If the set does not have
+// it, the events come from an orphan.
 func (b *epoll) mute(fd int, e *entry) bool {
 	if e.state&edgeWatched != 0 {
 		return true
 	}
-	if b.setMask(fd, e, toEpoll(e.events)|unix.EPOLLET, e.generation) != nil {
+	switch b.setMask(fd, e, toEpoll(e.events)|unix.EPOLLET, e.generation) {
+	case nil:
+	case unix.ENOENT, unix.EBADF:
 		b.foundOrphan = true
+	default:
+		b.unsettle(fd, e)
 	}
 	return true
 }
 
 func (b *epoll) unmute(fd int, e *entry) {
-	if e.state&edgeWatched == 0 {
-		b.setMask(fd, e, toEpoll(e.events), e.generation)
+	if e.state&edgeWatched != 0 {
+		return
+	}
+	switch b.setMask(fd, e, toEpoll(e.events), e.generation) {
+	case nil, unix.ENOENT, unix.EBADF:
+	default:
+		b.unsettle(fd, e)
 	}
 }
 
@@ -257,11 +300,14 @@ func (b *epoll) prepare(c *core) {
 
 func (b *epoll) collect(c *core, dst []Ready) []Ready {
 	if b.found == len(b.events) && b.hasStaleEvents(c) {
-		// The array is full, and stale events may have displaced others. Replace
-		// the set and poll again: no event has been reported yet, and the new set
-		// reports all that are pending.
-		if b.repair(c) == nil {
+		// The array is full, and stale events may have displaced others. If the
+		// set can be replaced, poll again: no event has been reported yet, and the
+		// new set reports all that are pending.
+		c.noteOrphans(1)
+		if c.tryRepair() {
 			b.poll()
+		} else {
+			b.pollRest()
 		}
 	}
 	dst = slices.Grow(dst, b.found)
@@ -286,63 +332,6 @@ func (b *epoll) collect(c *core, dst []Ready) []Ready {
 		c.staleEvents++
 	}
 	return dst
-}
-
-func (b *epoll) hasStaleEvents(c *core) bool {
-	return slices.ContainsFunc(b.events[:b.found], func(ev unix.EpollEvent) bool {
-		e := c.table.find(int(ev.Fd))
-		return ev.Fd >= 0 && (e == nil || e.generation != uint32(ev.Pad))
-	})
-}
-
-// repair moves all registrations to a new epoll set, which leaves the orphans
-// behind.
-func (b *epoll) repair(c *core) error {
-	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return os.NewSyscallError("epoll_create1", err)
-	}
-	defer unix.Close(set)
-	c.table.all(func(e *entry) {
-		if e.state&alwaysReady != 0 || !b.holds(e) {
-			return
-		}
-		mask := toEpoll(e.events)
-		switch {
-		case e.state&edgeWatched != 0:
-			mask = everyEdge
-		case e.state&disabled != 0:
-			mask = unix.EPOLLONESHOT // registered, but it reports nothing
-		}
-		if b.classifyNow(e.key.FD, e); e.nesting&fileTakesNews != 0 {
-			b.core.recheckLater(e.key.FD, true) // the new set has asked it
-		}
-		epollCtl(set, unix.EPOLL_CTL_ADD, e.key.FD, mask, e.generation)
-		e.state &^= muted
-	})
-	// The new set takes the old one's number, so that b.fd and the gate keep it.
-	if err := unix.Dup3(set, b.fd, unix.O_CLOEXEC); err != nil {
-		return os.NewSyscallError("dup3", err)
-	}
-	b.mayHaveOrphans = false
-	return b.waiter.SetReplaced()
-}
-
-// holds reports whether the set has a registration of the file that now has the
-// entry's number. The number may have been reused by a file that was not
-// registered, or for which only an orphan exists.
-func (b *epoll) holds(e *entry) bool {
-	fd := e.key.FD
-	if e.fileID != 0 {
-		if id, _ := sys.FileID(fd); id != e.fileID {
-			return false
-		}
-	}
-	err := b.ctl(unix.EPOLL_CTL_ADD, fd, 0, 0)
-	if err == nil {
-		b.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0)
-	}
-	return err == unix.EEXIST
 }
 
 // poll announces the system call to Go's scheduler if it may take long: because
@@ -392,7 +381,10 @@ func (s epollSet) Nest(f func() error) error {
 	return f()
 }
 
-func (s epollSet) Watch(fd int) error {
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(s.b.fd, unix.EPOLL_CTL_ADD, fd,
+func (s epollSet) Watch(fd int) error { return watchOwn(s.b.fd, fd) }
+
+// watchOwn adds a descriptor of the Waiter's to a set.
+func watchOwn(set, fd int) error {
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(set, unix.EPOLL_CTL_ADD, fd,
 		&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: ownToken}))
 }

@@ -325,3 +325,16 @@ func ExampleTryAccept() {
 	// Output:
 	// operation would block
 }
+
+// The counters of a selector tell whether it had to do without something.
+func ExampleStats() {
+	sel, err := selectors.NewDefaultSelector()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sel.Close()
+	stats := sel.(interface{ Stats() selectors.Stats }).Stats()
+	fmt.Println("calls repeated:", stats.Shortages, "repair pending:", stats.RepairPending)
+	// Output:
+	// calls repeated: 0 repair pending: false
+}

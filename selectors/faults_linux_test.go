@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"goselectors/selectors/internal/faulttest"
@@ -87,32 +88,74 @@ func TestConstructorRefused(t *testing.T) {
 }
 
 // TestPollBeyondLimit: poll(2) refuses a list that is longer than RLIMIT_NOFILE.
-// Select returns an error, and works again when the limit is raised.
+// Select asks in several calls, and finds what is ready in each.
 func TestPollBeyondLimit(t *testing.T) {
 	s, err := NewPollSelector()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	r, w := fdtest.Pipe(t)
-	mustRegister(t, s, r, EventRead)
-	fdtest.Write(t, w, "x")
-	for range 600 { // more than the limit of WithFreeDescriptors
-		mustRegister(t, s, fdtest.Dup(t, w), EventPriority)
+	first, firstW := fdtest.Pipe(t)
+	mustRegister(t, s, first, EventRead)
+	for range 1200 { // more than twice the limit of WithFreeDescriptors
+		mustRegister(t, s, dupAnywhere(t, firstW), EventPriority)
+	}
+	last, lastW := fdtest.Pipe(t)
+	mustRegister(t, s, last, EventRead)
+	want := map[int]Event{first: EventRead, last: EventRead}
+	select1 := func(what string, timeout, atLeast time.Duration, want map[int]Event) {
+		t.Helper()
+		begin := time.Now()
+		ready, err := s.Select(timeout)
+		took := time.Since(begin)
+		if diff := cmp.Diff(want, byDescriptor(ready)); diff != "" || err != nil || took < atLeast || took > 15*time.Second {
+			t.Errorf("%s: %v after %v (-want +got):\n%s", what, err, took, diff)
+		}
 	}
 	faulttest.WithFreeDescriptors(t, 0, func() {
+		before := s.Stats().Shortages
+		none := map[int]Event{}
+		select1("nothing ready", 0, 0, none)
+		select1("until the timeout", 10*time.Millisecond, 10*time.Millisecond, none)
+		time.AfterFunc(5*time.Millisecond, func() { s.Wake() })
+		select1("until Wake", 20*time.Second, 0, none)
+		time.AfterFunc(5*time.Millisecond, func() { unix.Write(lastW, []byte("x")) })
+		select1("until an event", -1, 0, map[int]Event{last: EventRead})
+		fdtest.Write(t, firstW, "x")
 		for _, timeout := range []time.Duration{0, time.Millisecond, -1} {
-			ready, err := s.Select(timeout)
-			var e *Error
-			if !errors.As(err, &e) || e.Op != "select" || e.Backend != "poll" || !errors.Is(err, unix.EINVAL) || len(ready) != 0 {
-				t.Errorf("Select(%v) returned %v, %v", timeout, ready, err)
-			}
+			select1("ready", timeout, 0, want)
+		}
+		if s.Stats().Shortages == before {
+			t.Error("Stats counts no shortage")
 		}
 	})
-	expectReported(t, s, 1, map[int]Event{r: EventRead})
+	faulttest.WithOpenLimit(t, 0, func() {
+		select1("no descriptor allowed", 5*time.Millisecond, 5*time.Millisecond, map[int]Event{})
+	})
+	expectReported(t, s, 1, want)
 }
 
-// TestSelectErrorsOfTheKernel: unexpected errors of the waiting system calls.
+// dupAnywhere is fdtest.Dup for more descriptors than that has numbers for.
+func dupAnywhere(t *testing.T, fd int) int {
+	t.Helper()
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(dup) })
+	return dup
+}
+
+func byDescriptor(batch []Ready) map[int]Event {
+	events := map[int]Event{}
+	for _, r := range batch {
+		events[r.Key.FD] |= r.Events
+	}
+	return events
+}
+
+// TestSelectErrorsOfTheKernel: errors of the waiting system calls that do not pass
+// are returned. The others are not.
 func TestSelectErrorsOfTheKernel(t *testing.T) {
 	for name, call := range map[string]uint32{
 		"poll": unix.SYS_PPOLL, "select": unix.SYS_PSELECT6, "epoll/blocking": unix.SYS_EPOLL_PWAIT, "epoll/parking": unix.SYS_EPOLL_PWAIT,
@@ -126,16 +169,21 @@ func TestSelectErrorsOfTheKernel(t *testing.T) {
 			r, w := fdtest.Pipe(t)
 			mustRegister(t, s, r, EventRead)
 			fdtest.Write(t, w, "x")
-			for _, errno := range []unix.Errno{unix.ENOMEM, unix.EINTR} {
-				faulttest.WithFailingCall(t, call, errno, func() {
+			fault := faulttest.Fault{Call: call}
+			if s, ok := s.(*EpollSelector); ok {
+				fault.Args = map[int]uint32{0: uint32(s.epoll.fd)} // Go's runtime makes this call too
+			}
+			for _, errno := range []unix.Errno{unix.EACCES, unix.ENOMEM, unix.EINTR} {
+				fault.Errno = errno
+				faulttest.WithFault(t, fault, func() {
 					given := []Ready{{Events: EventWrite}}
 					got, err := s.SelectInto(given, 0)
 					if len(got) != 1 || got[0] != given[0] {
 						t.Errorf("%v: the batch is %v", errno, got)
 					}
-					if errno == unix.EINTR {
+					if errno != unix.EACCES {
 						if err != nil {
-							t.Errorf("interrupted: %v", err)
+							t.Errorf("%v: Select returned %v", errno, err)
 						}
 						return
 					}
@@ -154,8 +202,8 @@ func TestSelectErrorsOfTheKernel(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		faulttest.WithFailingCall(t, unix.SYS_EPOLL_PWAIT2, unix.ENOMEM, func() {
-			if _, err := s.Select(time.Millisecond); !errors.Is(err, unix.ENOMEM) {
+		faulttest.WithFailingCall(t, unix.SYS_EPOLL_PWAIT2, unix.EACCES, func() {
+			if _, err := s.Select(time.Millisecond); !errors.Is(err, unix.EACCES) {
 				t.Errorf("the error is %v", err)
 			}
 		})

@@ -34,6 +34,12 @@ func newParking(t *testing.T) *EpollSelector {
 	return s
 }
 
+func mayAsk(s *EpollSelector) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.epoll.waiter.MayAsk()
+}
+
 // checkNesting checks that the entries agree with the number of those that keep
 // the set out of the gate, and that those that are not classified are in the list.
 func checkNesting(t *testing.T, s *EpollSelector) (forbidden int) {
@@ -96,7 +102,7 @@ func TestNesting(t *testing.T) {
 				defer close(done)
 				s.Select(-1)
 			}()
-			for !s.epoll.waiter.MayAsk() {
+			for !mayAsk(s) {
 				time.Sleep(time.Millisecond)
 			}
 			register()
@@ -128,7 +134,7 @@ func TestNesting(t *testing.T) {
 				if got := checkNesting(t, s); got != test.want {
 					t.Errorf("after the next wait %d registrations keep the set out of the gate, want %d", got, test.want)
 				}
-				if test.want != 0 && s.epoll.waiter.MayAsk() {
+				if test.want != 0 && mayAsk(s) {
 					t.Error("the kernel may ask the set through the gate")
 				}
 				if _, err := s.Unregister(fd); err != nil {
@@ -307,7 +313,7 @@ func TestForbidDuringPark(t *testing.T) {
 			}
 			result <- ready
 		}()
-		for !s.epoll.waiter.MayAsk() {
+		for !mayAsk(s) {
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(10 * time.Millisecond) // until it is parked

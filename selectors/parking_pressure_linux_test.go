@@ -54,12 +54,12 @@ func TestPressureNews(t *testing.T) {
 		}
 		stop := pressProcessors(t)
 		limit := make(chan struct{})
-		timer := time.AfterFunc(10*time.Second, func() { close(limit) })
+		timer := time.AfterFunc(newsLimit, func() { close(limit) })
 		for _, s := range selectors {
 			select {
 			case <-s.reports:
 			case <-limit:
-				t.Errorf("%s: no report in 10s of piece %d of news", s.name, i+1)
+				t.Errorf("%s: no report in %v of piece %d of news", s.name, newsLimit, i+1)
 			}
 		}
 		timer.Stop()

@@ -23,7 +23,7 @@ type PollSelector struct {
 // There poll is not one of [Backends]; use select.
 func NewPollSelector(opts ...Option) (*PollSelector, error) {
 	s := &PollSelector{}
-	if err := s.poll.open(&s.core.table); err != nil {
+	if err := s.poll.open(&s.core); err != nil {
 		return nil, &Error{Op: "new", Backend: "poll", FD: -1, Err: err}
 	}
 	s.core.init(s, "poll", &s.poll, pollTraits)
@@ -52,18 +52,18 @@ func pollFeatures() Feature {
 type poll struct {
 	noOrphans
 	waker wake.Waker
-	table *table
+	core  *core
 	fds   []sys.PollFD
 	asked []sys.PollFD // the copy
 	found int          // elements of asked with events
 	first int          // index where the last batch began; the next one begins behind it
 }
 
-func (b *poll) open(t *table) error {
+func (b *poll) open(c *core) error {
 	if err := b.waker.Open(); err != nil {
 		return err
 	}
-	b.table = t
+	b.core = c
 	b.fds = []sys.PollFD{sys.NewPollFD(b.waker.FD(), sys.PollIn)}
 	return nil
 }
@@ -175,7 +175,7 @@ func (b *poll) remove(fd int, e *entry) {
 	b.fds = b.fds[:len(b.fds)-1]
 	if int(last.Fd) != fd {
 		b.fds[e.slot] = last
-		b.table.find(int(last.Fd)).slot = e.slot
+		b.core.table.find(int(last.Fd)).slot = e.slot
 	}
 	e.slot = -1
 }
@@ -201,11 +201,46 @@ func (b *poll) poll() (int, error) { return b.sleep(0) }
 
 func (b *poll) sleep(timeout time.Duration) (n int, err error) {
 	b.found, err = sys.Poll(b.asked, timeout)
+	if err != nil {
+		if limit := sys.PollLimit(); len(b.asked) > limit {
+			b.found, err = b.sleepInPieces(limit, timeout)
+		} else if !sys.IsShortage(err) { // the limit may have been raised since
+			b.found, err = sys.Poll(b.asked, 0)
+		}
+	}
 	if b.found > 0 && b.asked[0].Revents != 0 {
 		b.found--
 		b.waker.Drain()
 	}
 	return b.found, err
+}
+
+// sleepInPieces is sleep with a list that is longer than the limit, which may have
+// been lowered. It asks for all in several calls, and waits for a short time, on the
+// first piece, which has the waker.
+func (b *poll) sleepInPieces(limit int, timeout time.Duration) (found int, err error) {
+	if limit == 0 {
+		return 0, sys.ErrRefused
+	}
+	b.core.counters.shortages.Add(1)
+	for at := 0; at < len(b.asked) && err == nil; at += limit {
+		var n int
+		n, err = sys.Poll(b.asked[at:min(at+limit, len(b.asked))], 0)
+		found += n
+	}
+	if found == 0 && timeout != 0 && err == nil {
+		if timeout < 0 || timeout > pauseTime {
+			timeout = pauseTime
+		}
+		found, err = sys.Poll(b.asked[:limit], timeout)
+	}
+	if err != nil {
+		if sys.PollLimit() < limit { // lowered again
+			err = sys.ErrRefused
+		}
+		return 0, err
+	}
+	return found, nil
 }
 
 func (b *poll) collect(c *core, dst []Ready) []Ready {

@@ -110,7 +110,10 @@ func (b *selectBackend) sleep(timeout time.Duration) (int, error) {
 	}
 	var err error
 	b.found, err = sys.Select(b.ready[0], b.ready[1], b.ready[2], timeout)
-	if err == sys.ErrBadFD && b.findClosed() {
+	if err == sys.ErrBadFD {
+		if !b.findClosed() { // the number is open again
+			return 0, sys.ErrRefused
+		}
 		_, err = b.poll() // the others
 		return len(b.closed) + b.found, err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -166,4 +167,53 @@ func (f Feature) String() string {
 		names = append(names, fmt.Sprintf("%#x", uint32(f)))
 	}
 	return strings.Join(names, "|")
+}
+
+// Stats counts what a selector could not have for the moment, and what it did
+// about it. All zero is normal.
+//
+// Every selector of this package has a method Stats. For a [Selector] that
+// [NewDefaultSelector] has returned it is
+//
+//	sel.(interface{ Stats() selectors.Stats }).Stats()
+type Stats struct {
+	// Orphans counts stale registrations that were noticed: the kernel goes on
+	// reporting a descriptor that was closed, because a duplicate keeps its file
+	// open. Only epoll has them. Orphans that are never ready at the same time may
+	// be counted as one.
+	Orphans uint64
+
+	// Repairs counts how often the kernel's set was made right again: a new set
+	// without orphans has replaced it, or a registration that the kernel had
+	// refused for the moment was made. RepairFailures counts attempts that failed.
+	// Nothing changes then, and another attempt follows after 10 ms, and after
+	// twice the time of the last one, up to 5 s.
+	Repairs        uint64
+	RepairFailures uint64
+
+	// RepairPending tells whether such an attempt is due. Until it succeeds, a
+	// Select in which only orphans are ready asks the kernel every 2 ms.
+	RepairPending bool
+
+	// Shortages counts the waiting system calls that the kernel refused for
+	// lack of memory or descriptors, or because RLIMIT_NOFILE was lowered below
+	// the number of keys. Select repeats them.
+	Shortages uint64
+}
+
+// counters are the figures of Stats. They change in rare cases only.
+type counters struct {
+	orphans, repairs, repairFailures, shortages atomic.Uint64
+}
+
+// Stats returns the counters. Any goroutine may call it, also after Close. The
+// figures are not one atomic snapshot.
+func (c *core) Stats() Stats {
+	return Stats{
+		Orphans:        c.counters.orphans.Load(),
+		Repairs:        c.counters.repairs.Load(),
+		RepairFailures: c.counters.repairFailures.Load(),
+		RepairPending:  c.repairAt.Load() != 0,
+		Shortages:      c.counters.shortages.Load(),
+	}
 }

@@ -46,8 +46,8 @@
 //	go test -run FuzzBackendsAgree/NAME ./selectors/comparetest
 //
 // The bytes of a seed are choices, one byte each: an index into modelVerbs, then
-// one for each argument of the verb, an index into modelNames, modelInterests or
-// modelShutdowns. All are taken modulo the length of the list; missing bytes are
+// one for each argument of the verb, an index into modelNames, modelInterests,
+// modelShutdowns or modelShortages. All are taken modulo the length of the list; missing bytes are
 // 0. A change to one of these lists gives the seeds in testdata another meaning.
 // The seeds in fuzzSeeds are scripts and keep theirs.
 //

@@ -45,6 +45,8 @@ type env struct {
 	background    sync.WaitGroup
 	backgroundErr error // errors of operations in the background
 	hadBackground bool  // an operation was started in the background since the last select
+
+	shortOfDescriptors bool // selectors cannot open any
 }
 
 // fileKind says what read and write mean for a file.
@@ -285,7 +287,68 @@ func (e *env) do(op operation) ([]result, error) {
 	if err := checkArgs(op, f.args); err != nil {
 		return nil, err
 	}
-	return f.do(e, op)
+	e.mu.Lock()
+	short := e.shortOfDescriptors
+	e.mu.Unlock()
+	if !short {
+		return f.do(e, op)
+	}
+	var results []result
+	var err error
+	if limitErr := withoutDescriptors(func() { results, err = f.do(e, op) }); limitErr != nil {
+		return nil, limitErr
+	}
+	return results, err
+}
+
+// shortage begins or ends a shortage of descriptors. Only operations on selectors
+// are affected: between them files can still be opened.
+func (e *env) shortage(op operation) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.shortOfDescriptors = op.args[0] == "begins"
+	return nil
+}
+
+// lowered is the limit of descriptors while it is lowered. Several operations may
+// need that at the same time, one in the background.
+var lowered struct {
+	sync.Mutex
+	users    int
+	original unix.Rlimit
+}
+
+// withoutDescriptors runs f while no descriptor can be opened: the limit is the
+// lowest number that is free.
+func withoutDescriptors(f func()) error {
+	if err := changeLimit(1); err != nil {
+		return err
+	}
+	f()
+	return changeLimit(-1)
+}
+
+// changeLimit adds to the number of users of the lowered limit.
+func changeLimit(users int) error {
+	lowered.Lock()
+	defer lowered.Unlock()
+	before := lowered.users
+	lowered.users += users
+	switch {
+	case lowered.users == 0:
+		return unix.Prlimit(0, unix.RLIMIT_NOFILE, &lowered.original, nil)
+	case before > 0:
+		return nil
+	}
+	free, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	unix.Close(free)
+	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &lowered.original); err != nil {
+		return err
+	}
+	return unix.Prlimit(0, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(free), Max: lowered.original.Max}, nil)
 }
 
 // checkArgs checks the number of arguments. The usage names them; those in

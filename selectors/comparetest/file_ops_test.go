@@ -57,6 +57,7 @@ var fileVerbs = map[string]struct {
 	"dup2":       {"FILE FILE", (*env).dup},
 	"await":      {"FILE MASK", (*env).await},
 	"sleep":      {"DURATION", (*env).sleep},
+	"shortage":   {"begins|ends", (*env).shortage},
 }
 
 func (e *env) pair(op operation, kind int) error {

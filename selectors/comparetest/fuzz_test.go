@@ -46,6 +46,8 @@ func encodeOperations(ops []operation) (data []byte, err error) {
 				n = slices.IndexFunc(modelInterests, func(e selectors.Event) bool { return e.String() == op.args[i] })
 			case 'h':
 				n = slices.Index(modelShutdowns, op.args[i])
+			case 's':
+				n = slices.Index(modelShortages, op.args[i])
 			}
 			choices = append(choices, n)
 		}
@@ -77,6 +79,7 @@ var fuzzSeeds = []string{
 	"an orphan: pipe a b; dup2 a c; register a Read; close a; write b; unregister a; select; select; pipe a d; register a Read; select; write d; select",
 	"an orphan gets its number back: pipe a b; dup2 a c; register a Read; close a; unregister a; dup2 c a; register a Read; write b; select",
 	"an orphan blocks Register: pipe a b; dup2 a c; register a Read; pipe a d; register a Read; dup2 c a; register a Read; write b; select",
+	"an orphan in a shortage: pipe a b; dup2 a c; register a Read; register b Write; shortage begins; close a; write b; unregister a; select; select; pipe a d; register a Read; select; write d; select; shortage ends; select; read a; select",
 	"two numbers: pipe a b; dup2 a c; register a Read; register c Read|OneShot; write b; select; select; close a; select; drain c; select",
 	"refused: pipe a b; register a 0; register a OneShot; register a Read|Hangup; register a ReadClosed; register a Read; register a Write; modify a 0; keys; select",
 	"unknown: unregister a; modify a Read; close a; register a Read; select; keys",

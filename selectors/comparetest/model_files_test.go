@@ -386,10 +386,11 @@ var modelFileVerbs = map[string]func(m *modelEnv, args []string) error{
 			return nil
 		}
 	},
-	"write": fileOp(modelFile.write),
-	"read":  fileOp(modelFile.read),
-	"fill":  fileOp(modelFile.fill),
-	"drain": fileOp(modelFile.drain),
+	"shortage": func(*modelEnv, []string) error { return nil }, // changes no result
+	"write":    fileOp(modelFile.write),
+	"read":     fileOp(modelFile.read),
+	"fill":     fileOp(modelFile.fill),
+	"drain":    fileOp(modelFile.drain),
 	"shutdown": func(m *modelEnv, args []string) error {
 		return fileOp(func(f modelFile) error { return f.shutdown(args[1]) })(m, args)
 	},

@@ -149,7 +149,8 @@ var modelInterests = []selectors.Event{
 type modelVerb struct{ verb, args string }
 
 // modelVerbs are the verbs of a random sequence with their arguments: f a file,
-// e an interest, h a direction to shut down. Frequent verbs are repeated.
+// e an interest, h a direction to shut down, s whether a shortage begins or ends.
+// Frequent verbs are repeated.
 var modelVerbs = []modelVerb{
 	{"select", ""}, {"select", ""}, {"select", ""}, {"select", ""}, {"select", ""}, {"select", ""},
 	{"register", "fe"}, {"register", "fe"}, {"register", "fe"}, {"register", "fe"}, {"register", "fe"},
@@ -163,9 +164,13 @@ var modelVerbs = []modelVerb{
 	{"write", "f"}, {"write", "f"},
 	{"read", "f"}, {"fill", "f"}, {"drain", "f"},
 	{"shutdown", "fh"}, {"wake", ""}, {"keys", ""},
+	{"shortage", "s"}, {"shortage", "s"},
 }
 
-var modelShutdowns = []string{"read", "write", "both"}
+var (
+	modelShutdowns = []string{"read", "write", "both"}
+	modelShortages = []string{"begins", "begins", "ends"}
+)
 
 // operation returns the next operation, on the first names only.
 func (choose chooser) operation(names int) operation {
@@ -180,6 +185,8 @@ func (choose chooser) operation(names int) operation {
 			op.args = append(op.args, modelInterests[choose(len(modelInterests))].String())
 		case 'h':
 			op.args = append(op.args, modelShutdowns[choose(len(modelShutdowns))])
+		case 's':
+			op.args = append(op.args, modelShortages[choose(len(modelShortages))])
 		}
 	}
 	if op.verb == "device" {

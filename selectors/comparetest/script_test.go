@@ -80,6 +80,7 @@ Operations on selectors:
 	keys                  (Keys and Len: names with interests)
 	wake                  close-selector
 	after 20ms OPERATION  (runs in the background after the delay)
+	shortage begins|ends  (meanwhile the operations above cannot open descriptors)
 
 A select that waits also checks the time: it must not report nothing before its
 timeout, and a select of ten seconds or more must be woken well before that.

@@ -33,8 +33,9 @@ import (
 //
 // The kernel asks a set that is on the gate's ready list, and so the files in it,
 // whether the gate is armed or not (ep_item_poll), and also when the gate is armed
-// or disarmed. A harvest takes the set from that list. So the kernel may ask
-// the files from arming to the next harvest that finds something: mayAsk.
+// or disarmed. A harvest takes the set from that list, but an event that comes
+// during the harvest puts it back (ep_done_scan, ovflist). After a second harvest
+// it is not on the list, and nothing puts it there before the gate is armed again.
 type gate struct {
 	owner Set
 	file  *os.File // the gate, an epoll set, in the runtime's poller; nil if it is not open
@@ -42,11 +43,11 @@ type gate struct {
 	fd    int // the gate's
 	set   int // the selector's epoll set
 
-	attached bool        // the set is in the gate
-	armed    bool        // the next event in the set makes the gate readable
-	mayAsk   atomic.Bool // the kernel may ask the files in the set through the gate
-	checked  bool        // checkNow has run in this park
-	armErr   error       // the error of arm in this park
+	attached bool          // the set is in the gate
+	armed    bool          // the next event in the set makes the gate readable
+	asking   atomic.Uint32 // whether the kernel may ask the files in the set through the gate
+	checked  bool          // checkNow has run in this park
+	armErr   error         // the error of arm in this park
 
 	forbidden atomic.Int32 // registrations that keep the set out of the gate
 	disabled  atomic.Bool  // the runtime poller does not take a gate
@@ -55,6 +56,13 @@ type gate struct {
 	armNow          func() error          // arm, allocated once
 	mustSetDeadline atomic.Bool           // set the file's deadline before the next wait
 }
+
+// Values of gate.asking.
+const (
+	asksNot   uint32 = iota // the set is not on the gate's ready list, and the gate is not armed
+	asksMaybe               // harvested once since it was armed
+	asks                    // armed, and not harvested since
+)
 
 var (
 	errNotPollable = errors.New("the runtime poller does not take an epoll descriptor")
@@ -90,7 +98,7 @@ func (g *gate) arm() error {
 	if g.forbidden.Load() != 0 {
 		return errForbidden
 	}
-	g.mayAsk.Store(true)
+	g.asking.Store(asks)
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT}
 	err := error(unix.ENOENT)
 	if g.attached {
@@ -112,14 +120,23 @@ func (g *gate) disarm() {
 // detach takes the set out of the gate. No goroutine may be in Set.Nest.
 func (g *gate) detach() {
 	unix.EpollCtl(g.fd, unix.EPOLL_CTL_DEL, g.set, nil)
-	g.mayAsk.Store(false)
+	g.asking.Store(asksNot)
 }
 
 // replaced is called when the set's descriptor has been given to a new set,
 // which is not in the gate.
 func (g *gate) replaced() {
 	g.attached, g.armed = false, false
-	g.mayAsk.Store(false)
+	g.asking.Store(asksNot)
+}
+
+// mayAsk reports whether the kernel may ask the files in the set through the gate
+// before the next call of arm. No goroutine may be in Set.Nest.
+func (g *gate) mayAsk() bool {
+	if g.asking.Load() == asksMaybe && g.harvest() == 0 {
+		g.asking.Store(asksNot)
+	}
+	return g.asking.Load() != asksNot
 }
 
 // checkNow is called by RawConn.Read before the goroutine parks, and each time the
@@ -129,20 +146,25 @@ func (g *gate) checkNow(uintptr) bool {
 		// The runtime has cleared its own readiness before this call, so an event
 		// that comes from now on ends the wait.
 		g.checked, g.armErr = true, nil
-		if !g.armed || !g.mayAsk.Load() { // detach may have undone it
+		if !g.armed || g.asking.Load() != asks { // detach may have undone it
 			if g.armErr = g.owner.Nest(g.armNow); g.armErr != nil {
 				return true
 			}
 		}
 	}
-	var ev [1]unix.EpollEvent
-	n, _, _ := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(g.fd), uintptr(unsafe.Pointer(&ev)), 1, 0, 0, 0)
-	if n == 0 {
+	if g.harvest() == 0 {
 		return false
 	}
 	g.armed = false // one-shot: harvesting has disarmed it
-	g.mayAsk.Store(false)
+	g.asking.Store(asksMaybe)
 	return true
+}
+
+// harvest asks the gate without waiting, and returns whether it had an event.
+func (g *gate) harvest() (n uintptr) {
+	var ev [1]unix.EpollEvent
+	n, _, _ = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(g.fd), uintptr(unsafe.Pointer(&ev)), 1, 0, 0, 0)
+	return n
 }
 
 // wait parks the goroutine until the set has events, or until wake if wakes is not

@@ -13,8 +13,8 @@ import (
 
 // A Waiter sleeps until a Set has something to report or Wake is called.
 //
-// One goroutine at a time may call Sleep, Disarm and SetReplaced. Wake may be
-// called from any goroutine. The owner of the set calls CanPark, MayAsk, Forbid
+// One goroutine at a time may call Sleep, Disarm, EachFile and SetReplaced. Wake may
+// be called from any goroutine. The owner of the set calls CanPark, MayAsk, Forbid
 // and Permit with the lock that it also holds in Set.Nest.
 type Waiter struct {
 	set      Set
@@ -78,20 +78,19 @@ func (w *Waiter) Close() {
 // Strategy returns how the Waiter sleeps.
 func (w *Waiter) Strategy() Strategy { return w.strategy }
 
-// SetReplaced is called after the set's descriptor was given to a new set. It
-// adds the Waiter's own descriptors to the new set.
-func (w *Waiter) SetReplaced() error {
-	if err := w.set.Watch(w.waker.FD()); err != nil {
-		return err
+// EachFile calls watch for each of the Waiter's own descriptors in the set, until
+// an error. A new set must contain them before it replaces the set.
+func (w *Waiter) EachFile(watch func(fd int) error) error {
+	err := watch(w.waker.FD())
+	if err == nil && w.timer >= 0 {
+		err = watch(w.timer)
 	}
-	if w.timer >= 0 {
-		if err := w.set.Watch(w.timer); err != nil {
-			return err
-		}
-	}
-	w.gate.replaced()
-	return nil
+	return err
 }
+
+// SetReplaced is called after the set's descriptor was given to a new set, which
+// contains the Waiter's own descriptors.
+func (w *Waiter) SetReplaced() { w.gate.replaced() }
 
 // CanPark reports whether a sleep may park at some time, unless Forbid prevents
 // it.
@@ -99,7 +98,7 @@ func (w *Waiter) CanPark() bool { return w.strategy != Blocking && !w.gate.disab
 
 // MayAsk reports whether the kernel may ask the files in the set through the gate,
 // now or at any time before the next call of Set.Nest.
-func (w *Waiter) MayAsk() bool { return w.gate.mayAsk.Load() }
+func (w *Waiter) MayAsk() bool { return w.gate.mayAsk() }
 
 // Forbid is called before the set gets a registration for which it makes a
 // difference who asks, or which the kernel refuses while the set is nested. Until
@@ -228,6 +227,7 @@ func (w *Waiter) setTimer(timeout time.Duration) error {
 	if w.timerDeadline > at && w.timerDeadline <= at+timeout {
 		return nil
 	}
+	w.timerDeadline = 0
 	err := unix.TimerfdSettime(w.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(timeout))}, nil)
 	if err == nil {
 		w.timerDeadline = at + timeout

@@ -15,6 +15,8 @@
 //	Identify(fd int, known uint64) (id uint64, same bool, err error)
 //	IsOpen(fd int) bool
 //	EffectOfAsking(fd int) Effect
+//	PollLimit() int, the number of descriptors that Poll takes at present
+//	isShortage(err error) bool: see IsShortage
 //
 //	Read(fd int, p []byte, nonblocking bool) (n int, err error)
 //	Write(fd int, p []byte, nonblocking bool) (n int, err error)
@@ -37,6 +39,10 @@ import (
 var (
 	// ErrWouldBlock: Read, Write or Accept would have to wait.
 	ErrWouldBlock = errors.New("operation would block")
+
+	// ErrRefused: a call failed for a reason that passes, but the system's error
+	// does not tell that.
+	ErrRefused = errors.New("refused for the moment")
 
 	// ErrFDTooLarge: the descriptor's number does not fit.
 	ErrFDTooLarge = errors.New("descriptor number too large for this backend")
@@ -63,6 +69,10 @@ const (
 	// is not told; or the file is not known.
 	AskingTakesNews
 )
+
+// IsShortage reports whether a system call failed for lack of something that can
+// be had later, so that it is worth repeating.
+func IsShortage(err error) bool { return err == ErrRefused || isShortage(err) }
 
 // Milliseconds converts a timeout for calls that take milliseconds. It rounds
 // up, because a wait may end late but not early; a negative timeout is -1.

@@ -52,6 +52,8 @@ func Select(_, _, _ FDSet, _ time.Duration) (int, error)            { return 0, 
 func FileID(int) (uint64, error)                                    { return 0, ErrBadFD }
 func Identify(int, uint64) (uint64, bool, error)                    { return 0, false, ErrNoWait }
 func IsOpen(int) bool                                               { return false }
+func PollLimit() int                                                { return 0 }
+func isShortage(error) bool                                         { return false }
 func Read(int, []byte, bool) (int, error)                           { return 0, errNoTry }
 func Write(int, []byte, bool) (int, error)                          { return 0, errNoTry }
 func Accept(int) (int, error)                                       { return -1, errNoTry }

@@ -3,7 +3,9 @@
 package sys
 
 import (
+	"errors"
 	"io"
+	"math"
 	"net"
 	"os"
 	"syscall"
@@ -101,6 +103,28 @@ func Fstat(fd int, st *unix.Stat_t) error {
 func IsOpen(fd int) bool {
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 	return err != unix.EBADF
+}
+
+// PollLimit returns how many descriptors Poll takes at present. poll(2) refuses a
+// longer list with EINVAL.
+func PollLimit() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return math.MaxInt32
+	}
+	return int(min(uint64(limit.Cur), math.MaxInt32))
+}
+
+func isShortage(err error) bool {
+	var errno unix.Errno
+	if !errors.As(err, &errno) {
+		return false
+	}
+	switch errno {
+	case unix.ENOMEM, unix.EAGAIN, unix.ENOBUFS, unix.EMFILE, unix.ENFILE, unix.ENOSPC, unix.EINTR:
+		return true
+	}
+	return false
 }
 
 // Read reads once without waiting. An empty read is io.EOF, but for a datagram

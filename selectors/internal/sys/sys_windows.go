@@ -1,6 +1,7 @@
 package sys
 
 import (
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
@@ -199,6 +200,13 @@ func Identify(fd int, known uint64) (id uint64, same bool, err error) {
 func IsOpen(fd int) bool {
 	_, err := socketType(fd)
 	return err == nil
+}
+
+// PollLimit returns how many sockets Poll takes at present: any number.
+func PollLimit() int { return math.MaxInt32 }
+
+func isShortage(err error) bool {
+	return errors.Is(err, windows.WSAENOBUFS) || errors.Is(err, windows.WSAEMFILE) || errors.Is(err, windows.ERROR_NOT_ENOUGH_MEMORY)
 }
 
 // socketType returns the socket's type, SOCK_STREAM for one. It fails if the
