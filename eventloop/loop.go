@@ -67,7 +67,9 @@ type Loop struct {
 const timeNotRead = time.Duration(math.MinInt64)
 
 // New returns a loop on [selectors.NewDefaultSelector], or on the selector of
-// WithSelector. The caller must close it.
+// WithSelector. The caller should close it. A loop that is dropped without Close and
+// that does not run is collected in the end, with its signal handlers and its
+// selector, unless work of Do keeps it alive.
 func New(opts ...Option) (*Loop, error) {
 	l := &Loop{
 		options:   newOptions(opts),

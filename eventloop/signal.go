@@ -3,17 +3,27 @@ package eventloop
 import (
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
+	"weak"
 )
 
 // A SignalHandler is a registration made by [Loop.OnSignal].
 type SignalHandler struct {
-	loop        *Loop
-	sig         os.Signal
+	loop    *Loop
+	sig     os.Signal
+	deliver task
+	stopped bool // by Stop; for the loop's goroutine only
+	*signalSource
+}
+
+// A signalSource receives a signal from package signal. Its goroutine does not keep
+// the handler and the loop alive, so that a loop that is dropped without Close can
+// be collected. That releases the source.
+type signalSource struct {
 	ch          chan os.Signal
 	quit        chan struct{} // closed to end the goroutine
 	releaseOnce sync.Once
-	stopped     bool // by Stop; for the loop's goroutine only
 }
 
 // OnSignal makes the loop call fn each time the process receives sig. The
@@ -33,7 +43,14 @@ func (l *Loop) OnSignal(sig os.Signal, fn func(os.Signal)) (*SignalHandler, erro
 	// Package signal drops a signal if the channel is full. The channel is for this
 	// handler and one signal only: if it is full, the loop still has deliveries of
 	// that signal to run, so at least one call of fn follows the dropped one.
-	h := &SignalHandler{loop: l, sig: sig, ch: make(chan os.Signal, 64), quit: make(chan struct{})}
+	source := &signalSource{ch: make(chan os.Signal, 64), quit: make(chan struct{})}
+	h := &SignalHandler{loop: l, sig: sig, signalSource: source}
+	h.deliver = task{func() {
+		if !h.stopped {
+			l.standsFor(fn)
+			fn(sig)
+		}
+	}, "signal", l.callSite()}
 	l.mu.Lock()
 	if l.signals == nil {
 		l.mu.Unlock()
@@ -42,24 +59,23 @@ func (l *Loop) OnSignal(sig os.Signal, fn func(os.Signal)) (*SignalHandler, erro
 	l.signals[h] = struct{}{}
 	signal.Notify(h.ch, sig) // under the lock, so that a concurrent Close stops it afterwards
 	l.mu.Unlock()
-	site := l.callSite()
-	deliver := func() {
-		if !h.stopped {
-			l.standsFor(fn)
-			fn(sig)
+	runtime.AddCleanup(h, (*signalSource).release, source)
+	go source.receive(weak.Make(h))
+	return h, nil
+}
+
+// receive posts each signal to the loop of the handler.
+func (s *signalSource) receive(handler weak.Pointer[SignalHandler]) {
+	for {
+		select {
+		case <-s.ch:
+			if h := handler.Value(); h != nil {
+				h.loop.postTask(h.deliver)
+			}
+		case <-s.quit:
+			return
 		}
 	}
-	go func() {
-		for {
-			select {
-			case <-h.ch:
-				l.postTask(task{deliver, "signal", site})
-			case <-h.quit:
-				return
-			}
-		}
-	}()
-	return h, nil
 }
 
 // Stop removes the handler. It is not called any more, not even for a signal
@@ -80,9 +96,9 @@ func (h *SignalHandler) Stop() bool {
 }
 
 // release stops the delivery and ends the goroutine.
-func (h *SignalHandler) release() {
-	h.releaseOnce.Do(func() {
-		signal.Stop(h.ch)
-		close(h.quit)
+func (s *signalSource) release() {
+	s.releaseOnce.Do(func() {
+		signal.Stop(s.ch)
+		close(s.quit)
 	})
 }

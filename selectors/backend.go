@@ -22,6 +22,9 @@ type backend interface {
 	// entry is not in the table yet.
 	add(fd int, e *entry, replaces bool) error
 
+	// owns reports whether a number is that of a descriptor of the backend itself.
+	owns(fd int) bool
+
 	// modify watches for events from now on, under the given generation,
 	// whether or not the kernel still knows the descriptor. If the state
 	// edgeWatched was set before and still is, the generation is not used. On
@@ -50,7 +53,8 @@ type backend interface {
 	poll() (int, error)
 	sleep(timeout time.Duration) (int, error)
 
-	// collect passes what the last poll or sleep found to c.report.
+	// collect passes what the last poll or sleep found to c.report, each
+	// descriptor once.
 	collect(c *core, dst []Ready) []Ready
 
 	// wake ends the current sleep. It may also end a later one early.
@@ -74,6 +78,8 @@ type traits struct {
 	features      Feature
 	kernelOneShot bool // the kernel disables a one-shot registration itself
 	updatesLive   bool // changes of the set reach a sleep that is under way
+	muteRepeats   bool // after mute the next poll or sleep reports a state that lasts once more
+	hintsAreEdges bool // the kernel reports hints without an event of the interest only when they change: no mute
 	pollIsCheap   bool // poll is cheap, so every Select polls before it sleeps
 	scansAll      bool // poll and sleep ask every descriptor: see pollFirst
 }
@@ -85,8 +91,18 @@ type noOrphans struct{}
 func (noOrphans) repair(*core) error { return nil }
 
 // identify stores which file a descriptor is. It returns errExists if this is, or
-// may be, the file that was stored before.
+// may be, the file that was stored before, and EBADF if it was opened with O_PATH.
+// Such a descriptor is not open for anything that one could wait for (open(2)):
+// epoll refuses it, but poll(2) takes it for closed, and select(2) for ready.
 func identify(fd int, e *entry) error {
+	if sys.IsPath(fd) {
+		return errBadFD
+	}
+	return storeFile(fd, e)
+}
+
+// storeFile is identify for a descriptor that cannot be one of O_PATH.
+func storeFile(fd int, e *entry) error {
 	id, same, err := sys.Identify(fd, e.fileID)
 	if err != nil {
 		return err

@@ -35,15 +35,19 @@ type core struct {
 
 	mu             sync.Mutex
 	table          table
-	fdByObject     map[any]int // descriptors of file objects that are not numbers
-	alwaysReady    []int       // descriptors of entries in that state
-	muted          []int       // descriptors that mute removed from the kernel's set; some may have been unmuted since
-	generation     uint32      // number of the last change of the set
-	waitGeneration uint32      // a generation not later than the start of the last poll or sleep; see predatesWait
-	scratch        entry       // a registration that is not in the table yet
-	rechecks       []recheck   // see recheckLater
-	staleEvents    int         // stale events in this batch
-	orphans        int         // orphans that were noticed since the last repair
+	fdByObject     map[any]int  // descriptors of file objects that are not numbers
+	alwaysReady    []int        // descriptors of entries in that state
+	muted          []int        // descriptors that mute removed from the kernel's set; some may have been unmuted since
+	checks         []checkedKey // keys with hints only, which the first wait after checksSince checks
+	oldChecks      []checkedKey // the array of an earlier list, to use again
+	checksSince    uint64       // value of waits when checks were added
+	rechecks       []recheck    // see recheckLater
+	generation     uint32       // number of the last change of the set
+	waitGeneration uint32       // a generation not later than the start of the last poll or sleep; see predatesWait
+	scratch        entry        // a registration that is not in the table yet
+	staleEvents    int          // stale events in this batch
+	mayFollow      int          // bound on the reports in this batch: see grow
+	orphans        int          // orphans that were noticed since the last repair
 	repairDelay    time.Duration
 
 	closed           atomic.Bool
@@ -55,7 +59,8 @@ type core struct {
 	counters         counters
 
 	selecting   sync.Mutex
-	lastRecheck time.Duration // sys.Now of the last recheckMuted
+	waits       uint64        // polls and sleeps so far
+	lastRecheck time.Duration // sys.Now when recheckMuted last ran or the first entry of muted was added
 	pollFirst   pollFirst
 
 	wakes      atomic.Uint32
@@ -143,6 +148,9 @@ func (c *core) changeFD(op string, fd int, fileobj any, events Event, data any) 
 }
 
 func (c *core) register(fd int, fileobj any, events Event, data any) (*SelectorKey, error) {
+	if c.backend.owns(fd) {
+		return nil, errBadFD
+	}
 	old := c.table.find(fd)
 	e := &c.scratch
 	key := &SelectorKey{FileObj: fileobj, FD: fd, Events: events, Data: data}
@@ -416,7 +424,7 @@ func (c *core) Close() (err error) {
 	c.closeOnce.Do(func() {
 		c.mu.Lock()
 		c.closed.Store(true)
-		c.table, c.fdByObject, c.alwaysReady, c.muted, c.rechecks = table{}, nil, nil, nil, nil
+		c.table, c.fdByObject, c.alwaysReady, c.muted, c.checks, c.rechecks = table{}, nil, nil, nil, nil, nil
 		c.dirty.Store(true)
 		c.repairAt.Store(0)
 		c.mu.Unlock()

@@ -78,11 +78,22 @@
 //
 // [EventHangup], [EventError], [EventInvalid], and [EventReadClosed] where it is
 // not part of the interest, are hints: true when they are reported, but not
-// every backend can report them. A key may have only hints to report, such as a
-// hung-up pipe with an interest of EventPriority. The kernel would repeat them
-// without end; the selector reports them once, and again when an event of the
-// interest or another hint appears. Poll has to ask for that, which it does ten
-// times a second.
+// every backend can report them.
+//
+// A level-triggered key may have only hints to report, such as a hung-up pipe with
+// an interest of EventPriority. The kernel would repeat them without end. The
+// selector reports them once, and again
+//   - when an event of the interest or another hint appears;
+//   - when they have gone away and come back. A hang-up that goes and comes back
+//     between two Selects may count as one that lasts;
+//   - if there is an error among them, which may be a new one: after a program has
+//     taken an error away, by SO_ERROR or from the error queue (MSG_ERRQUEUE), the
+//     next one is always reported.
+//
+// So an error that nobody takes away is reported more than once: up to twice on epoll,
+// and on poll and event ports up to ten times a second. Those backends do not see
+// a hint that has lasted for two Selects end or change at once, but ask for that
+// ten times a second.
 //
 // The order within a batch is not guaranteed. Poll and select start each batch
 // behind the first entry of the last one, and epoll and kqueue rotate in the
@@ -95,6 +106,11 @@
 //     kqueue and event ports drop the descriptor without a report.
 //   - If the number comes back with another file, Register replaces the stale
 //     key, and Unregister by the old object still finds the right one.
+//   - While another goroutine is in Select on poll or select, a closed file stays
+//     open in the kernel until that wait ends, because the wait holds a reference to
+//     it (fs/select.c). The peer of a connection hears of the end only then.
+//     Unregister makes the wait let go of the file. Or shut the connection down
+//     before you close it (CloseWrite, shutdown(2)): the peer hears of that at once.
 //   - If a duplicate (dup, or a child process) keeps the closed file open, epoll
 //     goes on reporting the key, and the registration can no longer be deleted
 //     (epoll(7), Questions and answers). After Unregister, or when Register has

@@ -2,7 +2,7 @@ package selectors
 
 import (
 	"os"
-	"slices"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,6 +39,7 @@ var epollTraits = traits{
 	features:      FeatureEdgeTriggered | FeatureExclusive | FeaturePriority | FeatureReadClosed | FeatureHangup | FeatureAnyFile | FeatureParked,
 	kernelOneShot: true,
 	updatesLive:   true,
+	muteRepeats:   true,
 	pollIsCheap:   true,
 }
 
@@ -62,6 +63,7 @@ type epoll struct {
 	waiter park.Waiter
 
 	unclassified []int32 // descriptors of new registrations: see classifyNew
+	cleanup      runtime.Cleanup
 
 	mayHaveOrphans bool // a deletion failed, or a number was found to have another file
 	foundOrphan    bool // mute failed: an event with a valid generation comes from an orphan
@@ -79,12 +81,15 @@ func (b *epoll) open(c *core, o options) (err error) {
 	}
 	if err = b.waiter.Open(b.fd, epollSet{b}, o.wait, &c.wakes); err != nil {
 		unix.Close(b.fd)
+		return err
 	}
-	return err
+	b.cleanup = sys.CloseWithOwner(b, b.fd)
+	return nil
 }
 
 func (b *epoll) close() error {
 	b.waiter.Close()
+	b.cleanup.Stop()
 	return os.NewSyscallError("close", unix.Close(b.fd))
 }
 
@@ -108,9 +113,16 @@ func epollCtl(set, op, fd int, mask, generation uint32) error {
 	return unix.EpollCtl(set, op, fd, &unix.EpollEvent{Events: mask, Fd: int32(fd), Pad: int32(generation)})
 }
 
+// ctl changes the set for the users' files. If a key's descriptor was closed, one of
+// the backend's own may have its number now, which is in the set too.
 func (b *epoll) ctl(op, fd int, mask, generation uint32) error {
+	if b.owns(fd) {
+		return unix.EBADF
+	}
 	return epollCtl(b.fd, op, fd, mask, generation)
 }
+
+func (b *epoll) owns(fd int) bool { return fd == b.fd || b.waiter.Owns(fd) }
 
 func (b *epoll) add(fd int, e *entry, replaces bool) error {
 	if replaces {
@@ -170,7 +182,7 @@ func (b *epoll) ctlOutcome(fd int, e *entry, err error) error {
 		if cannotBeAlwaysReady(fd) {
 			return err // a seccomp filter forbids the call
 		}
-		if err = identify(fd, e); err == nil {
+		if err = storeFile(fd, e); err == nil {
 			err = errAlwaysReady
 		}
 	case nil:
@@ -263,8 +275,10 @@ func (b *epoll) remove(fd int, e *entry) {
 	}
 }
 
-// mute makes a level-triggered registration edge-triggered. If the set does not have
-// it, the events come from an orphan.
+// mute makes a level-triggered registration edge-triggered. EPOLL_CTL_MOD puts a
+// file that is ready on the ready list (fs/eventpoll.c, ep_modify), so the next wait
+// reports it once more. If the set does not have the registration, the events come
+// from an orphan.
 func (b *epoll) mute(fd int, e *entry) bool {
 	if e.state&edgeWatched != 0 {
 		return true
@@ -310,7 +324,6 @@ func (b *epoll) collect(c *core, dst []Ready) []Ready {
 			b.pollRest()
 		}
 	}
-	dst = slices.Grow(dst, b.found)
 	for i := range b.events[:b.found] {
 		ev := &b.events[i]
 		e := c.table.find(int(ev.Fd))
@@ -322,7 +335,7 @@ func (b *epoll) collect(c *core, dst []Ready) []Ready {
 		}
 		events := fromPoll(ev.Events)
 		if ready := events & (e.events | hintBits); e.state == 0 && ready&e.events != 0 {
-			dst = append(dst, Ready{e.key, ready}) // the common case of report, inlined
+			dst = c.append(dst, Ready{e.key, ready}) // the common case of report, inlined
 			continue
 		}
 		dst = c.report(dst, e, events)

@@ -85,6 +85,9 @@ func (b *epoll) copyTo(set int, c *core) error {
 			if b.classifyNow(e.key.FD, e); e.nesting&fileTakesNews != 0 {
 				c.recheckLater(e.key.FD, true) // adding it asks the file
 			}
+			if e.state&muted != 0 {
+				c.checkHints(e.key.FD, e) // the new set reports a hint that lasts once more
+			}
 			err = os.NewSyscallError("epoll_ctl", epollCtl(set, unix.EPOLL_CTL_ADD, e.key.FD, maskOf(e), e.generation))
 		}
 	})

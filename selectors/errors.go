@@ -33,7 +33,8 @@ func (e *Error) Unwrap() error { return e.Err }
 //
 // There are others: a mode or interest that a backend does not have is an error
 // that wraps [errors.ErrUnsupported]; a descriptor that is not open is the
-// system's EBADF; and a file object that was closed is both EBADF and
+// system's EBADF, and so is one that was opened with O_PATH or that belongs to the
+// selector itself; and a file object that was closed is both EBADF and
 // [os.ErrClosed].
 var (
 	// ErrRegistered: Register was called for a descriptor that has a key.

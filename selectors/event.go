@@ -43,14 +43,18 @@ const (
 	EventReadClosed
 )
 
-// Hints. They are only reported, never part of an interest.
+// Hints. They are only reported, never part of an interest. If a key has nothing
+// else to report, they are reported once, and again when they come back; the
+// package documentation has the rules.
 const (
 	// EventHangup: both directions are closed (POLLHUP). If it is reported it is
 	// true, but not every backend can report it.
 	EventHangup Event = 1 << (iota + 4)
 
-	// EventError: an error is pending on the file (POLLERR). If it is reported
-	// it is true, but not every backend can report it.
+	// EventError: an error is pending on the file (POLLERR), or a socket has
+	// something in its error queue. If it is reported it is true, but not every
+	// backend can report it. An error that lasts may be reported more than once,
+	// also if it is not new.
 	EventError
 
 	// EventInvalid: the descriptor was closed while it was registered

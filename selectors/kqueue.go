@@ -42,7 +42,7 @@ func newKqueueSelector(d kqueue.Dialect) (*KqueueSelector, error) {
 }
 
 func kqueueTraits(d kqueue.Dialect) traits {
-	t := traits{features: FeatureEdgeTriggered | FeatureReadClosed | FeatureAnyFile, updatesLive: true}
+	t := traits{features: FeatureEdgeTriggered | FeatureReadClosed | FeatureAnyFile, updatesLive: true, hintsAreEdges: true}
 	if d.UrgentFilter {
 		t.features |= FeaturePriority
 	}
@@ -90,10 +90,12 @@ func (b *kqueueBackend) close() error {
 	return os.NewSyscallError("close", b.queue.Close())
 }
 
+func (b *kqueueBackend) owns(fd int) bool { return b.queue.Owns(fd) || b.waker.Owns(fd) }
+
 func (b *kqueueBackend) wake() error { return b.waker.Wake() }
 
-// mute has nothing to do: a report of hints alone comes from a filter that was
-// set with EV_CLEAR for that reason; see appendAdds.
+// mute is not called: a report of hints alone comes from a filter that was set
+// with EV_CLEAR for that reason; see appendAdds.
 func (b *kqueueBackend) mute(int, *entry) bool { return true }
 func (b *kqueueBackend) unmute(int, *entry)    {}
 

@@ -71,6 +71,8 @@ func (b *poll) open(c *core) error {
 func (b *poll) close() error { return b.waker.Close() }
 func (b *poll) wake() error  { return b.waker.Wake() }
 
+func (b *poll) owns(fd int) bool { return fd == b.waker.FD() }
+
 func toPoll(events Event) (mask uint32) {
 	if events&EventRead != 0 {
 		mask |= sys.PollIn

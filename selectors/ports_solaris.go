@@ -2,6 +2,7 @@ package selectors
 
 import (
 	"os"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -54,6 +55,7 @@ type eventPort struct {
 	events   []unix.PortEvent
 	found    int
 	reported []registration // that the kernel has ended by reporting them
+	cleanup  runtime.Cleanup
 }
 
 // maxPortEvents bounds the number of events that one call is asked for. More than
@@ -75,6 +77,7 @@ func (b *eventPort) open() error {
 		return os.NewSyscallError("port_create", err)
 	}
 	b.EventPort, b.events = port, make([]unix.PortEvent, 1)
+	b.cleanup = runtime.AddCleanup(b, func(port *unix.EventPort) { port.Close() }, port)
 	if err = b.associate(b.waker.FD(), unix.POLLIN, 0); err != nil {
 		b.close()
 	}
@@ -84,6 +87,7 @@ func (b *eventPort) open() error {
 func (b *eventPort) wake() error { return b.waker.Wake() }
 
 func (b *eventPort) close() error {
+	b.cleanup.Stop()
 	err := b.EventPort.Close()
 	b.waker.Close()
 	return os.NewSyscallError("close", err)
@@ -103,6 +107,9 @@ func (b *eventPort) associate(fd int, mask uint32, generation uint32) error {
 	}
 	return err
 }
+
+// owns does not know the port's own number: unix.EventPort keeps it to itself.
+func (b *eventPort) owns(fd int) bool { return fd == b.waker.FD() }
 
 func (b *eventPort) add(fd int, e *entry, _ bool) error {
 	if err := identify(fd, e); err != nil {

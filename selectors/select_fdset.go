@@ -45,6 +45,8 @@ func (b *selectBackend) open(*table) error {
 func (b *selectBackend) close() error { return b.waker.Close() }
 func (b *selectBackend) wake() error  { return b.waker.Wake() }
 
+func (b *selectBackend) owns(fd int) bool { return fd == b.waker.FD() }
+
 func (b *selectBackend) add(fd int, e *entry, _ bool) error {
 	if fd >= sys.MaxSelectFD {
 		return ErrFDTooLarge
@@ -83,7 +85,7 @@ func (b *selectBackend) put(fd int, events Event) {
 
 func (b *selectBackend) remove(fd int, _ *entry) { b.put(fd, 0) }
 
-// mute has nothing to do: select(2) reports only what it is asked for.
+// mute is not called: select(2) reports only what it is asked for.
 func (b *selectBackend) mute(int, *entry) bool { return true }
 func (b *selectBackend) unmute(int, *entry)    {}
 

@@ -54,6 +54,8 @@ func (b *selectBackend) open(t *table) error {
 func (b *selectBackend) close() error { return b.waker.Close() }
 func (b *selectBackend) wake() error  { return b.waker.Wake() }
 
+func (b *selectBackend) owns(fd int) bool { return fd == b.waker.FD() }
+
 func (b *selectBackend) add(fd int, e *entry, _ bool) error {
 	err := identify(fd, e)
 	if err == nil {

@@ -48,13 +48,21 @@ type Selector interface {
 	//
 	// If the descriptor has a key already the error is ErrRegistered. An
 	// exception is a stale key: its file has been closed, and the number has
-	// come back with another file. Register replaces it. Poll and select cannot
-	// tell two anonymous files (eventfd, timerfd, signalfd, inotify, epoll) that
-	// had the same number apart if both were registered by number; nor can epoll
-	// if the number went from one to the other and back.
+	// come back with another file. Register replaces it. Files are told apart by
+	// device and inode number. Two files that have both in common and had the same
+	// number one after the other cannot be told apart if both were registered by
+	// number: anonymous files (eventfd, timerfd, signalfd, inotify, epoll), which
+	// all have the same inode, and a file that got the inode number of one that
+	// was deleted. Epoll is wrong only if the number went from one file to the
+	// other and back, and about files that are always ready. Register by object
+	// to be safe.
 	//
 	// Regular files, directories and files like /dev/null are always ready, on
 	// every backend that has FeatureAnyFile.
+	//
+	// A descriptor that was opened with O_PATH, and one of the selector's own, which
+	// a number that was closed may have become, is EBADF. An epoll set that contains
+	// the set of an epoll selector is that selector's ELOOP (epoll_ctl(2)).
 	Register(fileobj any, events Event, data any) (*SelectorKey, error)
 
 	// Modify replaces the interest and the data of a key and returns the new
@@ -110,6 +118,9 @@ type Selector interface {
 	// Close unregisters all keys and closes the selector's own descriptors, not
 	// the users' files. It wakes a waiting Select and returns when that has
 	// returned. Later calls of other methods return ErrClosed, of Close nil.
+	//
+	// A selector that is dropped without Close gives its descriptors back when it
+	// is garbage collected, as an os.File does. That may be late; close it.
 	Close() error
 }
 

@@ -22,7 +22,8 @@ const (
 	alwaysReady   state = 1 << iota // the kernel refused to watch it because it is always ready
 	disabled                        // reports nothing until it is modified: a one-shot that fired, or a closed descriptor
 	invalid                         // disabled because its descriptor was closed
-	muted                           // has only hints to report, and they have been reported
+	muted                           // has only hints to report: the backend's mute was called
+	checked                         // hints were reported; the next poll or sleep shows whether they last: see core.isNews
 	hintsReported                   // reportedHints is not empty
 	oneShot                         // events has OneShot
 	edgeWatched                     // the kernel watches the file edge-triggered for everything, whatever the interest: see epoll.watchEdges

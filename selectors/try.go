@@ -11,8 +11,13 @@ import (
 
 // TryRead reads once from a file object without waiting and returns the number
 // of bytes. If there is nothing to read the error is [ErrWouldBlock]. At the end
-// of the file it is io.EOF, also for a bare descriptor. An empty datagram is 0
-// bytes and no error.
+// of the file it is io.EOF, also for a bare descriptor. An empty datagram or packet
+// is 0 bytes and no error.
+//
+// Where read(2) returns 0 although the file has not ended, the error is
+// ErrWouldBlock: a terminal in non-canonical mode with VMIN 0 and no input, and a
+// FIFO that no writer has opened yet. A datagram socket whose reading half this
+// program has shut down stays readable, with ErrWouldBlock: unregister it.
 //
 // A loop should call it instead of net.Conn.Read. Readiness is a hint: if the
 // data is gone, Read parks the goroutine, and with it the loop.
@@ -23,8 +28,9 @@ import (
 //   - On Linux, sockets are read without waiting, and so are pipes and some other
 //     files on newer kernels.
 //   - Otherwise, and in builds with the race detector, TryRead asks poll(2) first.
-//     It can then block if another reader takes the data in between, or if the
-//     socket has only an error in its queue.
+//     It can then block if another reader takes the data in between, if the socket
+//     has only an error in its queue, or if a driver reports more than a read
+//     can take.
 //
 // A read of a regular file waits for the disk.
 func TryRead(fileobj any, p []byte) (n int, err error) {
@@ -84,7 +90,8 @@ var tryCalls = sync.Pool{New: func() any {
 // TryAccept accepts one connection without waiting. The listener is a
 // net.Listener that is a [syscall.Conn], or a listening descriptor. If no
 // connection is queued the error is [ErrWouldBlock]. A connection that was reset
-// in the queue is skipped.
+// in the queue is skipped. A listening descriptor in blocking mode is asked first,
+// by poll(2); if another program takes the connection in between, TryAccept waits.
 //
 // At the limit of open files the error is EMFILE, and the connection stays in
 // the queue: the listener stays ready, so a loop has to pause accepting. Making a

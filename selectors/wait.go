@@ -70,8 +70,10 @@ func (c *core) selectLocked(ended func() error, dst []Ready, timeout time.Durati
 		var err error
 		switch {
 		case c.pollIsCheap || !mayWait:
+			c.waits++
 			n, err = c.backend.poll()
 		case c.scansAll && c.pollFirst.should():
+			c.waits++
 			n, err = c.backend.poll()
 			c.pollFirst.record(n > 0)
 		}
@@ -187,6 +189,7 @@ func (c *core) sleep(left time.Duration) (int, error) {
 	if c.wakes.Load() != 0 {
 		return 0, nil
 	}
+	c.waits++
 	return c.backend.sleep(left)
 }
 
@@ -203,9 +206,12 @@ func (c *core) collectLocked(dst []Ready, n int) ([]Ready, error) {
 		return dst, c.fail("select", -1, ErrClosed)
 	}
 	given := len(dst)
+	c.mayFollow = min(n, c.table.len) + len(c.alwaysReady)
 	if n > 0 {
 		c.staleEvents = 0
+		checks := c.takeChecks()
 		dst = c.backend.collect(c, dst)
+		c.endChecks(checks)
 		// Stale events are normal if the set has changed since the wait began.
 		// If it has not, they come from registrations that cannot be deleted, and
 		// the kernel would repeat them without end.
@@ -282,7 +288,7 @@ func (c *core) collectAlwaysReady(dst []Ready) []Ready {
 		}
 		id, err := sys.FileID(fd)
 		if stillOpen := err == nil && id == e.fileID; stillOpen {
-			dst = append(dst, Ready{e.key, ready})
+			dst = c.append(dst, Ready{e.key, ready})
 			if e.events&(OneShot|EdgeTriggered) == 0 {
 				continue
 			}
@@ -313,12 +319,21 @@ func (c *core) reportCurrent(dst []Ready, fd int, events Event) []Ready {
 	return dst
 }
 
+// append appends a report. It grows dst at most once in a batch, and only if dst
+// has no room.
+func (c *core) append(dst []Ready, r Ready) []Ready {
+	if len(dst) == cap(dst) {
+		dst = slices.Grow(dst, max(c.mayFollow, 1))
+	}
+	return append(dst, r)
+}
+
 // report appends the ready events of a descriptor: those of the interest, and the
 // hints.
 func (c *core) report(dst []Ready, e *entry, events Event) []Ready {
 	events &= e.events | hintBits
 	if e.state == 0 && events&e.events != 0 {
-		return append(dst, Ready{e.key, events})
+		return c.append(dst, Ready{e.key, events})
 	}
 	return c.reportUnusual(dst, e, events)
 }
@@ -348,141 +363,15 @@ func (c *core) reportUnusual(dst []Ready, e *entry, events Event) []Ready {
 			c.backend.unmute(fd, e)
 			c.markDirty()
 		}
-		e.state &^= muted | hintsReported
+		e.state &^= muted | checked | hintsReported
 		e.reportedHints = 0
 		if e.state&edgeWatched != 0 && e.events&EdgeTriggered == 0 {
 			c.recheckLater(fd, false) // as long as it is ready
 		}
 	case e.events&EdgeTriggered == 0:
-		// Only hints, and the kernel would repeat them without end: poll(2) and
-		// epoll_ctl(2) report hang-ups and errors whatever the interest. Report
-		// them once and wait for changes.
-		if e.state&muted == 0 {
-			c.mute(fd, e)
-		}
-		hints := hintSet(events)
-		if hints&^e.reportedHints == 0 {
+		if !c.isNews(fd, e, hintSet(events)) {
 			return dst
 		}
-		e.reportedHints |= hints
-		e.state |= hintsReported
 	}
-	return append(dst, Ready{e.key, events})
-}
-
-func (c *core) mute(fd int, e *entry) {
-	e.state |= muted
-	if !c.backend.mute(fd, e) {
-		c.muted = append(c.muted, fd)
-		c.mutedCount.Store(int32(len(c.muted)))
-	}
-	c.markDirty()
-}
-
-// recheckMuted puts back the entries that mute removed from the kernel's set, at
-// most once in a recheckInterval.
-func (c *core) recheckMuted() {
-	at := sys.Now()
-	if at-c.lastRecheck < recheckInterval {
-		return
-	}
-	c.lastRecheck = at
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, fd := range c.muted {
-		if e := c.table.find(fd); e != nil && e.state&muted != 0 {
-			e.state &^= muted
-			c.backend.unmute(fd, e)
-		}
-	}
-	c.muted = c.muted[:0]
-	c.mutedCount.Store(0)
-	c.backend.prepare(c)
-}
-
-const (
-	// pauseTime is the time between two attempts of a Select that cannot wait in
-	// the kernel: the kernel refuses the call, or it would return at once with the
-	// events of orphans. It bounds how late an event or a wake is noticed. Five
-	// hundred calls a second take about a thousandth of a processor.
-	pauseTime = 2 * time.Millisecond
-
-	// firstRepairDelay is the time from a failed repair to the next attempt. A
-	// descriptor is often free again when the other goroutines have run.
-	firstRepairDelay = 10 * time.Millisecond
-
-	// lastRepairDelay bounds the time between attempts. An attempt on epoll makes
-	// two system calls for each key, some 20 ms for 20 000 keys, so that one every
-	// five seconds takes less than a hundredth of a processor.
-	lastRepairDelay = 5 * time.Second
-)
-
-// pause waits until a system call is worth repeating, for at most left, or without
-// that limit if it is negative.
-func (c *core) pause(left time.Duration) {
-	d := pauseTime
-	if left >= 0 {
-		d = min(d, left)
-	}
-	if c.wakes.Load() == 0 {
-		time.Sleep(d)
-	}
-}
-
-// noteOrphans is called when a batch has events of so many orphans.
-func (c *core) noteOrphans(n int) {
-	if n > c.orphans {
-		c.counters.orphans.Add(uint64(n - c.orphans))
-		c.orphans = n
-	}
-}
-
-// requestRepair makes Select call backend.repair. The caller holds mu.
-func (c *core) requestRepair() {
-	if c.repairAt.Load() == 0 {
-		c.repairAt.Store(int64(max(sys.Now(), 1)))
-	}
-	c.interrupt(wakeInternal)
-}
-
-// tryRepair calls backend.repair, unless an attempt has failed a short time ago. It
-// reports success. The caller holds mu and selecting.
-func (c *core) tryRepair() bool {
-	if c.repairAt.Load() > int64(sys.Now()) {
-		return false
-	}
-	if c.backend.repair(c) != nil {
-		c.counters.repairFailures.Add(1)
-		c.repairDelay = min(max(2*c.repairDelay, firstRepairDelay), lastRepairDelay)
-		c.repairAt.Store(int64(sys.Now() + c.repairDelay))
-		return false
-	}
-	c.counters.repairs.Add(1)
-	c.orphans, c.repairDelay = 0, 0
-	c.repairAt.Store(0)
-	return true
-}
-
-// retryRepair is called before each poll or sleep while a repair is pending.
-func (c *core) retryRepair() {
-	if c.repairAt.Load() > int64(sys.Now()) {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.closed.Load() {
-		c.tryRepair()
-	}
-}
-
-// untilRepair bounds a sleep by the time of the next attempt to repair.
-func (c *core) untilRepair(left time.Duration) time.Duration {
-	at := time.Duration(c.repairAt.Load())
-	if at == 0 {
-		return left
-	}
-	if wait := max(at-sys.Now(), pauseTime); left < 0 || wait < left {
-		return wait
-	}
-	return left
+	return c.append(dst, Ready{e.key, events})
 }

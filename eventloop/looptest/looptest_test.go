@@ -250,6 +250,8 @@ func TestReports(t *testing.T) {
 			{at(ioErr), reports{write | hup | ioErr, write | hup | ioErr}},
 		}},
 		{"hints alone, scripted twice", write, []step{{at(hup), reports{hup, none}}, {at(hup), reports{none}}, {clearEvents(hup), reports{none}}, {at(hup), reports{hup, none}}}},
+		{"hints alone, once", write | prio, []step{{once(hup), reports{hup, none}}, {once(hup), reports{hup, none}}}},
+		{"hints alone, once and level", write | prio, []step{{at(hup), reports{hup, none}}, {once(hup), reports{none}}, {clearEvents(hup), reports{none}}, {once(hup), reports{hup, none}}}},
 		{"hints alone, other event between", write, []step{{at(hup), reports{hup, none}}, {at(write), reports{write | hup}}, {clearEvents(write), reports{hup, none}}}},
 		{"hints alone, edge", write | edge, []step{{at(hup), reports{hup, none}}, {at(hup), reports{hup, none}}}},
 		{"invalid", read, []step{{at(read | invalid), reports{ioErr | invalid, none}}, {clearEvents(invalid), reports{none}}, {modify(read), reports{read}}}},

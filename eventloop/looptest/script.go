@@ -159,6 +159,7 @@ func (f *file) report() selectors.Event {
 		f.reportedHints |= hints
 	}
 	f.untilReported &^= events
+	f.reportedHints &= f.untilCleared | f.untilReported // the others have gone, and are news when they come back
 	f.edgePending = false
 	f.disabled = interest&selectors.OneShot != 0
 	return events

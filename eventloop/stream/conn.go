@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -41,6 +43,7 @@ const (
 	writePaused                    // PauseWriting was called, ResumeWriting not yet
 	ended                          // ConnectionLost is scheduled or was called, or the connection is detached
 	noHints                        // do not register for hints after readEOF; see watch
+	notStream                      // the descriptor is not a stream socket; see read
 )
 
 // readBuffers holds the buffers that connections read into. With one processor
@@ -172,11 +175,29 @@ func (c *Conn) handleHint(events selectors.Event) {
 	c.finish(os.NewSyscallError("write", err))
 }
 
+// read reads once. It returns 0 and no error at the end. A read of a file other than
+// a stream socket may return 0 in between: selectors.TryRead knows when.
+func (c *Conn) read(p []byte) (int, error) {
+	if c.state&notStream == 0 {
+		return read(int(c.fd), p)
+	}
+	n, err := selectors.TryRead(int(c.fd), p)
+	switch {
+	case err == io.EOF:
+		return 0, nil
+	case err == nil && n == 0: // an empty message
+		return 0, selectors.ErrWouldBlock
+	case err != nil && err != selectors.ErrWouldBlock:
+		err = errors.Unwrap(err)
+	}
+	return n, err
+}
+
 // receive reads once, and so at most readBufferSize bytes. If more data is
 // waiting, the loop reports it in its next turn.
 func (c *Conn) receive() {
 	buf := readBuffers.Get().(*[readBufferSize]byte)
-	n, err := read(int(c.fd), buf[:])
+	n, err := c.read(buf[:])
 	switch {
 	case n > 0:
 		if c.idle != nil {

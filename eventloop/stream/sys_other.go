@@ -33,6 +33,7 @@ func duplicate(syscall.Conn) (int, error) { return -1, errors.ErrUnsupported }
 func socketFor(net.Addr) (int, error)     { return -1, errors.ErrUnsupported }
 func connect(int, net.Addr) error         { return errors.ErrUnsupported }
 func socketError(int) error               { return errors.ErrUnsupported }
+func isStreamSocket(int) bool             { return true }
 func selfConnected(int) bool              { return false }
 func localAddr(int) net.Addr              { return nil }
 func remoteAddr(int) net.Addr             { return nil }

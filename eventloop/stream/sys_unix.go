@@ -124,6 +124,12 @@ func socketError(fd int) error {
 	return err
 }
 
+// isStreamSocket reports whether a descriptor is a stream socket.
+func isStreamSocket(fd int) bool {
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	return err == nil && kind == unix.SOCK_STREAM
+}
+
 // selfConnected reports whether a TCP socket is connected to itself.
 func selfConnected(fd int) bool {
 	local, ok := localAddr(fd).(*net.TCPAddr)

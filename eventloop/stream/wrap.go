@@ -53,6 +53,9 @@ func Wrap(loop *eventloop.Loop, conn any, h Handler, opts ...Option) (*Conn, err
 	}
 	c := newConn(loop, fd, h, newOptions(opts))
 	c.state |= readPaused // no data before ConnectionMade
+	if !isStreamSocket(fd) {
+		c.state |= notStream
+	}
 	err = loop.CallSoon(func() {
 		c.state &^= readPaused
 		if c.state&ended == 0 {

@@ -1,6 +1,9 @@
 package comparetest_test
 
 import (
+	"errors"
+	"io"
+	"net"
 	"os"
 	"testing"
 	"time"
@@ -61,4 +64,57 @@ func TestRegressAfterClose(t *testing.T) {
 			t.Errorf("read %q", got)
 		}
 	})
+}
+
+// TestPeerHearsOfClose: a connection is closed while another goroutine is in
+// Select. If it was not unregistered, the peer hears of the end at once on epoll; on
+// poll and select when the wait ends, because the kernel's wait holds a reference to
+// the file (fs/select.c). After Unregister, or after CloseWrite, the peer hears of it
+// while the Select goes on.
+func TestPeerHearsOfClose(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		end   func(s selectors.Selector, conn *net.TCPConn) error
+		waits bool // on poll and select
+	}{
+		{"closed", func(_ selectors.Selector, conn *net.TCPConn) error { return conn.Close() }, true},
+		{"unregistered and closed", func(s selectors.Selector, conn *net.TCPConn) error {
+			if _, err := s.Unregister(conn); err != nil {
+				return err
+			}
+			return conn.Close()
+		}, false},
+		{"shut down and closed", func(_ selectors.Selector, conn *net.TCPConn) error {
+			if err := conn.CloseWrite(); err != nil {
+				return err
+			}
+			return conn.Close()
+		}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			backendtest.EachBackend(t, func(t *testing.T, b selectors.Backend) {
+				s := backendtest.New(t, b)
+				conn, peer := fdtest.NetPair(t)
+				backendtest.Register(t, s, conn, read)
+				c := backendtest.StartSelect(s, fdtest.Timeout)
+				if err := test.end(s, conn); err != nil {
+					t.Fatal(err)
+				}
+				if test.waits && (b.Name == "poll" || b.Name == "select") {
+					peer.SetReadDeadline(time.Now().Add(fdtest.QuietTime))
+					if _, err := peer.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Errorf("the peer reads %v while the Select goes on: the documentation says otherwise", err)
+					}
+					if err := s.Wake(); err != nil {
+						t.Fatal(err)
+					}
+					backendtest.Await(t, c)
+				}
+				peer.SetReadDeadline(time.Now().Add(fdtest.Timeout / 2))
+				if _, err := peer.Read(make([]byte, 1)); err != io.EOF {
+					t.Errorf("the peer reads %v, want the end", err)
+				}
+			})
+		})
+	}
 }

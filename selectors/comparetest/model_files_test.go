@@ -274,6 +274,7 @@ type modelEnv struct {
 	files     map[string]modelFile // by name: what the number refers to
 	refs      map[modelFile]int
 	selectors []*modelSelector
+	changes   int // operations other than select
 }
 
 func newModelEnv(instances []*instance) *modelEnv {
@@ -324,6 +325,9 @@ func (m *modelEnv) predicts(op operation) bool {
 // expect returns the expected results of an operation, and whether got has them.
 // Where several results are valid, the model continues from the one in got.
 func (m *modelEnv) expect(op operation, got []result) (want []result, equal bool) {
+	if op.verb != "select" {
+		m.changes++
+	}
 	want = make([]result, len(got))
 	equal = true
 	if do, ok := modelFileVerbs[op.verb]; ok {

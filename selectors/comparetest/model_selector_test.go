@@ -30,9 +30,19 @@ type modelKey struct {
 	laterFiles    []modelFile // that the number has referred to since; nil is no file
 	disabled      bool        // was reported with OneShot, or was reported closed
 	invalid       bool        // was reported with EventInvalid
-	muted         bool        // only hints are ready, and they were reported
+	mute          muteState
 	reportedHints selectors.Event
+	changesThen   int // modelEnv.changes at the last report of hints alone
 }
+
+// A muteState is what follows a report of hints alone.
+type muteState int
+
+const (
+	notMuted muteState = iota
+	checked            // hints alone were reported: the next Select reports an error that is still there
+	muted              // hints alone last: only changes are reported
+)
 
 // replaced reports whether the number has referred to another file, or to none,
 // since the registration.
@@ -185,12 +195,16 @@ func (s *modelSelector) selectNow(got report) report {
 				}
 			}
 		}
+		state := choices[0]
 		for i, events := range choices {
 			if !k.mustReport(events) {
 				choices[i] = 0
+				if k.mayReport(events, s.env.changes) {
+					choices = append(choices, events)
+				}
 			}
 		}
-		if k.muted && s.stateless {
+		if k.mute == muted && s.stateless {
 			choices = append(choices, 0) // muted keys are rechecked every 100 ms only
 		}
 		events := choices[0]
@@ -199,7 +213,9 @@ func (s *modelSelector) selectNow(got report) report {
 		}
 		if events != 0 {
 			want[name] = events
-			k.setReported(events)
+			k.setReported(events, s.env.changes)
+		} else {
+			k.setSilent(state, s.stateless)
 		}
 	}
 	return want
@@ -232,21 +248,40 @@ func (s *modelSelector) events(k *modelKey, f modelFile) (events selectors.Event
 }
 
 // mustReport reports whether events are to be reported: they have a bit of the
-// interest, or a hint that was not reported before.
+// interest, or a hint that was not reported before, or an error that may be a new
+// one.
 func (k *modelKey) mustReport(events selectors.Event) bool {
-	return events&k.events != 0 || events&^k.reportedHints != 0
+	return events&k.events != 0 || events&^k.reportedHints != 0 || k.mute == checked && events&selectors.EventError != 0
 }
 
-func (k *modelKey) setReported(events selectors.Event) {
+// mayReport reports whether events that need not be reported may be: an error, or
+// a hang-up that may have gone and come back.
+func (k *modelKey) mayReport(events selectors.Event, changes int) bool {
+	return k.mute == muted && (events&selectors.EventError != 0 || events != 0 && changes != k.changesThen)
+}
+
+// setSilent is called when events, which the key has now, are not reported.
+func (k *modelKey) setSilent(events selectors.Event, stateless bool) {
+	switch {
+	case events != 0 && k.mute == checked:
+		k.mute, k.reportedHints = muted, events
+	case events == 0 && stateless && k.mute == checked:
+		k.mute, k.reportedHints = notMuted, 0
+	case events == 0 && !stateless && k.mute != notMuted:
+		k.mute, k.reportedHints = muted, 0 // the kernel reports changes only, and the next one is news
+	}
+}
+
+func (k *modelKey) setReported(events selectors.Event, changes int) {
 	switch {
 	case events&selectors.EventInvalid != 0:
 		k.disabled, k.invalid = true, true
 	case k.events&selectors.OneShot != 0:
 		k.disabled = true
 	case events&k.events != 0:
-		k.muted, k.reportedHints = false, 0
+		k.mute, k.reportedHints = notMuted, 0
 	default:
-		k.muted = true
-		k.reportedHints |= events & backendtest.AllHints
+		k.mute = min(k.mute+1, muted)
+		k.reportedHints, k.changesThen = events&backendtest.AllHints, changes
 	}
 }

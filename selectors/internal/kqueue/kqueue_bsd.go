@@ -3,10 +3,13 @@
 package kqueue
 
 import (
+	"runtime"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"goselectors/selectors/internal/sys"
 )
 
 const (
@@ -22,8 +25,11 @@ const (
 )
 
 // A Queue is a kqueue of the kernel. Its methods may be called from any
-// goroutine.
-type Queue struct{ fd int }
+// goroutine. It is closed when it is collected, at the latest.
+type Queue struct {
+	fd      int
+	cleanup runtime.Cleanup
+}
 
 // Open creates the queue. It is closed on exec.
 func (q *Queue) Open(Dialect) (err error) {
@@ -32,11 +38,20 @@ func (q *Queue) Open(Dialect) (err error) {
 		unix.CloseOnExec(q.fd)
 	}
 	syscall.ForkLock.RUnlock()
+	if err == nil {
+		q.cleanup = sys.CloseWithOwner(q, q.fd)
+	}
 	return err
 }
 
+// Owns reports whether a number is the queue's.
+func (q *Queue) Owns(fd int) bool { return fd == q.fd }
+
 // Close closes the queue.
-func (q *Queue) Close() error { return unix.Close(q.fd) }
+func (q *Queue) Close() error {
+	q.cleanup.Stop()
+	return unix.Close(q.fd)
+}
 
 // Call is kevent(2): it makes the changes, then waits for events. A nil timeout
 // means no limit.

@@ -4,6 +4,7 @@ package kqueue
 
 import (
 	"encoding/binary"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -103,6 +104,7 @@ type Queue struct {
 	firstSet   int    // where the last harvest began, for fairness
 	triggered  *knote // the user event, until it is reported
 	batch      []unix.EpollEvent
+	cleanups   []runtime.Cleanup
 }
 
 type knoteKey struct{ ident, filter int }
@@ -134,8 +136,12 @@ func (q *Queue) Open(d Dialect) (err error) {
 	}
 	if q.recheckFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		closeAll(q.sets[:])
+		return err
 	}
-	return err
+	for _, fd := range append(q.sets[:], q.recheckFD) {
+		q.cleanups = append(q.cleanups, sys.CloseWithOwner(q, fd))
+	}
+	return nil
 }
 
 func closeAll(fds []int) {
@@ -144,8 +150,14 @@ func closeAll(fds []int) {
 	}
 }
 
+// Owns reports whether a number is that of a descriptor of the queue.
+func (q *Queue) Owns(fd int) bool { return fd == q.recheckFD || slices.Contains(q.sets[:], fd) }
+
 // Close closes the queue.
 func (q *Queue) Close() error {
+	for _, c := range q.cleanups {
+		c.Stop()
+	}
 	closeAll(q.sets[:])
 	return unix.Close(q.recheckFD)
 }

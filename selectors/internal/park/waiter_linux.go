@@ -27,7 +27,9 @@ type Waiter struct {
 	retryAt time.Duration // when to try to park again after a shortage, by sys.Now; 0: there was none
 	backoff time.Duration // the time from the last failure to retryAt
 
-	timer         int           // a timerfd in the set; -1 until it is needed
+	timer         int // a timerfd in the set; -1 until it is needed
+	timerCleanup  runtime.Cleanup
+	ownTimer      atomic.Int32  // the timer, plus one, for Owns
 	timerDeadline time.Duration // when it goes off, by sys.Now
 
 	policy policy
@@ -68,6 +70,7 @@ func (w *Waiter) Open(fd int, set Set, strategy Strategy, wakes *atomic.Uint32) 
 func (w *Waiter) Close() {
 	w.waker.Close()
 	if w.timer >= 0 {
+		w.timerCleanup.Stop()
 		unix.Close(w.timer)
 	}
 	if w.gate.file != nil {
@@ -77,6 +80,12 @@ func (w *Waiter) Close() {
 
 // Strategy returns how the Waiter sleeps.
 func (w *Waiter) Strategy() Strategy { return w.strategy }
+
+// Owns reports whether a number is that of a descriptor of the Waiter. The owner of
+// the set calls it with the lock that it also holds in Set.Nest.
+func (w *Waiter) Owns(fd int) bool {
+	return fd == w.waker.FD() || w.gate.file != nil && fd == w.gate.fd || int32(fd)+1 == w.ownTimer.Load()
+}
 
 // EachFile calls watch for each of the Waiter's own descriptors in the set, until
 // an error. A new set must contain them before it replaces the set.
@@ -221,7 +230,8 @@ func (w *Waiter) setTimer(timeout time.Duration) error {
 			unix.Close(fd)
 			return err
 		}
-		w.timer = fd
+		w.timer, w.timerCleanup = fd, sys.CloseWithOwner(w, fd)
+		w.ownTimer.Store(int32(fd) + 1)
 	}
 	at := sys.Now()
 	if w.timerDeadline > at && w.timerDeadline <= at+timeout {

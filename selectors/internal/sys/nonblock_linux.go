@@ -80,6 +80,14 @@ func recvNonblock(trap uintptr, fd int, p []byte, flags uintptr) (n int, done bo
 // since Linux 4.6.
 var noRWFNowait atomic.Bool
 
+// hasCall reports whether the kernel has the call of number trap, preadv2 or
+// pwritev2. A descriptor that is not open is EBADF then. Without this check one file
+// whose driver returns ENOSYS, as one on FUSE may, would turn the call off for all.
+func hasCall(trap uintptr) bool {
+	_, _, errno := unix.Syscall6(trap, ^uintptr(0), 0, 0, 0, 0, 0)
+	return errno != unix.ENOSYS
+}
+
 // preadvNonblock makes the call of number trap, preadv2 or pwritev2.
 func preadvNonblock(trap uintptr, fd int, p []byte, mask uint32) (n int, done bool, err error) {
 	if len(p) == 0 || noRWFNowait.Load() { // an empty vector is no call at all, not an empty message
@@ -97,12 +105,14 @@ func preadvNonblock(trap uintptr, fd int, p []byte, mask uint32) (n int, done bo
 		case unix.EAGAIN:
 			// A regular file says EAGAIN when the page is not in memory, although
 			// it is always ready. Then read(2) has to wait for the disk.
-			set := [...]PollFD{NewPollFD(fd, mask)}
-			if _, err := Poll(set[:], 0); err == nil && uint32(set[0].Revents)&mask == 0 {
+			if now, err := pollNow(fd, mask); err == nil && now&mask == 0 {
 				return 0, true, ErrWouldBlock
 			}
 			return 0, false, nil
 		case unix.ENOSYS:
+			if hasCall(trap) {
+				return 0, true, errno // the file's own
+			}
 			noRWFNowait.Store(true)
 			return 0, false, nil
 		case unix.EOPNOTSUPP, unix.EINVAL, unix.EPERM:

@@ -17,6 +17,7 @@
 //	EffectOfAsking(fd int) Effect
 //	PollLimit() int, the number of descriptors that Poll takes at present
 //	isShortage(err error) bool: see IsShortage
+//	IsPath(fd int) bool
 //
 //	Read(fd int, p []byte, nonblocking bool) (n int, err error)
 //	Write(fd int, p []byte, nonblocking bool) (n int, err error)

@@ -15,6 +15,15 @@ const (
 	MaxSelectFD = math.MaxInt32
 )
 
+// IsPath reports whether a descriptor was opened with O_PATH.
+func IsPath(fd int) bool {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	return err == nil && flags&unix.O_PATH != 0
+}
+
+// unreadBytes returns the number of bytes that a read would find.
+func unreadBytes(fd int) (int, error) { return unix.IoctlGetInt(fd, unix.TIOCINQ) }
+
 // timespec converts the time limit of ppoll and pselect6; nil means no limit.
 func timespec(timeout time.Duration) *unix.Timespec {
 	if timeout < 0 {

@@ -51,6 +51,7 @@ func Poll([]PollFD, time.Duration) (int, error)                     { return 0, 
 func Select(_, _, _ FDSet, _ time.Duration) (int, error)            { return 0, ErrNoWait }
 func FileID(int) (uint64, error)                                    { return 0, ErrBadFD }
 func Identify(int, uint64) (uint64, bool, error)                    { return 0, false, ErrNoWait }
+func IsPath(int) bool                                               { return false }
 func IsOpen(int) bool                                               { return false }
 func PollLimit() int                                                { return 0 }
 func isShortage(error) bool                                         { return false }

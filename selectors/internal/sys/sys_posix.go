@@ -15,6 +15,13 @@ const (
 	MaxSelectFD = int(unsafe.Sizeof(unix.FdSet{})) * 8 // FD_SETSIZE
 )
 
+// IsPath reports whether a descriptor was opened with O_PATH, which Linux has.
+func IsPath(int) bool { return false }
+
+// unreadBytes returns the number of bytes that a read would find. Package unix does
+// not have FIONREAD for every system.
+func unreadBytes(int) (int, error) { return 0, unix.ENOTTY }
+
 // Poll is poll(2): milliseconds.
 func Poll(fds []PollFD, timeout time.Duration) (int, error) {
 	n, err := unix.Poll(fds, Milliseconds(timeout))

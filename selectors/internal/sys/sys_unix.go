@@ -4,7 +4,6 @@ package sys
 
 import (
 	"errors"
-	"io"
 	"math"
 	"net"
 	"os"
@@ -99,6 +98,8 @@ func Fstat(fd int, st *unix.Stat_t) error {
 	}
 }
 
+func closeDescriptor(fd int) { unix.Close(fd) }
+
 // IsOpen reports whether a number is that of an open descriptor.
 func IsOpen(fd int) bool {
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
@@ -127,13 +128,13 @@ func isShortage(err error) bool {
 	return false
 }
 
-// Read reads once without waiting. An empty read is io.EOF, but for a datagram
-// socket it is an empty message. The caller sets nonblocking if it knows the
-// descriptor to be in non-blocking mode; otherwise Read may have to ask.
+// Read reads once without waiting. At the end of the file the error is io.EOF; 0
+// bytes and no error are an empty message. The caller sets nonblocking if it knows
+// the descriptor to be in non-blocking mode; otherwise Read may have to ask.
 func Read(fd int, p []byte, nonblocking bool) (int, error) {
 	n, err := readOnce(fd, p, nonblocking)
-	if n == 0 && err == nil && len(p) > 0 && !hasMessages(fd) {
-		return 0, io.EOF
+	if n == 0 && err == nil && len(p) > 0 {
+		return 0, readNothing(fd)
 	}
 	return n, err
 }
@@ -142,17 +143,13 @@ func readOnce(fd int, p []byte, nonblocking bool) (int, error) {
 	if n, done, err := readNonblock(fd, p); done {
 		return n, err
 	}
-	if !nonblocking && wouldBlock(fd, PollIn) {
-		return 0, ErrWouldBlock
+	if !nonblocking && isBlocking(fd) {
+		if notReady(fd, PollIn) {
+			return 0, ErrWouldBlock
+		}
+		p = withoutWaiting(fd, p)
 	}
 	return retry(func() (int, error) { return plainRead(fd, p) })
-}
-
-// hasMessages reports whether a descriptor is a socket that keeps message
-// boundaries without a connection, where reading nothing is an empty message.
-func hasMessages(fd int) bool {
-	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-	return err == nil && kind != unix.SOCK_STREAM && kind != unix.SOCK_SEQPACKET
 }
 
 // Write writes once without waiting and returns how much the kernel took.
@@ -160,7 +157,7 @@ func Write(fd int, p []byte, nonblocking bool) (int, error) {
 	if n, done, err := writeNonblock(fd, p); done {
 		return n, err
 	}
-	if !nonblocking && wouldBlock(fd, PollOut) {
+	if !nonblocking && isBlocking(fd) && notReady(fd, PollOut) {
 		return 0, ErrWouldBlock
 	}
 	return retry(func() (int, error) { return plainWrite(fd, p) })
@@ -169,7 +166,7 @@ func Write(fd int, p []byte, nonblocking bool) (int, error) {
 // Accept accepts once without waiting. The new descriptor is non-blocking and
 // closed on exec.
 func Accept(fd int) (int, error) {
-	if wouldBlock(fd, PollIn) {
+	if isBlocking(fd) && notReady(fd, PollIn) {
 		return -1, ErrWouldBlock
 	}
 	conn, err := retry(func() (int, error) {
@@ -218,14 +215,17 @@ func acceptWithSpare(fd int) (int, error) {
 	return Accept(fd)
 }
 
-// wouldBlock reports whether a descriptor is in blocking mode and a system call
-// on it would have to wait.
-func wouldBlock(fd int, mask uint32) bool {
-	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK != 0 {
-		return false
-	}
-	n, err := Poll([]PollFD{NewPollFD(fd, mask)}, 0)
-	return n == 0 && err == nil
+// isBlocking reports whether a descriptor is in blocking mode.
+func isBlocking(fd int) bool {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	return err == nil && flags&unix.O_NONBLOCK == 0
+}
+
+// notReady reports whether a system call on a descriptor in blocking mode would
+// have to wait.
+func notReady(fd int, mask uint32) bool {
+	mask, err := pollNow(fd, mask)
+	return mask == 0 && err == nil
 }
 
 // retry repeats a non-blocking call while signals interrupt it.

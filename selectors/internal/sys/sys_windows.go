@@ -196,6 +196,11 @@ func Identify(fd int, known uint64) (id uint64, same bool, err error) {
 	return id, false, nil
 }
 
+// IsPath reports whether a descriptor was opened with O_PATH, which Linux has.
+func IsPath(int) bool { return false }
+
+func closeDescriptor(fd int) { windows.Closesocket(windows.Handle(fd)) }
+
 // IsOpen reports whether a handle is that of an open socket.
 func IsOpen(fd int) bool {
 	_, err := socketType(fd)

@@ -60,6 +60,9 @@ func (w *Kqueue) Drain() {
 	}
 }
 
+// Owns reports whether a number is that of a descriptor of the waker.
+func (w *Kqueue) Owns(fd int) bool { return !w.user && fd == w.pipe.FD() }
+
 // Close does not remove the waker from the queue, which is closed anyway.
 func (w *Kqueue) Close() error {
 	if w.user {

@@ -3,16 +3,25 @@ package wake
 import (
 	"encoding/binary"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"goselectors/selectors/internal/sys"
 )
 
-// A Waker is an eventfd(2).
-type Waker struct{ eventfd int }
+// A Waker is an eventfd(2). It is closed when it is collected, at the latest.
+type Waker struct {
+	eventfd int
+	cleanup runtime.Cleanup
+}
 
 func (w *Waker) Open() (err error) {
-	w.eventfd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	return os.NewSyscallError("eventfd", err)
+	if w.eventfd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return os.NewSyscallError("eventfd", err)
+	}
+	w.cleanup = sys.CloseWithOwner(w, w.eventfd)
+	return nil
 }
 
 func (w *Waker) FD() int { return w.eventfd }
@@ -31,4 +40,7 @@ func (w *Waker) Drain() {
 	unix.Read(w.eventfd, count[:])
 }
 
-func (w *Waker) Close() error { return unix.Close(w.eventfd) }
+func (w *Waker) Close() error {
+	w.cleanup.Stop()
+	return unix.Close(w.eventfd)
+}

@@ -4,13 +4,19 @@ package wake
 
 import (
 	"os"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"goselectors/selectors/internal/sys"
 )
 
-// A Waker is a pipe.
-type Waker struct{ r, w int }
+// A Waker is a pipe. It is closed when it is collected, at the latest.
+type Waker struct {
+	r, w               int
+	cleanupR, cleanupW runtime.Cleanup
+}
 
 func (w *Waker) Open() error {
 	var p [2]int
@@ -32,6 +38,7 @@ func (w *Waker) Open() error {
 		}
 	}
 	w.r, w.w = p[0], p[1]
+	w.cleanupR, w.cleanupW = sys.CloseWithOwner(w, w.r), sys.CloseWithOwner(w, w.w)
 	return nil
 }
 
@@ -46,6 +53,8 @@ func (w *Waker) Drain() {
 }
 
 func (w *Waker) Close() error {
+	w.cleanupR.Stop()
+	w.cleanupW.Stop()
 	err := unix.Close(w.w)
 	if readErr := unix.Close(w.r); err == nil {
 		err = readErr

@@ -3,6 +3,7 @@ package wake
 import (
 	"errors"
 	"os"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/windows"
@@ -11,8 +12,11 @@ import (
 )
 
 // A Waker is a UDP socket that is connected to itself, so that it receives
-// nothing from elsewhere.
-type Waker struct{ socket windows.Handle }
+// nothing from elsewhere. It is closed when it is collected, at the latest.
+type Waker struct {
+	socket  windows.Handle
+	cleanup runtime.Cleanup
+}
 
 func (w *Waker) Open() (err error) {
 	if err = sys.Startup(); err != nil {
@@ -23,6 +27,7 @@ func (w *Waker) Open() (err error) {
 	if err != nil {
 		return os.NewSyscallError("WSASocket", err)
 	}
+	w.cleanup = sys.CloseWithOwner(w, w.FD())
 	if err = w.connect(); err != nil {
 		w.Close()
 	}
@@ -80,5 +85,6 @@ func (w *Waker) Drain() {
 }
 
 func (w *Waker) Close() error {
+	w.cleanup.Stop()
 	return os.NewSyscallError("closesocket", windows.Closesocket(w.socket))
 }
