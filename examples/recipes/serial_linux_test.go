@@ -151,6 +151,10 @@ func TestVMIN(t *testing.T) {
 				if diff := cmp.Diff(c.want, got, cmpopts.EquateErrors()); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
+				// Nothing is left, whatever a read says of that.
+				if n, err := selectors.TryRead(line, buf); n != 0 || err != selectors.ErrWouldBlock {
+					t.Errorf("TryRead returned %d, %v, want ErrWouldBlock", n, err)
+				}
 			})
 		})
 	}
