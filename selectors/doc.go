@@ -152,5 +152,6 @@
 // # Platforms
 //
 // docs/platforms.md lists what each backend can do, how kqueue and Windows differ,
-// and how each platform was tested.
+// and how each platform was tested. docs/recipes.md has recipes for descriptors of
+// Linux that are not sockets.
 package selectors
