@@ -3,6 +3,7 @@
 package selectors_test
 
 import (
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -33,12 +34,17 @@ func TestSelectAllocations(t *testing.T) {
 			}
 			backendtest.Register(t, s, a, interest)
 		}
+		// The least of three, because other goroutines of the process allocate too.
 		allocations := func(sel func() ([]selectors.Ready, error)) float64 {
-			return testing.AllocsPerRun(20, func() {
-				if got, err := sel(); err != nil || len(got) != ready {
-					t.Fatalf("Select returned %d keys, %v, want %d", len(got), err, ready)
-				}
-			})
+			least := math.Inf(1)
+			for range 3 {
+				least = min(least, testing.AllocsPerRun(20, func() {
+					if got, err := sel(); err != nil || len(got) != ready {
+						t.Fatalf("Select returned %d keys, %v, want %d", len(got), err, ready)
+					}
+				}))
+			}
+			return least
 		}
 		if n := allocations(func() ([]selectors.Ready, error) { return s.Select(-1) }); n != 1 {
 			t.Errorf("Select allocates %v times, want once", n)
