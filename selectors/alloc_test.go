@@ -1,8 +1,9 @@
-//go:build unix
+//go:build unix && !race
 
 package selectors_test
 
 import (
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -13,7 +14,8 @@ import (
 )
 
 // TestSelectAllocations: Select allocates once, whatever the number of keys that
-// are ready, and SelectInto not at all if there is room for exactly those.
+// are ready, and SelectInto not at all if there is room for exactly those. With the
+// race detector slices.Grow allocates twice.
 func TestSelectAllocations(t *testing.T) {
 	if runtime.GOOS == "solaris" || runtime.GOOS == "illumos" {
 		t.Skip("every wait on an event port allocates: unix.EventPort does")
@@ -33,12 +35,17 @@ func TestSelectAllocations(t *testing.T) {
 			}
 			backendtest.Register(t, s, a, interest)
 		}
+		// The least of three, because other goroutines of the process allocate too.
 		allocations := func(sel func() ([]selectors.Ready, error)) float64 {
-			return testing.AllocsPerRun(20, func() {
-				if got, err := sel(); err != nil || len(got) != ready {
-					t.Fatalf("Select returned %d keys, %v, want %d", len(got), err, ready)
-				}
-			})
+			least := math.Inf(1)
+			for range 3 {
+				least = min(least, testing.AllocsPerRun(20, func() {
+					if got, err := sel(); err != nil || len(got) != ready {
+						t.Fatalf("Select returned %d keys, %v, want %d", len(got), err, ready)
+					}
+				}))
+			}
+			return least
 		}
 		if n := allocations(func() ([]selectors.Ready, error) { return s.Select(-1) }); n != 1 {
 			t.Errorf("Select allocates %v times, want once", n)

@@ -237,7 +237,6 @@ func TestErrorComesBackUnseen(t *testing.T) {
 // reported again. Poll sees only at intervals that they have gone.
 func TestLastingHint(t *testing.T) {
 	eachHintSelector(t, func(t *testing.T, s Selector) {
-		t.Parallel()
 		want := map[int]Event{}
 		var hints []hintCase
 		for _, c := range hintCases {
@@ -252,7 +251,7 @@ func TestLastingHint(t *testing.T) {
 				must(t, h.begin())
 			}
 			got, counts, returns := map[int]Event{}, map[int]int{}, 0
-			const length = 500 * time.Millisecond
+			const length = 300 * time.Millisecond
 			for start := time.Now(); time.Since(start) < length; returns++ {
 				ready, err := s.Select(max(length-time.Since(start), 0))
 				must(t, err)

@@ -11,6 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// TestHasCall: a call that the kernel has is told from one that it has not, without
+// a file.
+func TestHasCall(t *testing.T) {
+	for call, want := range map[uintptr]bool{unix.SYS_PREADV2: true, unix.SYS_PWRITEV2: true, 4000: false} {
+		if got := hasCall(call); got != want {
+			t.Errorf("hasCall(%d) = %t, want %t", call, got, want)
+		}
+	}
+}
+
 // TestNonblockMissing: a kernel that does not have preadv2 is asked once. After
 // that read(2) and write(2) are used.
 func TestNonblockMissing(t *testing.T) {
