@@ -251,11 +251,17 @@ var operations = map[string]func(c *faultCell){
 	"Select until Wake": func(c *faultCell) {
 		c.with(func() {
 			for _, timeout := range []time.Duration{-1, fdtest.Timeout, 20 * time.Millisecond} {
-				time.AfterFunc(3*time.Millisecond, func() { c.s.Wake() })
+				woken := make(chan struct{})
+				time.AfterFunc(3*time.Millisecond, func() {
+					c.s.Wake()
+					close(woken)
+				})
 				begin := time.Now()
 				if ready, err := c.s.Select(timeout); err != nil || len(ready) != 0 || time.Since(begin) >= fdtest.Timeout {
 					c.Errorf("Select returned %v, %v after %v", ready, err, time.Since(begin))
 				}
+				<-woken
+				c.selectNow(0) // takes a wake that came too late
 			}
 			if c.call.number == unix.SYS_TIMERFD_SETTIME {
 				// The timer of the last Select was not set, so it does not end
