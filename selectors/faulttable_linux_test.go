@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -25,8 +27,7 @@ type faultyCall struct {
 	errnos   []unix.Errno
 }
 
-// faultyCalls has every system call that the backends make. The last one changes how
-// the process waits from then on.
+// faultyCalls has every system call that the backends make.
 var faultyCalls = []faultyCall{
 	{"epoll_create1", unix.SYS_EPOLL_CREATE1, nil, "epoll", []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EPERM}},
 	{"epoll_ctl ADD", unix.SYS_EPOLL_CTL, map[int]uint32{1: unix.EPOLL_CTL_ADD}, "epoll", []unix.Errno{unix.ENOSPC, unix.ENOMEM, unix.EPERM, unix.EINTR}},
@@ -44,6 +45,11 @@ var faultyCalls = []faultyCall{
 	{"pselect6", unix.SYS_PSELECT6, nil, "select", []unix.Errno{unix.ENOMEM, unix.EINTR, unix.EAGAIN, unix.EBADF}},
 	{"write to the waker", unix.SYS_WRITE, nil, "", []unix.Errno{unix.EPERM, unix.EINTR, unix.ENOMEM}},
 	{"read from the waker", unix.SYS_READ, nil, "", []unix.Errno{unix.EPERM, unix.EINTR}},
+}
+
+// missingCalls are like faultyCalls, but a process that has seen one of these errors
+// does without the call from then on.
+var missingCalls = []faultyCall{
 	{"epoll_pwait2", unix.SYS_EPOLL_PWAIT2, nil, "epoll", []unix.Errno{unix.EPERM, unix.ENOSYS}},
 }
 
@@ -143,6 +149,8 @@ func (c *faultCell) selectNow(timeout time.Duration) map[int]Event {
 	}
 	return got
 }
+
+func (c *faultCell) stats() Stats { return c.s.(interface{ Stats() Stats }).Stats() }
 
 // operations are what is done while a system call fails.
 var operations = map[string]func(c *faultCell){
@@ -260,8 +268,8 @@ var operations = map[string]func(c *faultCell){
 				if ready, err := c.s.Select(timeout); err != nil || len(ready) != 0 || time.Since(begin) >= fdtest.Timeout {
 					c.Errorf("Select returned %v, %v after %v", ready, err, time.Since(begin))
 				}
-				<-woken // the time may have been up before
-				c.selectNow(0)
+				<-woken
+				c.selectNow(0) // takes a wake that came too late
 			}
 			if c.call.number == unix.SYS_TIMERFD_SETTIME {
 				// The timer of the last Select was not set, so it does not end
@@ -286,6 +294,28 @@ var operations = map[string]func(c *faultCell){
 				c.selectNow(0)
 			}
 		})
+	},
+	"unmute": func(c *faultCell) {
+		a, b := fdtest.UnixPair(c)
+		fdtest.Fill(c, a)
+		mustRegister(c.T, c.s, a, EventWrite)
+		fdtest.Shutdown(c, a, unix.SHUT_RDWR)
+		c.selectNow(0) // the hang-up
+		fdtest.Drain(c, b)
+		c.with(func() { c.selectNow(0) })
+		for begin := time.Now(); c.selectNow(time.Millisecond)[a] == 0 || c.stats().RepairPending; {
+			if time.Since(begin) > fdtest.Timeout {
+				c.Fatalf("%d is not reported", a)
+			}
+		}
+		for range 3 {
+			if got := c.selectNow(0); got[a]&EventWrite == 0 {
+				c.Errorf("%v was reported, want %d, which stays writable", got, a)
+			}
+		}
+		if _, err := c.s.Unregister(a); err != nil {
+			c.Error(err)
+		}
 	},
 	"repair": func(c *faultCell) {
 		c.addBesideOrphan()
@@ -397,11 +427,10 @@ func (c *faultCell) check() {
 	for fd := range c.writer {
 		fdtest.Drain(c, fd)
 	}
-	pending := func() bool { return c.s.(interface{ Stats() Stats }).Stats().RepairPending }
-	for begin := time.Now(); pending() && time.Since(begin) < fdtest.Timeout; {
+	for begin := time.Now(); c.stats().RepairPending && time.Since(begin) < fdtest.Timeout; {
 		c.selectNow(time.Millisecond)
 	}
-	if pending() {
+	if c.stats().RepairPending {
 		c.Error("the set is not repaired")
 	}
 	for range 5 { // edges of a new set and hints are reported once
@@ -418,8 +447,24 @@ func (c *faultCell) check() {
 // TestFaultTable does every operation on every backend while one of its system calls
 // fails. The operation works or returns an error and changes nothing; Select returns
 // no error; no key is lost, and no descriptor stays open.
-func TestFaultTable(t *testing.T) {
-	for _, call := range faultyCalls {
+func TestFaultTable(t *testing.T) { runFaultTable(t, faultyCalls) }
+
+// TestFaultTableOfMissingCalls runs in a process of its own.
+func TestFaultTableOfMissingCalls(t *testing.T) {
+	const child = "SELECTORS_FAULT_TABLE"
+	if os.Getenv(child) != "" {
+		runFaultTable(t, missingCalls)
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=60s")
+	cmd.Env = append(os.Environ(), child+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func runFaultTable(t *testing.T, calls []faultyCall) {
+	for _, call := range calls {
 		if testing.Short() {
 			call.errnos = call.errnos[:1]
 		}
@@ -430,21 +475,25 @@ func TestFaultTable(t *testing.T) {
 				}
 				for _, operation := range slices.Sorted(maps.Keys(operations)) {
 					t.Run(fmt.Sprintf("%s/%s/%s/%s", call.name, unix.ErrnoName(errno), backend, operation), func(t *testing.T) {
-						before := fdtest.CountOpen()
-						c := newFaultCell(t, call, errno, constructors()[backend])
-						operations[operation](c)
-						if operation != "Close" {
-							c.check()
-						}
-						if err := c.s.Close(); err != nil {
-							t.Errorf("Close: %v", err)
-						}
-						if after := fdtest.CountOpen(); after != before {
-							t.Errorf("%d descriptors are open, %d were before", after, before)
-						}
+						runFaultCell(t, call, errno, constructors()[backend], operation)
 					})
 				}
 			}
 		}
+	}
+}
+
+func runFaultCell(t *testing.T, call faultyCall, errno unix.Errno, make func() (Selector, error), operation string) {
+	before := fdtest.CountOpen()
+	c := newFaultCell(t, call, errno, make)
+	operations[operation](c)
+	if operation != "Close" {
+		c.check()
+	}
+	if err := c.s.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if after := fdtest.CountOpen(); after != before {
+		t.Errorf("%d descriptors are open, %d were before", after, before)
 	}
 }
