@@ -1,6 +1,8 @@
 package selectors
 
 import (
+	"flag"
+	"fmt"
 	"os/exec"
 	"runtime"
 	"testing"
@@ -11,63 +13,59 @@ import (
 	"goselectors/selectors/internal/fdtest"
 )
 
-// TestPressureNews: a trigger of pressure stall information is reported. The
-// kernel triggers it at most once in a window, and the shortest that every user may
+var newsTriggers = flag.Int("news.triggers", 1, "pressure triggers of each selector in TestPressureNews")
+
+// TestPressureNews: triggers of pressure stall information are reported. The
+// kernel triggers each at most once in a window, and the shortest that every user may
 // have is two seconds (kernel/sched/psi.c, psi_trigger_create). Therefore the selectors
-// wait side by side, for few pieces of news.
+// wait side by side, for few pieces of news each. All triggers go off at the same
+// time, so news that is lost is noticed if it does not come with that of the others.
 func TestPressureNews(t *testing.T) {
-	type waiting struct {
-		name    string
-		reports chan struct{}
-	}
-	var selectors []waiting
+	const rounds = 3
+	triggers := 0
+	reports := make(chan string, 1<<16)
 	for name, new := range constructors() {
-		fd, err := unix.Open("/proc/pressure/cpu", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err != nil {
-			t.Skip("needs pressure stall information: ", err)
-		}
-		fd = fdtest.Own(t, fd)
-		if _, err := unix.Write(fd, []byte("some 2000 2000000\x00")); err != nil {
-			t.Skip("needs triggers of pressure stall information: ", err)
-		}
 		s, err := new()
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { s.Close() })
-		mustRegister(t, s, fd, EventPriority)
-		reports := make(chan struct{}, 1)
-		t.Cleanup(selectInBackground(t, s, func(Ready) {
-			select {
-			case reports <- struct{}{}:
-			default:
-			}
-		}))
-		selectors = append(selectors, waiting{name, reports})
-	}
-	for i := range 2 {
-		for _, s := range selectors {
-			select {
-			case <-s.reports:
-			default:
-			}
+		for range *newsTriggers {
+			triggers++
+			mustRegister(t, s, openTrigger(t), EventPriority)
 		}
-		stop := pressProcessors(t)
-		limit := make(chan struct{})
-		timer := time.AfterFunc(newsLimit, func() { close(limit) })
-		for _, s := range selectors {
+		t.Cleanup(selectInBackground(t, s, func(r Ready) { reports <- fmt.Sprint(name, " ", r.Key.FD) }))
+	}
+	stop := pressProcessors(t)
+	defer stop()
+	for i := range rounds {
+		reported := map[string]bool{}
+		limit := time.After(newsLimit)
+		for len(reported) < triggers {
 			select {
-			case <-s.reports:
+			case who := <-reports:
+				if reported[who] && i > 0 {
+					t.Fatalf("round %d: %s was reported again when only %d of %d had been", i+1, who, len(reported), triggers)
+				}
+				reported[who] = true
 			case <-limit:
-				t.Errorf("%s: no report in %v of piece %d of news", s.name, newsLimit, i+1)
+				t.Fatalf("round %d: %d of %d triggers were reported in %v", i+1, len(reported), triggers, newsLimit)
 			}
 		}
-		timer.Stop()
-		stop()
-		if t.Failed() {
-			return
-		}
 	}
+}
+
+func openTrigger(t *testing.T) int {
+	t.Helper()
+	fd, err := unix.Open("/proc/pressure/cpu", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Skip("needs pressure stall information: ", err)
+	}
+	fd = fdtest.Own(t, fd)
+	if _, err := unix.Write(fd, []byte("some 2000 2000000\x00")); err != nil {
+		t.Skip("needs triggers of pressure stall information: ", err)
+	}
+	return fd
 }
 
 // pressProcessors keeps more processes running than there are processors, until
