@@ -159,6 +159,10 @@ var badCases = []badCase{
 	{"PanicInFeatures", oneMethod("Features", panics), "Wake/BeforeSelect", "Features panicked: a defect", ""},
 	{"PanicInClose", oneMethod("Close", panics), "Wake/BeforeSelect", "Close panicked: a defect", ""},
 
+	{"NilKeys", oneMethod("Register", returnsNil), "Register/KeyHasArguments", "nil pointer", ""},
+	{"ErrorsPanic", oneMethod("Key", func(selectors.Selector) (bool, error) { return true, (*selectors.Error)(nil) }),
+		"Keys/UnknownReturnsErrNotRegistered", "nil pointer", "Modes/LevelReadAndWrite"},
+
 	{"SelectHangs", oneMethod("Select", hangs), "Wake/BeforeSelect", "it is left behind", "Close/Idempotent"},
 	{"CloseHangs", oneMethod("Close", hangs), "Wake/BeforeSelect", "Close has not returned", ""},
 	{"WakeIsIgnored", oneMethod("Wake", returnsNil), "Wake/BeforeSelect", "its selectors are closed now", "Close/Idempotent"},

@@ -69,6 +69,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -375,15 +376,17 @@ func (t *T) startSelectFunc(s selectors.Selector, selectOnce func() ([]selectors
 	t.Helper()
 	pending := &pendingSelect{make(chan selectResult, 1)}
 	go func() {
+		var result selectResult
+		defer func() { pending.done <- result }()
+		defer t.caught("the pending Select", &result.err)
 		for {
 			start := time.Now()
 			batch, err := selectOnce()
-			if errors.Is(err, selectors.ErrConcurrentSelect) {
-				runtime.Gosched() // the Select(0) below was running
-				continue
+			result = selectResult{batch, err, time.Since(start)}
+			if !errors.Is(err, selectors.ErrConcurrentSelect) {
+				return
 			}
-			pending.done <- selectResult{batch, err, time.Since(start)}
-			return
+			runtime.Gosched() // the Select(0) below was running
 		}
 	}()
 	// The Select is running once a second Select fails with ErrConcurrentSelect.
@@ -444,6 +447,11 @@ func runConcurrently(n int, f func(i int) error) error {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
+			defer func() {
+				if r := recover(); r != nil {
+					errs[i] = fmt.Errorf("%w: %v\n\n%s", errPanic, r, debug.Stack())
+				}
+			}()
 			errs[i] = f(i)
 		}()
 	}
