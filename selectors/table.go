@@ -29,7 +29,7 @@ const (
 	edgeWatched                     // the kernel watches the file edge-triggered for everything, whatever the interest: see epoll.watchEdges
 )
 
-// Bits of entry.nesting: see nesting_linux.go.
+// Bits of entry.nesting: see epoll_nesting_linux.go.
 //
 //lint:ignore U1000 used where there is epoll
 const (
