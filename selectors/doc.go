@@ -147,7 +147,8 @@
 // epoll backend polls first. If it has to wait, it parks its goroutine in Go's
 // runtime poller, which costs no thread, or blocks a thread for a short time
 // where that is cheaper; it measures which. [WithBlockingWait] makes it always
-// block. docs/waiting.md explains this and has the figures.
+// block; so do keys with [Exclusive] and keys of some unusual files. docs/waiting.md
+// explains this and has the figures, docs/parking.md lists the files.
 //
 // # Platforms
 //
