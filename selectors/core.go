@@ -35,20 +35,20 @@ type core struct {
 
 	mu             sync.Mutex
 	table          table
-	fdByObject     map[any]int  // descriptors of file objects that are not numbers
-	alwaysReady    []int        // descriptors of entries in that state
-	muted          []int        // descriptors that mute removed from the kernel's set; some may have been unmuted since
-	checks         []checkedKey // keys with hints only, which the first wait after checksSince checks
-	oldChecks      []checkedKey // the array of an earlier list, to use again
-	checksSince    uint64       // value of waits when checks were added
-	rechecks       []recheck    // see recheckLater
-	generation     uint32       // number of the last change of the set
-	waitGeneration uint32       // a generation not later than the start of the last poll or sleep; see predatesWait
-	scratch        entry        // a registration that is not in the table yet
-	staleEvents    int          // stale events in this batch
-	mayFollow      int          // bound on the reports in this batch: see grow
-	orphans        int          // orphans that were noticed since the last repair
-	repairDelay    time.Duration
+	fdByObject     map[any]int   // descriptors of file objects that are not numbers
+	alwaysReady    []int         // descriptors of entries in that state
+	muted          []int         // descriptors that mute removed from the kernel's set; some may have been unmuted since
+	checks         []checkedKey  // keys with hints only, which the first wait after checksSince checks
+	oldChecks      []checkedKey  // the array of an earlier list, to use again
+	checksSince    uint64        // value of waits when checks were added
+	rechecks       []recheck     // see recheckLater
+	generation     uint32        // number of the last change of the set
+	waitGeneration uint32        // a generation not later than the start of the last poll or sleep; see predatesWait
+	scratch        entry         // a registration that is not in the table yet
+	staleEvents    int           // stale events in this batch
+	mayFollow      int           // bound on the reports in this batch: see append
+	orphans        int           // orphans that were noticed since the last repair
+	repairDelay    time.Duration // from the last attempt to repair that failed to the next one; 0: none has failed
 
 	closed           atomic.Bool
 	dirty            atomic.Bool  // the set has changed: prepare before the next poll or sleep

@@ -68,7 +68,7 @@ type epoll struct {
 	mayHaveOrphans bool // a deletion failed, or a number was found to have another file
 	foundOrphan    bool // mute failed: an event with a valid generation comes from an orphan
 
-	unsettled []int // descriptors whose registration the kernel refused to change for the moment: see unsettle
+	refused []int // descriptors whose registration the kernel refused to change for the moment: see noteRefused
 }
 
 // ownToken stands for the descriptor in events of the Waiter's own files.
@@ -126,7 +126,7 @@ func (b *epoll) owns(fd int) bool { return fd == b.fd || b.waiter.Owns(fd) }
 
 func (b *epoll) add(fd int, e *entry, replaces bool) error {
 	if replaces {
-		if missing, err := b.isUnsettled(fd, e); err != nil {
+		if missing, err := b.wasRefused(fd, e); err != nil {
 			return err
 		} else if missing {
 			return errExists
@@ -205,7 +205,7 @@ func cannotBeAlwaysReady(fd int) bool {
 // noteFile stores which file a descriptor is, after a successful change. It costs a
 // system call, so it is done only when there may be orphans.
 func (b *epoll) noteFile(fd int, e *entry) {
-	b.settled(fd)
+	b.dropRefused(fd)
 	e.fileID = 0
 	if b.mayHaveOrphans {
 		e.fileID, _ = sys.FileID(fd)
@@ -257,7 +257,7 @@ func (b *epoll) setMask(fd int, e *entry, mask, generation uint32) error {
 	err := b.ctl(unix.EPOLL_CTL_ADD, fd, mask, generation)
 	if err != nil {
 		if old := b.core.table.find(fd); old != nil && b.ctl(unix.EPOLL_CTL_ADD, fd, maskOf(old), old.generation) != nil {
-			b.unsettle(fd, old)
+			b.noteRefused(fd, old)
 		}
 	}
 	return err
@@ -271,7 +271,7 @@ func (b *epoll) remove(fd int, e *entry) {
 		if b.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0) != nil {
 			b.mayHaveOrphans = true
 		}
-		b.settled(fd)
+		b.dropRefused(fd)
 	}
 }
 
@@ -288,7 +288,7 @@ func (b *epoll) mute(fd int, e *entry) bool {
 	case unix.ENOENT, unix.EBADF:
 		b.foundOrphan = true
 	default:
-		b.unsettle(fd, e)
+		b.noteRefused(fd, e)
 	}
 	return true
 }
@@ -300,7 +300,7 @@ func (b *epoll) unmute(fd int, e *entry) {
 	switch b.setMask(fd, e, toEpoll(e.events), e.generation) {
 	case nil, unix.ENOENT, unix.EBADF:
 	default:
-		b.unsettle(fd, e)
+		b.noteRefused(fd, e)
 	}
 }
 

@@ -51,7 +51,7 @@ func (b *epoll) pollRest() {
 // repair repeats the changes that the kernel has refused. If there are orphans, it
 // then moves all registrations to a new epoll set, which leaves them behind.
 func (b *epoll) repair(c *core) error {
-	if err := b.settle(c); err != nil || c.orphans == 0 {
+	if err := b.retryRefused(c); err != nil || c.orphans == 0 {
 		return err
 	}
 	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -133,52 +133,52 @@ func (b *epoll) holds(e *entry) (bool, error) {
 	}
 }
 
-// unsettle notes that the kernel's registration of an entry is not the one that it
+// noteRefused notes that the kernel's registration of an entry is not the one that it
 // should be, because the kernel refused a change. repair makes the change.
-func (b *epoll) unsettle(fd int, e *entry) {
-	if !slices.Contains(b.unsettled, fd) {
-		b.unsettled = append(b.unsettled, fd)
+func (b *epoll) noteRefused(fd int, e *entry) {
+	if !slices.Contains(b.refused, fd) {
+		b.refused = append(b.refused, fd)
 		e.fileID, _ = sys.FileID(fd)
 	}
 	b.core.requestRepair()
 }
 
-// isUnsettled reports whether the kernel's registration of a file is missing, for
+// wasRefused reports whether the kernel's registration of a file is missing, for
 // an entry with the number and the fileID of an existing one.
-func (b *epoll) isUnsettled(fd int, e *entry) (bool, error) {
-	if !slices.Contains(b.unsettled, fd) {
+func (b *epoll) wasRefused(fd int, e *entry) (bool, error) {
+	if !slices.Contains(b.refused, fd) {
 		return false, nil
 	}
 	id, err := sys.FileID(fd)
 	return err == nil && id == e.fileID, err
 }
 
-// settled is called when the kernel has taken a change of a registration or its
+// dropRefused is called when the kernel has taken a change of a registration or its
 // end.
-func (b *epoll) settled(fd int) {
-	if len(b.unsettled) > 0 {
-		b.unsettled = slices.DeleteFunc(b.unsettled, func(n int) bool { return n == fd })
+func (b *epoll) dropRefused(fd int) {
+	if len(b.refused) > 0 {
+		b.refused = slices.DeleteFunc(b.refused, func(n int) bool { return n == fd })
 	}
 }
 
-// settle makes the changes that the kernel refused, or as many of them as it now
+// retryRefused makes the changes that the kernel refused, or as many of them as it now
 // takes.
-func (b *epoll) settle(c *core) (err error) {
-	for _, fd := range slices.Clone(b.unsettled) {
+func (b *epoll) retryRefused(c *core) (err error) {
+	for _, fd := range slices.Clone(b.refused) {
 		if e := c.table.find(fd); e != nil && e.state&alwaysReady == 0 {
-			id, refused := sys.FileID(fd)
-			if refused == nil && (id == e.fileID || e.fileID == 0) {
-				refused = b.overwrite(fd, maskOf(e), e.generation)
+			id, fdErr := sys.FileID(fd)
+			if fdErr == nil && (id == e.fileID || e.fileID == 0) {
+				fdErr = b.overwrite(fd, maskOf(e), e.generation)
 				if e.nesting&fileTakesNews != 0 {
 					c.recheckLater(fd, true)
 				}
 			}
-			if refused != nil && refused != unix.EBADF {
-				err = os.NewSyscallError("epoll_ctl", refused)
+			if fdErr != nil && fdErr != unix.EBADF {
+				err = os.NewSyscallError("epoll_ctl", fdErr)
 				continue
 			}
 		}
-		b.settled(fd)
+		b.dropRefused(fd)
 	}
 	return err
 }

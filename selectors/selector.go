@@ -258,9 +258,9 @@ type Stats struct {
 	// be counted as one.
 	Orphans uint64
 
-	// Repairs counts how often the kernel's set was made right again: a new set
-	// without orphans has replaced it, or a registration that the kernel had
-	// refused for the moment was made. RepairFailures counts attempts that failed.
+	// Repairs counts how often the kernel's set was made to agree with the keys
+	// again: a new set without orphans has replaced it, or the kernel has taken a
+	// registration that it had refused. RepairFailures counts attempts that failed.
 	// Nothing changes then, and another attempt follows after 10 ms, and after
 	// twice the time of the last one, up to 5 s.
 	Repairs        uint64

@@ -391,8 +391,8 @@ func TestExclusiveRefusedHalfway(t *testing.T) {
 					}
 				}
 				expectReported(t, s, 3, want)
-				if got := s.Stats(); got.RepairPending || got.Repairs == 0 || len(s.epoll.unsettled) != 0 {
-					t.Errorf("Stats after the repair are %+v, %v are unsettled", got, s.epoll.unsettled)
+				if got := s.Stats(); got.RepairPending || got.Repairs == 0 || len(s.epoll.refused) != 0 {
+					t.Errorf("Stats after the repair are %+v, %v are refused", got, s.epoll.refused)
 				}
 			})
 		})
