@@ -26,7 +26,7 @@ import (
 // sleep sets a bit in wakes and then reads asleep; the one that sleeps sets
 // asleep and then reads wakes. At least one of the two sees the other's store.
 // Only the goroutine that sets the first bit calls backend.wake: once for each
-// sleep, unless it fails.
+// sleep, unless it fails. Close calls it always.
 type core struct {
 	self    Selector // the exported type that contains this core
 	name    string
@@ -404,11 +404,17 @@ func (c *core) Wake() error {
 	return nil
 }
 
-// interrupt ends the current sleep, or keeps the next one from beginning.
+// interrupt ends the current sleep, or keeps the next one from beginning. It leaves
+// that to the goroutine that has set the first bit, if there is one.
 func (c *core) interrupt(bit uint32) error {
 	if c.wakes.Or(bit) != 0 && !c.wakeFailed.Load() || !c.asleep.Load() {
 		return nil
 	}
+	return c.endSleep()
+}
+
+// endSleep ends the current sleep.
+func (c *core) endSleep() error {
 	c.wakeMu.Lock()
 	defer c.wakeMu.Unlock()
 	if !c.asleep.Load() { // the sleep has ended, and Close may have followed
@@ -428,7 +434,10 @@ func (c *core) Close() (err error) {
 		c.dirty.Store(true)
 		c.repairAt.Store(0)
 		c.mu.Unlock()
-		for c.interrupt(wakeInternal) != nil {
+		// The goroutine that has set the first bit may be about to fail, so do not
+		// leave the wake to it.
+		c.wakes.Or(wakeInternal)
+		for c.asleep.Load() && c.endSleep() != nil {
 			time.Sleep(pauseTime)
 		}
 		c.selecting.Lock() // wait for the current Select to return

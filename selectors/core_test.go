@@ -133,3 +133,63 @@ func (futileBackend) prepare(*core) {}
 func (futileBackend) collect(_ *core, dst []Ready) []Ready { return dst }
 
 func (futileBackend) wake() error { return nil }
+
+// TestCloseBesideFailingWake: Close ends a sleep also if a Wake that has begun
+// before it fails.
+func TestCloseBesideFailingWake(t *testing.T) {
+	b := &failingWake{woken: make(chan struct{}, 1), begun: make(chan struct{}), mayFail: make(chan struct{})}
+	var c core
+	c.init(nil, "test", b, traits{pollIsCheap: true, updatesLive: true})
+	selected, closed, woken := make(chan error, 1), make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := c.Select(-1)
+		selected <- err
+	}()
+	for !c.asleep.Load() {
+		time.Sleep(time.Millisecond)
+	}
+	go func() { woken <- c.Wake() }()
+	<-b.begun
+	go func() { closed <- c.Close() }()
+	for c.wakes.Load()&wakeInternal == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	close(b.mayFail)
+	if err := <-woken; err == nil {
+		t.Error("Wake did not fail")
+	}
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Errorf("Close returned %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		b.woken <- struct{}{}
+		t.Fatal("Close hangs")
+	}
+	if err := <-selected; !errors.Is(err, ErrClosed) {
+		t.Errorf("Select returned %v, want ErrClosed", err)
+	}
+}
+
+// failingWake is a backend whose first wake fails, when it may.
+type failingWake struct {
+	backend
+	woken, begun, mayFail chan struct{}
+	calls                 int
+}
+
+func (b *failingWake) prepare(*core)                    {}
+func (b *failingWake) poll() (int, error)               { return 0, nil }
+func (b *failingWake) sleep(time.Duration) (int, error) { <-b.woken; return 0, nil }
+func (b *failingWake) close() error                     { return nil }
+
+func (b *failingWake) wake() error {
+	if b.calls++; b.calls == 1 {
+		close(b.begun)
+		<-b.mayFail
+		return errors.New("the wake fails")
+	}
+	b.woken <- struct{}{}
+	return nil
+}
