@@ -208,9 +208,10 @@ func (l *Loop) Stop() {
 	l.wakeIfAsleep()
 }
 
-// Close ends the loop. No callback starts after it. Everything scheduled or
-// posted is dropped, signals get back their previous behaviour, and the selector
-// is closed. The registered files stay open.
+// Close ends the loop. No callback starts after it, except one that the loop is
+// about to call when another goroutine calls Close. Everything scheduled or posted
+// is dropped, signals get back their previous behaviour, and the selector is
+// closed. The registered files stay open.
 //
 // Any goroutine may call Close, including from a callback. While the loop runs,
 // Close returns at once, and Run or RunOnce frees the resources before it
