@@ -11,10 +11,10 @@ import (
 // explore_test.go explores it. docs/protocol.md explains it.
 //
 // The steps are the accesses of shared memory and the system calls of core.go,
-// wait.go, epoll_linux.go and nesting_linux.go in package selectors, and of
-// waiter_linux.go and gate_linux.go here. They come in the order of the code and
-// have its names. Memory that only the goroutine in Select uses is read and
-// written within a step.
+// wait.go, epoll_linux.go, epoll_nesting_linux.go and epoll_repair_linux.go in
+// package selectors, and of waiter_linux.go and gate_linux.go here. They come in
+// the order of the code and have its names. Memory that only the goroutine in
+// Select uses is read and written within a step.
 
 // A mutation takes something out of the code. The model has at most one.
 type mutation string
