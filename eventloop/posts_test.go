@@ -18,6 +18,20 @@ import (
 
 func TestPost(t *testing.T) {
 	forEachLoopKind(t,
+		testCase{"after a wake that failed", func(t *testing.T, k loopKind) {
+			l, s := k.loopWithSpy(t)
+			startLoop(t, l)
+			time.Sleep(20 * time.Millisecond) // until the loop sleeps
+			s.failWakes.Store(1)
+			ran := make(chan int, 2)
+			check(l.Post(func() { ran <- 1 }))
+			check(l.Post(func() { ran <- 2 })) // wakes the loop for both
+			for want := 1; want <= 2; want++ {
+				if got := receive(t, ran); got != want {
+					t.Errorf("post %d ran, want %d", got, want)
+				}
+			}
+		}},
 		testCase{"each producer in order", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			ended := startLoop(t, l)

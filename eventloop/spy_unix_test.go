@@ -4,6 +4,7 @@ package eventloop_test
 
 import (
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ type spy struct {
 	selectors.Selector
 	timeouts     []time.Duration             // timeout of each SelectInto, in order
 	wakes        atomic.Int64                // number of calls of Wake
+	failWakes    atomic.Int64                // so many of the next calls of Wake fail
 	beforeSleep  chan struct{}               // if not nil, receives a value before each SelectInto that may wait
 	duringSelect func(timeout time.Duration) // if not nil, called by each SelectInto before it waits
 }
@@ -33,6 +35,9 @@ func (s *spy) SelectInto(dst []selectors.Ready, timeout time.Duration) ([]select
 
 func (s *spy) Wake() error {
 	s.wakes.Add(1)
+	if s.failWakes.Add(-1) >= 0 {
+		return syscall.EPERM
+	}
 	return s.Selector.Wake()
 }
 

@@ -78,7 +78,9 @@ func (l *Loop) hasExternalWork() bool {
 func (l *Loop) wakeIfAsleep() {
 	if l.asleep.Load() && l.asleep.CompareAndSwap(true, false) {
 		l.stats.wakes.Add(1)
-		l.sel.Wake() // fails only if the selector is closed
+		if l.sel.Wake() != nil {
+			l.asleep.Store(true) // the next request tries again
+		}
 	}
 }
 
