@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"goselectors/selectors"
+	"goselectors/selectors/internal/fdtest"
 
 	"golang.org/x/sys/unix"
 )
@@ -399,6 +400,46 @@ func BenchmarkRegisterUnregister(b *testing.B) {
 		}
 		b.Cleanup(func() { r.Close(); w.Close() })
 		compare(b, register(b, newBenchSelector(b, "epoll"), 0, r), bare(b, s, s.fds[len(s.fds)-1]))
+	})
+
+	// While the gate may ask the set, the kind of a number has to be found out at
+	// once: docs/parking.md.
+	parked := func(b *testing.B) selectors.Selector {
+		sel, err := selectors.NewEpollSelector(selectors.Strategies[2].Option)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { sel.Close() })
+		time.AfterFunc(time.Millisecond, func() { sel.Wake() })
+		if _, err := sel.Select(-1); err != nil {
+			b.Fatal(err)
+		}
+		return sel
+	}
+	b.Run("epoll, gate armed/eventfd", func(b *testing.B) {
+		s := newBench(b, 500, 0)
+		fd := s.fds[len(s.fds)-1]
+		compare(b, register(b, parked(b), fd, nil), bare(b, s, fd))
+	})
+	b.Run("epoll, gate armed/socket", func(b *testing.B) {
+		s := newBench(b, 500, 0)
+		fd, _ := fdtest.UnixPair(b)
+		compare(b, register(b, parked(b), fd, nil), bare(b, s, s.fds[len(s.fds)-1]))
+	})
+	b.Run("epoll/socket", func(b *testing.B) {
+		s := newBench(b, 500, 0)
+		fd, _ := fdtest.UnixPair(b)
+		compare(b, register(b, newBenchSelector(b, "epoll"), fd, nil), bare(b, s, s.fds[len(s.fds)-1]))
+	})
+	b.Run("epoll, gate armed/net.Conn", func(b *testing.B) {
+		s := newBench(b, 500, 0)
+		conn, _ := fdtest.NetPair(b)
+		compare(b, register(b, parked(b), 0, conn), bare(b, s, s.fds[len(s.fds)-1]))
+	})
+	b.Run("epoll/net.Conn", func(b *testing.B) {
+		s := newBench(b, 500, 0)
+		conn, _ := fdtest.NetPair(b)
+		compare(b, register(b, newBenchSelector(b, "epoll"), 0, conn), bare(b, s, s.fds[len(s.fds)-1]))
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,8 +12,7 @@ import (
 // EffectOfAsking returns what asking a file for readiness does. docs/parking.md has
 // the list of files, with the reasons and sources.
 func EffectOfAsking(fd int) Effect {
-	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
-	if err == nil {
+	if domain, isSocket := socketDomain(fd); isSocket {
 		return safeIf(domain != unix.AF_RDS)
 	}
 	// AT_STATX_DONT_SYNC: otherwise the call waits for the daemon of a FUSE file
@@ -30,6 +30,15 @@ func EffectOfAsking(fd int) Effect {
 		return anonymousEffect(fd)
 	}
 	return AskingTakesNews // a regular file that can be watched: /proc, /sys, cgroups, FUSE
+}
+
+// socketDomain returns the address family of a socket. The system call never
+// waits, so it is raw.
+func socketDomain(fd int) (domain int32, isSocket bool) {
+	size := uint32(unsafe.Sizeof(domain))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_DOMAIN,
+		uintptr(unsafe.Pointer(&domain)), uintptr(unsafe.Pointer(&size)), 0)
+	return domain, errno == 0
 }
 
 func safeIf(safe bool) Effect {
