@@ -35,7 +35,7 @@ func (d *demo) pty() {
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	cli.CheckOp("/dev/ptmx", err)
 	cli.CheckOp("pty", unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)) // unlock the slave side
-	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	n, err := unix.IoctlGetUint32(fd, unix.TIOCGPTN)                    // the kernel writes 32 bits
 	cli.CheckOp("pty", err)
 	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	cli.CheckOp("pty", err)

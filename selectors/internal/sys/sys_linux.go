@@ -22,7 +22,10 @@ func IsPath(fd int) bool {
 }
 
 // unreadBytes returns the number of bytes that a read would find.
-func unreadBytes(fd int) (int, error) { return unix.IoctlGetInt(fd, unix.TIOCINQ) }
+func unreadBytes(fd int) (int, error) {
+	n, err := unix.IoctlGetUint32(fd, unix.TIOCINQ) // the kernel writes an int of 32 bits
+	return int(n), err
+}
 
 // timespec converts the time limit of ppoll and pselect6; nil means no limit.
 func timespec(timeout time.Duration) *unix.Timespec {
