@@ -98,11 +98,7 @@ func TestProtocol(t *testing.T) {
 	for _, sc := range loopScenarios {
 		t.Run(sc.name, func(t *testing.T) {
 			t.Parallel()
-			got := sc.explore()
-			t.Logf("%d states", got.States)
-			if got.Violation != "" {
-				t.Errorf("%s:\n%s", got.Violation, got.Trace)
-			}
+			sc.explore().Expect(t, "")
 		})
 	}
 }
@@ -146,11 +142,7 @@ func TestMutants(t *testing.T) {
 			t.Parallel()
 			m := scenarios[mutant.scenario]
 			m.mutation = mutant.loopMutation
-			got := m.explore()
-			if got.Violation != mutant.violation {
-				t.Fatalf("%d states, violation %q, want %q\n%s", got.States, got.Violation, mutant.violation, got.Trace)
-			}
-			t.Logf("%d states, %s:\n%s", got.States, got.Violation, got.Trace)
+			m.explore().Expect(t, mutant.violation)
 		})
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"testing"
 )
 
 // A Step is one atomic step of a process.
@@ -94,6 +95,16 @@ type Result struct {
 	States    int
 	Violation string // what Check or AtRest returned, Cycle or TooLarge; "" if there is none
 	Trace     string // the shortest way to the violation, one step a line
+}
+
+// Expect fails the test if the violation is another one. It logs the number of
+// states and the trace.
+func (r Result) Expect(t testing.TB, violation string) {
+	t.Helper()
+	if r.Violation != violation {
+		t.Fatalf("%d states, violation %q, want %q\n%s", r.States, r.Violation, violation, r.Trace)
+	}
+	t.Logf("%d states, violation %q\n%s", r.States, r.Violation, r.Trace)
 }
 
 // Choices makes a step non-deterministic: Explore takes the step once for each

@@ -118,11 +118,7 @@ func TestProtocol(t *testing.T) {
 	for _, sc := range scenarios {
 		t.Run(sc.name, func(t *testing.T) {
 			t.Parallel()
-			got := sc.explore()
-			t.Logf("%d states", got.States)
-			if got.Violation != "" {
-				t.Errorf("%s:\n%s", got.Violation, got.Trace)
-			}
+			sc.explore().Expect(t, "")
 		})
 	}
 }
@@ -171,11 +167,7 @@ func TestMutants(t *testing.T) {
 			t.Parallel()
 			m := scenario(t, mutant.scenario)
 			m.mutation = mutant.mutation
-			got := m.explore()
-			if got.Violation != mutant.violation {
-				t.Fatalf("%d states, violation %q, want %q\n%s", got.States, got.Violation, mutant.violation, got.Trace)
-			}
-			t.Logf("%d states, %s:\n%s", got.States, got.Violation, got.Trace)
+			m.explore().Expect(t, mutant.violation)
 		})
 	}
 }
