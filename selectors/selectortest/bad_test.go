@@ -208,7 +208,7 @@ var badCases = []badCase{
 	}), "Timeout/NotBeforeTimeout", "want at least the timeout", "Timeout/NegativeWaitsForWake"},
 	{"Spins", changedSelect(func(s selectors.Selector, timeout time.Duration) ([]selectors.Ready, error) {
 		// The number of rounds makes it use processor time on a busy machine, too.
-		for start, rounds := time.Now(), 100_000; timeout > 0 && (rounds > 0 || time.Since(start) < timeout); rounds-- {
+		for start, rounds := time.Now(), 30_000; timeout > 0 && (rounds > 0 || time.Since(start) < timeout); rounds-- {
 			if batch, err := s.Select(0); len(batch) != 0 || err != nil {
 				return batch, err
 			}
@@ -256,7 +256,7 @@ func TestBadSelectors(t *testing.T) {
 			cmd.Env = append(os.Environ(), badEnv+"="+test.name)
 			out, err := cmd.CombinedOutput()
 			var exit *exec.ExitError
-			if !errors.As(err, &exit) || exit.ExitCode() != 1 || strings.Contains(string(out), "\npanic: ") || !strings.HasSuffix(string(out), "FAIL\n") {
+			if !errors.As(err, &exit) || exit.ExitCode() != 1 || strings.Contains(string(out), "\npanic: ") || !strings.Contains(string(out), "\nFAIL\n") { // coverage may follow
 				t.Errorf("the process ended with %v, want status 1 after all rules", err)
 			}
 			if err := checkRule(string(out), test.fails, "FAIL", test.says); err != nil {
