@@ -12,7 +12,8 @@ import (
 //
 // The core calls poll, sleep and close without holding mu, wake with or without
 // it, and all other methods with it. A backend may write the fileID, slot, filters
-// and nesting of an entry; epoll also changes the state edgeWatched.
+// and nesting of an entry; epoll also changes the state edgeWatched, and
+// mute the state muted.
 type backend interface {
 	// add starts watching for e.events. It returns errExists if the same file
 	// is watched under this number already, and errAlwaysReady if the kernel
@@ -37,8 +38,9 @@ type backend interface {
 
 	// mute makes the kernel report only changes of the descriptor's state, as
 	// if it were edge-triggered. It returns false if the kernel cannot do that:
-	// then the descriptor has been removed from the kernel's set. unmute reverses
-	// both.
+	// then the descriptor has been removed from the kernel's set. If the set does
+	// not have the registration, so that its event comes from an orphan, mute clears
+	// the state muted. unmute reverses both.
 	mute(fd int, e *entry) bool
 	unmute(fd int, e *entry)
 

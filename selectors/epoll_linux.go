@@ -286,6 +286,7 @@ func (b *epoll) mute(fd int, e *entry) bool {
 	switch b.setMask(fd, e, toEpoll(e.events)|unix.EPOLLET, e.generation) {
 	case nil:
 	case unix.ENOENT, unix.EBADF:
+		e.state &^= muted
 		b.foundOrphan = true
 	default:
 		b.noteRefused(fd, e)

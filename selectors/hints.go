@@ -27,7 +27,9 @@ func (c *core) isNews(fd int, e *entry, hints hintSet) bool {
 	case was == 0 && !c.muteRepeats:
 		c.checkHints(fd, e)
 	case was&muted == 0:
-		c.mute(fd, e)
+		if c.mute(fd, e); e.state&muted == 0 {
+			return !known // an orphan, which the kernel repeats until a repair
+		}
 		if c.muteRepeats {
 			c.checkHints(fd, e)
 		}

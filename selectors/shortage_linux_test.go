@@ -434,3 +434,29 @@ func TestRepairDuringSelect(t *testing.T) {
 		}
 	})
 }
+
+// TestOrphanHints: an orphan that has only hints to report, an error among them, is
+// reported at most once while the epoll set cannot be replaced. It does not end
+// one Select after the other.
+func TestOrphanHints(t *testing.T) {
+	eachStrategy(t, func(t *testing.T, s *EpollSelector) {
+		r, w := fdtest.Pipe(t)
+		mustRegister(t, s, w, EventPriority)
+		fdtest.Dup(t, w)
+		other, _ := fdtest.Pipe(t)
+		fdtest.Replace(t, w, other) // the number has another file now
+		fdtest.Close(t, r)
+		postponeRepair(s)
+		reports := 0
+		for start := time.Now(); time.Since(start) < 100*time.Millisecond; {
+			ready, err := s.Select(50 * time.Millisecond)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reports += len(ready)
+		}
+		if reports > 1 {
+			t.Errorf("the hints of an orphan were reported %d times", reports)
+		}
+	})
+}
