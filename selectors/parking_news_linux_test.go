@@ -175,28 +175,21 @@ func TestNewsWhileDisabled(t *testing.T) {
 // replace its epoll set. That asks the files, so news that is pending then must be
 // reported all the same.
 func TestNewsBesideOrphans(t *testing.T) {
-	for _, strategy := range Strategies {
-		t.Run(strategy.Name, func(t *testing.T) {
-			s, err := NewEpollSelector(strategy.Option)
-			if err != nil {
-				t.Fatal(err)
+	eachStrategy(t, func(t *testing.T, s *EpollSelector) {
+		file := mountsFile(t)
+		mustRegister(t, s, file.fd, file.events)
+		for range 5 {
+			file.read()
+			reported(t, s, 2)
+			for range 40 { // more events than the selector has room for
+				makeOrphan(t, s)
 			}
-			defer s.Close()
-			file := mountsFile(t)
-			mustRegister(t, s, file.fd, file.events)
-			for range 5 {
-				file.read()
-				reported(t, s, 2)
-				for range 40 { // more events than the selector has room for
-					makeOrphan(t, s)
-				}
-				file.change(t)
-				if got := reported(t, s, 3); got[file.fd]&EventPriority == 0 {
-					t.Errorf("reported %v, want news of %d", got, file.fd)
-				}
+			file.change(t)
+			if got := reported(t, s, 3); got[file.fd]&EventPriority == 0 {
+				t.Errorf("reported %v, want news of %d", got, file.fd)
 			}
-		})
-	}
+		}
+	})
 }
 
 // startTraffic starts a peer that sends bytes and waits for each to come back, at
