@@ -20,6 +20,10 @@ type loopState struct {
 	limits timeLimits
 	cache  fileCache
 
+	clients   map[*client]struct{}
+	stopped   chan struct{} // closed when the last client has left; nil while the server runs
+	isStopped bool          // stopped is closed
+
 	// One request is parsed and answered at a time, so these are shared too. They
 	// are empty between callbacks.
 	raw        rawHead
@@ -36,6 +40,7 @@ func newLoopState(loop *eventloop.Loop, root *os.Root, limits timeLimits) *loopS
 	s := &loopState{loop: loop, root: root, limits: limits, textReader: bufio.NewReader(nil)}
 	s.response.header = make(http.Header)
 	s.cache.files = make(map[string]*file)
+	s.clients = make(map[*client]struct{})
 	return s
 }
 
@@ -58,7 +63,7 @@ type client struct {
 	responding    bool      // a response is in progress; the next request waits
 	writePaused   bool      // too much data waits to be written
 	lastResponse  bool      // the last response has started; later input is discarded
-	stopping      bool      // the server is stopping
+	finishing     bool      // the server is stopping; this is the last request
 	eof           bool      // the client has closed its side
 	transfer      *transfer // of a large file; nil if there is none
 	deadline      deadline
@@ -70,7 +75,11 @@ const flushSize = 64 << 10
 func (c *client) ConnectionMade(conn *stream.Conn) {
 	c.conn, c.loopState = conn, c.loopStates[conn.Loop()]
 	c.loopStates = nil
+	c.clients[c] = struct{}{}
 	c.updateDeadline()
+	if c.stopped != nil {
+		c.ShutdownRequested(conn)
+	}
 }
 
 func (c *client) DataReceived(_ *stream.Conn, p []byte) {
@@ -108,7 +117,7 @@ func (c *client) serve(p []byte) {
 		c.deadline.requests++
 		c.bodyRemaining = r.ContentLength
 		p = c.discardBody(p[size:])
-		c.lastResponse = r.Close || c.stopping
+		c.lastResponse = r.Close || c.finishing
 		c.respond(r)
 		if c.out.Len() > flushSize {
 			c.flush()
@@ -127,7 +136,7 @@ func (c *client) serve(p []byte) {
 		c.conn.CloseWrite() // see phaseLinger
 	case c.eof && !c.writePaused:
 		c.conn.Close()
-	case c.stopping:
+	case c.finishing:
 		c.stopIfDone()
 	}
 	c.updateDeadline()
@@ -228,30 +237,9 @@ func (c *client) EOFReceived(*stream.Conn) bool {
 	return c.responding || c.writePaused
 }
 
-// ShutdownRequested is called when the server is stopping. An idle connection is
-// closed. Otherwise the client gets the response to the request that it has sent
-// or is sending, with "Connection: close" if the response has not started yet.
-func (c *client) ShutdownRequested(*stream.Conn) {
-	c.stopping = true
-	// A request may wait in the kernel. The loop reads it in its next turn, before
-	// it calls timers.
-	c.loop.CallLater(0, c.stopIfDone)
-}
-
-// stopIfDone closes the connection if it has no request to respond to.
-func (c *client) stopIfDone() {
-	switch {
-	case c.responding || c.writePaused || c.lastResponse || len(c.unparsed) > 0:
-	case c.bodyRemaining > 0 || c.conn.Unsent() > 0:
-		c.lastResponse = true
-		c.conn.CloseWrite() // see phaseLinger
-		c.updateDeadline()
-	default:
-		c.conn.Close()
-	}
-}
-
 func (c *client) ConnectionLost(*stream.Conn, error) {
+	delete(c.clients, c)
+	c.checkStopped()
 	c.deadline.stop()
 	if c.transfer != nil {
 		c.transfer.connectionLost()

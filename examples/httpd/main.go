@@ -13,14 +13,16 @@
 //
 // Read the files in this order:
 //
-//	main.go       flags, start and stop
+//	main.go       flags and start
 //	client.go     a connection: what it has received and what it does next
 //	deadline.go   how long a client may take
 //	head.go       finding the end of a request header and parsing it
 //	checks.go     what is refused although net/http would accept it
 //	response.go   an http.ResponseWriter that collects a response
 //	files.go      finding, caching and sending files
+//	transfer.go   a response from the disk, piece by piece
 //	ticks.go      a response of unknown length
+//	stop.go       a stop that completes the answers in progress
 //
 // HTTP itself is left to package net/http: [http.ReadRequest] parses headers, and
 // [http.ServeContent] answers conditions and ranges. Only the waiting is done
@@ -29,7 +31,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -132,14 +133,6 @@ func (s *httpServer) listen(addr string) (net.Addr, error) {
 	return s.group.Listen("tcp", addr, func() stream.Handler { return s.newClient() })
 }
 
+// newClient returns the handler of a new connection. It is called on the loop of
+// the connection.
 func (s *httpServer) newClient() *client { return &client{loopStates: s.states} }
-
-// stop ends the server. It accepts no more connections, and waits until the
-// answers in progress are complete or ctx ends.
-func (s *httpServer) stop(ctx context.Context) error {
-	err := s.group.Shutdown(ctx)
-	if ctx.Err() != nil && err != nil {
-		err = fmt.Errorf("answers were cut at the end of the grace: %w", err)
-	}
-	return cmp.Or(err, s.root.Close())
-}
