@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -55,44 +56,48 @@ func TestSlowSenders(t *testing.T) {
 	const request = "GET /hello.txt HTTP/1.1\r\nHost: x\r\n\r\n"
 	slow := "GET /hello.txt HTTP/1.1\r\nX: " + strings.Repeat("x", 10000)
 	post := "POST /hello.txt HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
-	for _, c := range []struct {
+	cases := []struct {
 		name       string
-		fast, slow string
-		set        func(*timeLimits)
-		want       int // status of the last response; 0 if there is none
+		fast, slow string // sent at once, and then slowly
+		want       int    // status of the last response; 0 if there is none
 	}{
-		{"no byte", "", "", func(l *timeLimits) { l.header = limit }, 0},
-		{"no second byte", "G", "", func(l *timeLimits) { l.header = limit }, 408},
-		{"only an empty line", "\r\n", "", func(l *timeLimits) { l.header = limit }, 408},
-		{"slow header", "", slow, func(l *timeLimits) { l.header = limit }, 408},
-		{"slow second header", request, slow, func(l *timeLimits) { l.header = limit }, 408},
-		{"slow header in the same write", request + "G", slow[1:], func(l *timeLimits) { l.header = limit }, 408},
-		{"slow header after a large file", "GET /big.bin HTTP/1.1\r\nHost: x\r\n\r\n", slow, func(l *timeLimits) { l.header = limit }, 408},
-		{"no body", post, "", func(l *timeLimits) { l.body = limit }, 405},
-		{"slow body", post, slow, func(l *timeLimits) { l.body = limit }, 405},
-		{"no second request", request, "", func(l *timeLimits) { l.idle = limit }, 200},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			servertest.EachBackend(t, func(t *testing.T, backend string) {
-				s := startHere(t, backend, func(cfg *config) { c.set(&cfg.limits) }, nil)
-				start := time.Now()
-				conn := servertest.Dial(t, s.addr)
+		{"no byte", "", "", 0},
+		{"no second byte", "G", "", 408},
+		{"only an empty line", "\r\n", "", 408},
+		{"slow header", "", slow, 408},
+		{"slow second header", request, slow, 408},
+		{"slow header in the same write", request + "G", slow[1:], 408},
+		{"slow header after a large file", "GET /big.bin HTTP/1.1\r\nHost: x\r\n\r\n", slow, 408},
+		{"no body", post, "", 405},
+		{"slow body", post, slow, 405},
+		{"no second request", request, "", 200},
+	}
+	servertest.EachBackend(t, func(t *testing.T, backend string) {
+		s := startHere(t, backend, func(cfg *config) { cfg.limits = timeLimits{limit, limit, limit, servertest.Timeout} }, nil)
+		var wg sync.WaitGroup
+		for _, c := range cases {
+			wg.Add(1)
+			conn := servertest.Dial(t, s.addr)
+			start := time.Now()
+			go func() {
+				defer wg.Done()
 				io.WriteString(conn, c.fast)
 				go sendSlowly(conn, c.slow)
 				got := readToEnd(t, conn)
-				if elapsed := time.Since(start); elapsed < limit {
-					t.Errorf("the connection ended after %v; the limit is %v", elapsed, limit)
+				if elapsed := time.Since(start); elapsed < limit/2 {
+					t.Errorf("%s: the connection ended after %v; the limit is %v", c.name, elapsed, limit)
 				}
 				last := 0
 				if len(got) > 0 {
 					last = got[len(got)-1]
 				}
 				if last != c.want {
-					t.Errorf("statuses %v; want %d at the end", got, c.want)
+					t.Errorf("%s: statuses %v; want %d at the end", c.name, got, c.want)
 				}
-			})
-		})
-	}
+			}()
+		}
+		wg.Wait()
+	})
 }
 
 // TestActiveClient makes requests for longer than all limits. Its connection is
@@ -145,35 +150,39 @@ func dialSmallBuffer(t *testing.T, addr string) *net.TCPConn {
 // slowly. The first one is given up after the limit, the second one is not.
 func TestSlowReaders(t *testing.T) {
 	const limit = time.Second
+	requests := []string{
+		"GET /huge HTTP/1.1\r\nHost: x\r\n\r\n",
+		"GET /huge HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+		strings.Repeat("GET /small HTTP/1.1\r\nHost: x\r\n\r\n", 2000),
+	}
 	servertest.EachBackend(t, func(t *testing.T, backend string) {
-		for _, request := range []string{
-			"GET /huge HTTP/1.1\r\nHost: x\r\n\r\n",
-			"GET /huge HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-			strings.Repeat("GET /small HTTP/1.1\r\nHost: x\r\n\r\n", 2000),
-		} {
-			t.Run("", func(t *testing.T) {
-				s := startHere(t, backend, func(cfg *config) {
-					cfg.limits.response = limit
-				}, nil)
-				s.hugeFile(t, 64<<20)
-				if err := os.WriteFile(filepath.Join(s.dir, "small"), make([]byte, 40<<10), 0o644); err != nil {
-					t.Fatal(err)
+		s := startHere(t, backend, func(cfg *config) { cfg.limits.response = limit }, nil)
+		s.hugeFile(t, 64<<20)
+		if err := os.WriteFile(filepath.Join(s.dir, "small"), make([]byte, 40<<10), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		var idle, slow []net.Conn
+		for _, request := range requests {
+			for _, conns := range []*[]net.Conn{&idle, &slow} {
+				conn := dialSmallBuffer(t, s.addr)
+				io.WriteString(conn, request)
+				*conns = append(*conns, conn)
+			}
+		}
+		buf := make([]byte, 4<<10)
+		for end := time.Now().Add(3 * limit); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			for i, conn := range slow {
+				if _, err := conn.Read(buf); err != nil {
+					t.Fatalf("a client that reads slowly: %v; request %.50q", err, requests[i])
 				}
-				idle, slow := dialSmallBuffer(t, s.addr), dialSmallBuffer(t, s.addr)
-				io.WriteString(idle, request)
-				io.WriteString(slow, request)
-				buf := make([]byte, 4<<10)
-				for end := time.Now().Add(3 * limit); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-					if _, err := slow.Read(buf); err != nil {
-						t.Fatalf("a client that reads slowly: %v", err)
-					}
-				}
-				// What the kernel had sent may still be read, then comes the end.
-				idle.SetReadDeadline(time.Now().Add(servertest.Timeout))
-				if n, err := io.Copy(io.Discard, idle); n > 32<<20 || errors.Is(err, os.ErrDeadlineExceeded) {
-					t.Errorf("a client that reads nothing: %d bytes came, %v", n, err)
-				}
-			})
+			}
+		}
+		for i, conn := range idle {
+			// What the kernel had sent may still be read, then comes the end.
+			conn.SetReadDeadline(time.Now().Add(servertest.Timeout))
+			if n, err := io.Copy(io.Discard, conn); n > 32<<20 || errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("a client that reads nothing: %d bytes came, %v; request %.50q", n, err, requests[i])
+			}
 		}
 	})
 }

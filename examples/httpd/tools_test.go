@@ -4,6 +4,8 @@ package main
 
 import (
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -23,8 +25,24 @@ func TestCurl(t *testing.T) {
 		if got := servertest.RunTool(t, "curl", "-sS", "--max-time", "20", "--limit-rate", "20M", url+"/big.bin"); got != string(s.big) {
 			t.Errorf("big.bin: %d bytes", len(got))
 		}
-		if got := servertest.RunTool(t, "curl", "-sS", "--max-time", "20", "-0", url+"/hello.txt"); got != "hello, world\n" {
-			t.Errorf("with HTTP/1.0: %q", got)
+		for name, c := range map[string]struct {
+			args []string
+			want string
+		}{
+			"HTTP/1.0":              {[]string{"--http1.0", url + "/hello.txt"}, "hello, world\n"},
+			"HTTP/1.0, keep-alive":  {[]string{"--http1.0", "-H", "Connection: keep-alive", "-w", "%{num_connects}", url + "/hello.txt", url + "/hello.txt"}, "hello, world\n1hello, world\n0"},
+			"absolute form":         {[]string{"-x", url, "http://example.test/hello.txt"}, "hello, world\n"},
+			"range":                 {[]string{"-r", "7-11", url + "/hello.txt"}, "world"},
+			"range of a large file": {[]string{"-r", "1000000-", url + "/big.bin"}, string(s.big[1000000:])},
+			"redirect":              {[]string{"-L", url + "/sub"}, "a b.html\n"},
+			"upload":                {[]string{"-T", filepath.Join(s.dir, "big.bin"), "-w", "%{http_code}", url + "/x"}, "Request Entity Too Large: the body has more than 1 MiB\n413"},
+			"small upload":          {[]string{"-d", "x=y", "-w", "%{http_code}", url + "/x"}, "Method Not Allowed\n405"},
+			"chunked upload":        {[]string{"-d", "x=y", "-H", "Transfer-Encoding: chunked", "-w", "%{http_code}", url + "/x"}, "Not Implemented: a body with Transfer-Encoding is not supported\n501"},
+			"expectation":           {[]string{"-X", "GET", "-d", "x=y", "-H", "Expect: 100-continue", url + "/hello.txt"}, "hello, world\n"},
+		} {
+			if got := servertest.RunTool(t, "curl", append([]string{"-sS", "--max-time", "20"}, c.args...)...); got != c.want {
+				t.Errorf("%s: %d bytes %.60q; want %d bytes %.60q", name, len(got), got, len(c.want), c.want)
+			}
 		}
 	})
 }
@@ -38,6 +56,30 @@ func TestWrk(t *testing.T) {
 		for line := range strings.Lines(out) {
 			if strings.Contains(line, "Requests/sec") {
 				t.Log(strings.TrimSpace(line))
+			}
+		}
+	})
+}
+
+// TestAb: ab uses HTTP/1.0, and with -k it asks for persistent connections.
+func TestAb(t *testing.T) {
+	eachBackend(t, func(t *testing.T, s *testServer) {
+		for _, file := range []string{"hello.txt", "big.bin"} {
+			for _, args := range [][]string{{}, {"-k"}, {"-i"}, {"-k", "-i"}} { // -i: HEAD
+				out := servertest.RunTool(t, "ab", append(args, "-q", "-s", "20", "-n", "200", "-c", "10", "http://"+s.addr+"/"+file)...)
+				keepAlive := "0"
+				if len(args) > 0 && args[0] == "-k" {
+					keepAlive = "200"
+				}
+				for name, want := range map[string]string{"Complete requests": "200", "Failed requests": "0", "Keep-Alive requests": keepAlive} {
+					got := regexp.MustCompile(name + `: +(\d+)`).FindStringSubmatch(out)
+					if name == "Keep-Alive requests" && keepAlive == "0" {
+						continue // not printed
+					}
+					if got == nil || got[1] != want {
+						t.Errorf("ab %q, %s: %s: %q; want %s", args, file, name, got, want)
+					}
+				}
 			}
 		}
 	})
