@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -73,11 +74,17 @@ func TestSlowSenders(t *testing.T) {
 		{"no second request", request, "", 200},
 	}
 	servertest.EachBackend(t, func(t *testing.T, backend string) {
-		s := startHere(t, backend, func(cfg *config) { cfg.limits = timeLimits{limit, limit, limit, servertest.Timeout} }, nil)
+		const long = 10 * servertest.Timeout
+		s := startHere(t, backend, func(cfg *config) { cfg.limits = timeLimits{limit, limit, long, long} }, nil)
+		idle := startHere(t, backend, func(cfg *config) { cfg.limits = timeLimits{long, long, limit, long} }, nil)
 		var wg sync.WaitGroup
 		for _, c := range cases {
 			wg.Add(1)
-			conn := servertest.Dial(t, s.addr)
+			addr := s.addr
+			if c.want == 200 {
+				addr = idle.addr
+			}
+			conn := servertest.Dial(t, addr)
 			start := time.Now()
 			go func() {
 				defer wg.Done()
@@ -183,6 +190,22 @@ func TestSlowReaders(t *testing.T) {
 			if n, err := io.Copy(io.Discard, conn); n > 32<<20 || errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("a client that reads nothing: %d bytes came, %v; request %.50q", n, err, requests[i])
 			}
+		}
+	})
+}
+
+// TestBodyDuringResponse has a client that sends all of a body before it reads the
+// response.
+func TestBodyDuringResponse(t *testing.T) {
+	servertest.EachBackend(t, func(t *testing.T, backend string) {
+		s := startHere(t, backend, nil, nil)
+		s.hugeFile(t, 64<<20)
+		conn := dialSmallBuffer(t, s.addr)
+		conn.SetWriteBuffer(8 << 10)
+		conn.SetWriteDeadline(time.Now().Add(servertest.Timeout))
+		fmt.Fprintf(conn, "GET /huge HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", maxBodySize)
+		if n, err := conn.Write(make([]byte, maxBodySize)); err != nil {
+			t.Errorf("%d bytes of the body were sent, %v", n, err)
 		}
 	})
 }
