@@ -266,6 +266,9 @@ func (l *Loop) Now() time.Duration {
 	return l.turnTime
 }
 
+// ReadClock reads the loop's clock. Unlike Now it does not return a cached value.
+func (l *Loop) ReadClock() time.Duration { return l.clock() }
+
 // Selector returns the selector that the loop waits with. Keys registered
 // directly with it are dispatched too, if their data is a [Callback] or a
 // function of that type.

@@ -34,168 +34,145 @@ func Dial(ctx context.Context, loop *eventloop.Loop, network, address string, h 
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	c := newConn(loop, -1, h, newOptions(opts))
-	d := &dialState{network: network, address: address}
-	c.dial = d
-	addrs, err := parseLiteral(network, address)
-	switch {
-	case err != nil:
-		return nil, err
-	case len(addrs) > 0:
-		// In the next turn, so that no handler is called before Dial returns.
-		err = loop.CallSoon(func() { c.dialAddrs(addrs, nil) })
-	default:
-		ctx, cancel := context.WithCancel(ctx)
-		d.cancelResolve = cancel
-		var resolveErr error
-		err = loop.Do(
-			func() { addrs, resolveErr = resolve(ctx, network, address) },
-			func() { c.dialAddrs(addrs, resolveErr) })
-	}
+	o := newOptions(opts)
+	c := newConn(loop, -1, h, o)
+	d, err := startDial(ctx, loop, network, address, o, c.dialed)
 	if err != nil {
-		d.stop()
 		return nil, err
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		d.deadline = deadline
-	}
-	if ctx.Done() != nil {
-		d.stopContext = context.AfterFunc(ctx, func() {
-			loop.Post(func() {
-				if c.dial == d {
-					c.finish(ctx.Err())
-				}
-			})
-		})
-	}
+	c.dialing = d
 	return c, nil
 }
 
-// A dialState is the state of a connection of Dial until it is connected.
-type dialState struct {
-	network, address string
-	addrs            []net.Addr // the current one and those not tried yet
-	deadline         time.Time  // of the context; zero if none
-	connecting       bool       // connect(2) is in progress; the socket becomes writable when it ends
-	firstErr         error
-	timer            *eventloop.Timer   // limits this attempt, or delays the next
-	stopContext      func() bool        // removes the callback from the context; may be nil
-	cancelResolve    context.CancelFunc // may be nil
-}
-
-func (d *dialState) stop() {
-	if d.timer != nil {
-		d.timer.Stop()
-	}
-	if d.stopContext != nil {
-		d.stopContext()
-	}
-	if d.cancelResolve != nil {
-		d.cancelResolve()
-	}
-}
-
-// dialAddrs starts with the first of the resolved addresses. err is the error
-// of the resolver.
-func (c *Conn) dialAddrs(addrs []net.Addr, err error) {
-	if c.dial == nil { // aborted meanwhile
+// dialed handles the result of the attempt to connect.
+func (c *Conn) dialed(fd int, remote net.Addr, err error) {
+	c.dialing = nil
+	if err != nil {
+		c.finish(err)
 		return
 	}
-	if err == nil && len(addrs) == 0 {
-		err = errors.New("no suitable address")
+	c.fd = int32(fd)
+	c.setRemote(remote)
+	c.start()
+}
+
+type dialing struct {
+	ctx              context.Context
+	loop             *eventloop.Loop
+	network, address string
+	addrs            []net.Addr
+	fd               int
+	done             func(int, net.Addr, error)
+	ended            bool
+	stop             func() bool
+	firstErr         error
+	timer            *eventloop.Timer
+}
+
+func startDial(ctx context.Context, loop *eventloop.Loop, network, address string, o *options, done func(int, net.Addr, error)) (*dialing, error) {
+	d := &dialing{ctx: ctx, loop: loop, network: network, address: address, done: done, fd: -1}
+	addrs, err := parseLiteral(network, address)
+	if err != nil {
+		return nil, err
+	}
+	if len(addrs) > 0 {
+		d.addrs = addrs
+		err = loop.CallSoon(d.next)
+	} else {
+		err = loop.Do(func() { d.addrs, d.firstErr = resolve(ctx, network, address) }, d.next)
 	}
 	if err != nil {
-		c.finish(&net.OpError{Op: "dial", Net: c.dial.network, Err: err})
+		return nil, opError("dial", address, errors.Unwrap(err))
+	}
+	d.stop = context.AfterFunc(ctx, func() { loop.Post(func() { d.finish(-1, nil, ctx.Err()) }) })
+	return d, nil
+}
+
+func (d *dialing) next() {
+	if d.ended {
 		return
 	}
-	c.dial.addrs = addrs
-	c.dialNext()
-}
-
-// dialNext starts an attempt at the first of the remaining addresses.
-func (c *Conn) dialNext() {
-	d := c.dial
-	fd, err := socketFor(d.addrs[0])
-	if err == nil {
-		c.fd = int32(fd)
-		err = connect(fd, d.addrs[0])
+	if err := d.ctx.Err(); err != nil {
+		d.finish(-1, nil, err)
+		return
 	}
-	switch err {
-	case nil:
-		c.finishAttempt(nil)
-	case errInProgress:
-		d.connecting = true
-		c.watch()
-		if limit := d.attemptTimeout(); limit > 0 && c.dial == d {
-			d.timer, _ = c.loop.CallLater(limit, func() { c.finishAttempt(os.ErrDeadlineExceeded) })
+	if len(d.addrs) == 0 {
+		if d.firstErr == nil {
+			d.firstErr = errors.New("no suitable address")
 		}
-	case selectors.ErrWouldBlock:
-		// The queue of a Unix socket is full. The kernel reports no readiness
-		// when there is room, so try again later.
-		c.closeAttempt()
-		d.timer, _ = c.loop.CallLater(10*time.Millisecond, c.dialNext)
-	default:
-		c.finishAttempt(os.NewSyscallError("connect", err))
+		d.finish(-1, nil, &net.OpError{Op: "dial", Net: d.network, Err: d.firstErr})
+		return
+	}
+	addr := d.addrs[0]
+	d.addrs = d.addrs[1:]
+	fd, err := socketFor(addr)
+	if err == nil {
+		d.fd = fd
+		err = connect(fd, addr)
+	}
+	if err == errInProgress {
+		d.loop.Register(fd, selectors.EventWrite, func(any, selectors.Event) {
+			d.loop.Unregister(fd)
+			err := socketError(fd)
+			if err == nil && selfConnected(fd) {
+				err = errConnRefused
+			}
+			d.attempted(addr, err)
+		})
+		return
+	}
+	if err == selectors.ErrWouldBlock {
+		closeFD(fd)
+		d.fd = -1
+		d.addrs = append([]net.Addr{addr}, d.addrs...)
+		d.timer, _ = d.loop.CallLater(10*time.Millisecond, d.next)
+		return
+	}
+	d.attempted(addr, err)
+}
+
+func (d *dialing) attempted(addr net.Addr, err error) {
+	if err == nil {
+		if addr.Network() == "tcp" {
+			setNoDelay(d.fd)
+		}
+		fd := d.fd
+		d.fd = -1
+		d.finish(fd, addr, nil)
+		return
+	}
+	closeFD(d.fd)
+	d.fd = -1
+	err = &net.OpError{Op: "dial", Net: d.network, Addr: addr, Err: os.NewSyscallError("connect", err)}
+	if d.firstErr == nil {
+		d.firstErr = err
+	}
+	if len(d.addrs) == 0 {
+		d.finish(-1, nil, d.firstErr)
+		return
+	}
+	d.next()
+}
+
+func (d *dialing) finish(fd int, addr net.Addr, err error) {
+	if !d.ended {
+		d.cancel()
+		d.done(fd, addr, err)
 	}
 }
 
-// attemptTimeout returns the share of the remaining time for the current
-// address. For the last address it returns 0, which means no limit, because the
-// context ends that attempt.
-func (d *dialState) attemptTimeout() time.Duration {
-	if d.deadline.IsZero() || len(d.addrs) == 1 {
-		return 0
+func (d *dialing) cancel() {
+	d.ended = true
+	if d.stop != nil {
+		d.stop()
 	}
-	return max(time.Until(d.deadline)/time.Duration(len(d.addrs)), time.Millisecond)
-}
-
-// onConnectReady is called when connect(2) has completed.
-func (c *Conn) onConnectReady() {
-	err := socketError(int(c.fd))
-	if err == nil && selfConnected(int(c.fd)) {
-		// TCP lets a socket connect to itself if the system chose the requested
-		// port as the local port. Treat it as refused.
-		err = errConnRefused
-	}
-	c.finishAttempt(os.NewSyscallError("connect", err))
-}
-
-// finishAttempt handles the result for the current address.
-func (c *Conn) finishAttempt(err error) {
-	d := c.dial
 	if d.timer != nil {
 		d.timer.Stop()
-		d.timer = nil
 	}
-	d.connecting = false
-	if err == nil {
-		d.stop()
-		c.dial = nil
-		if d.addrs[0].Network() == "tcp" {
-			setNoDelay(int(c.fd))
-		}
-		c.start()
-		if c.state&closingWrite != 0 && c.out == nil && c.state&ended == 0 {
-			c.afterDrain() // CloseWrite was called before, and nothing is queued
-		}
-		return
+	if d.fd >= 0 {
+		d.loop.Unregister(d.fd)
+		closeFD(d.fd)
 	}
-	c.closeAttempt()
-	if d.firstErr == nil {
-		d.firstErr = &net.OpError{Op: "dial", Net: d.network, Addr: d.addrs[0], Err: err}
-	}
-	if d.addrs = d.addrs[1:]; len(d.addrs) == 0 {
-		c.finish(d.firstErr)
-		return
-	}
-	c.dialNext()
-}
-
-// closeAttempt unregisters and closes the socket of one attempt.
-func (c *Conn) closeAttempt() {
-	c.watch()
-	closeFD(int(c.fd))
-	c.fd = -1
 }
 
 // parseLiteral returns the address if it contains no name to resolve, otherwise

@@ -56,17 +56,19 @@ func duplicate(conn syscall.Conn) (fd int, err error) {
 	if err != nil {
 		return -1, err
 	}
-	syscall.ForkLock.RLock()
-	controlErr := rc.Control(func(n uintptr) {
-		if fd, err = unix.Dup(int(n)); err == nil {
-			unix.CloseOnExec(fd)
-		}
-	})
-	syscall.ForkLock.RUnlock()
-	if controlErr != nil {
+	if controlErr := rc.Control(func(n uintptr) { fd, err = duplicateFD(int(n)) }); controlErr != nil {
 		return -1, controlErr
 	}
 	return fd, err
+}
+
+// duplicateFD returns a close-on-exec duplicate of a descriptor.
+func duplicateFD(fd int) (int, error) {
+	fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	return fd, nil
 }
 
 // socketFor makes a non-blocking socket of the address's family.
@@ -124,10 +126,46 @@ func socketError(fd int) error {
 	return err
 }
 
-// isStreamSocket reports whether a descriptor is a stream socket.
-func isStreamSocket(fd int) bool {
-	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-	return err == nil && kind == unix.SOCK_STREAM
+// hasUnread reports whether a file has data to read.
+func hasUnread(fd int) bool {
+	var b [1]byte
+	for {
+		n, _, err := unix.Recvfrom(fd, b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		switch err {
+		case unix.EINTR:
+			continue
+		case unix.ENOTSOCK:
+			fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+			n, err := unix.Poll(fds, 0)
+			return n > 0 && err == nil && fds[0].Revents&unix.POLLIN != 0
+		}
+		return n > 0 && err == nil
+	}
+}
+
+// kindOf returns what a file is.
+func kindOf(fd int) (fileKind, error) {
+	if kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err == nil {
+		if kind == unix.SOCK_STREAM {
+			return streamSocket, nil
+		}
+		return otherSocket, nil
+	}
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil {
+		return 0, err
+	}
+	switch flags & unix.O_ACCMODE {
+	case unix.O_RDONLY:
+		return readOnlyFile, nil
+	case unix.O_RDWR:
+		return twoWayFile, nil
+	}
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err == nil && stat.Mode&unix.S_IFMT == unix.S_IFIFO {
+		return pipeWriteEnd, nil
+	}
+	return writeOnlyFile, nil
 }
 
 // selfConnected reports whether a TCP socket is connected to itself.
