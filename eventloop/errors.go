@@ -33,6 +33,10 @@ var (
 	// exist or that a process cannot catch.
 	ErrInvalidSignal = errors.New("signal cannot be caught")
 
+	// ErrWorkExited is the error that DoResult gives to done if work has called
+	// runtime.Goexit, as testing's FailNow does.
+	ErrWorkExited = errors.New("work called runtime.Goexit")
+
 	// ErrWrongGoroutine reports a call from a goroutine other than the one that
 	// runs the loop. Only a loop with WithDebug checks for it.
 	ErrWrongGoroutine = errors.New("called from outside the loop's goroutine; use Post")

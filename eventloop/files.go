@@ -1,6 +1,10 @@
 package eventloop
 
-import "goselectors/selectors"
+import (
+	"reflect"
+
+	"goselectors/selectors"
+)
 
 // Register makes the loop call callback whenever fileobj is ready for events.
 // It is asyncio's add_reader and add_writer in one. See [selectors.Selector]
@@ -15,35 +19,69 @@ import "goselectors/selectors"
 // of that file in the same turn is not called. A file that is still ready is
 // reported in the next turn.
 func (l *Loop) Register(fileobj any, events selectors.Event, callback Callback) (*selectors.SelectorKey, error) {
-	return l.setFile("register", l.sel.Register, fileobj, events, callback)
+	if err := l.checkCall("register", callback == nil); err != nil {
+		return nil, err
+	}
+	return l.setFile(l.sel.Register, fileobj, events, callback)
+}
+
+// RegisterHandler is Register for a FileHandler.
+func (l *Loop) RegisterHandler(fileobj any, events selectors.Event, h FileHandler) (*selectors.SelectorKey, error) {
+	if err := l.checkCall("register", isNil(h)); err != nil {
+		return nil, err
+	}
+	return l.setFile(l.sel.Register, fileobj, events, h)
 }
 
 // Modify changes the interest and the callback of a registered file.
 func (l *Loop) Modify(fileobj any, events selectors.Event, callback Callback) (*selectors.SelectorKey, error) {
-	return l.setFile("modify", l.sel.Modify, fileobj, events, callback)
+	if err := l.checkCall("modify", callback == nil); err != nil {
+		return nil, err
+	}
+	return l.setFile(l.sel.Modify, fileobj, events, callback)
+}
+
+// ModifyHandler is Modify for a FileHandler.
+func (l *Loop) ModifyHandler(fileobj any, events selectors.Event, h FileHandler) (*selectors.SelectorKey, error) {
+	if err := l.checkCall("modify", isNil(h)); err != nil {
+		return nil, err
+	}
+	return l.setFile(l.sel.Modify, fileobj, events, h)
 }
 
 // Replace is Modify if the file is registered, and Register otherwise, as
 // asyncio's add_reader does.
 func (l *Loop) Replace(fileobj any, events selectors.Event, callback Callback) (*selectors.SelectorKey, error) {
+	if err := l.checkCall("replace", callback == nil); err != nil {
+		return nil, err
+	}
 	set := l.sel.Register
 	if _, err := l.sel.Key(fileobj); err == nil {
 		set = l.sel.Modify
 	}
-	return l.setFile("replace", set, fileobj, events, callback)
+	return l.setFile(set, fileobj, events, callback)
 }
 
-// setFile registers or modifies a file with set, a method of the selector.
-func (l *Loop) setFile(op string, set func(any, selectors.Event, any) (*selectors.SelectorKey, error), fileobj any, events selectors.Event, callback Callback) (*selectors.SelectorKey, error) {
-	if err := l.checkCall(op, callback == nil); err != nil {
-		return nil, err
+// isNil reports whether h is nil or holds a nil pointer or function.
+func isNil(h FileHandler) bool {
+	switch v := reflect.ValueOf(h); v.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Slice, reflect.Chan:
+		return v.IsNil()
 	}
+	return false
+}
+
+// setFile registers or modifies a file with set, a method of the selector. data
+// is a Callback or a FileHandler.
+func (l *Loop) setFile(set func(any, selectors.Event, any) (*selectors.SelectorKey, error), fileobj any, events selectors.Event, data any) (*selectors.SelectorKey, error) {
 	l.filesChanged = true
 	if l.filesRegisteredAt == nil {
-		return set(fileobj, events, callback)
+		return set(fileobj, events, data)
 	}
 	oldKey, _ := l.sel.Key(fileobj)
-	key, err := set(fileobj, events, callback)
+	key, err := set(fileobj, events, data)
 	if err == nil {
 		delete(l.filesRegisteredAt, oldKey)
 		l.filesRegisteredAt[key] = callerPC()

@@ -17,6 +17,13 @@ import (
 // block nor compute for long: see [Loop.Do].
 type Callback func(fileobj any, events selectors.Event)
 
+// A FileHandler is called when a file is ready, as a [Callback] is. An object that
+// handles its own file implements it: the loop then needs no closure to reach the
+// object. [Loop.RegisterHandler] registers it.
+type FileHandler interface {
+	FileReady(fileobj any, events selectors.Event)
+}
+
 // A Loop waits for events and runs callbacks. [New] returns one.
 //
 // A loop belongs to one goroutine at a time: the one in Run or RunOnce or, while
@@ -57,6 +64,7 @@ type Loop struct {
 	running  bool
 	closed   bool   // tearDown was called, or is about to be
 	incoming []task // from Post
+	work     workQueue
 	signals  map[*SignalHandler]struct{}
 
 	pendingWork atomic.Int64 // calls of Do whose completion has not run yet
@@ -221,6 +229,7 @@ func (l *Loop) Close() error {
 	l.mu.Lock()
 	l.closing.Store(true)
 	l.incoming = nil
+	l.work.clear()
 	mustTearDown := !l.running && !l.closed
 	l.closed = l.closed || mustTearDown
 	l.mu.Unlock()
@@ -266,12 +275,16 @@ func (l *Loop) Now() time.Duration {
 	return l.turnTime
 }
 
-// ReadClock reads the loop's clock. Unlike Now it does not return a cached value.
+// ReadClock reads the clock now, also in the middle of a turn. Use it where time
+// that passes within a turn counts: the deadline of an operation that an earlier
+// callback of the turn may have delayed, or the time an answer took. It costs a
+// read of the clock, about 50 ns. Any goroutine may call it, unless the function
+// given to WithClock forbids that.
 func (l *Loop) ReadClock() time.Duration { return l.clock() }
 
 // Selector returns the selector that the loop waits with. Keys registered
-// directly with it are dispatched too, if their data is a [Callback] or a
-// function of that type.
+// directly with it are dispatched too, if their data is a [Callback], a function
+// of that type, or a [FileHandler].
 func (l *Loop) Selector() selectors.Selector {
 	l.selectorShared = true
 	return l.sel

@@ -16,6 +16,7 @@ type options struct {
 	panicHandler  func(Panic)
 	slowThreshold time.Duration // zero: callbacks are not measured
 	log           *slog.Logger
+	maxWorkers    int // goroutines of Do at a time; zero: no limit
 	debug         bool
 	trace         bool
 }
@@ -59,6 +60,12 @@ func WithSlowCallback(threshold time.Duration) Option {
 
 // WithLogger makes the loop log to log instead of [slog.Default].
 func WithLogger(log *slog.Logger) Option { return func(o *options) { o.log = log } }
+
+// WithWorkers makes the loop run the work of Do and DoResult on at most n
+// goroutines at a time, as asyncio's executor and libuv's thread pool do. Further
+// work waits and is started in the order of the calls. Close drops work that has not
+// been started. Without WithWorkers, or if n is not positive, there is no limit.
+func WithWorkers(n int) Option { return func(o *options) { o.maxWorkers = max(n, 0) } }
 
 // WithTrace makes each callback a region of the execution trace, named after
 // its function, while runtime/trace is enabled.

@@ -1,10 +1,5 @@
 package eventloop
 
-import (
-	"fmt"
-	"runtime/debug"
-)
-
 // CallSoon schedules fn for the next turn. It runs before the files, timers and
 // posts of that turn. Functions run in the order of the calls. CallSoon is for
 // the loop's goroutine; other goroutines use Post.
@@ -52,56 +47,4 @@ func (l *Loop) postTask(t task) error {
 	l.mu.Unlock()
 	l.wakeIfAsleep()
 	return nil
-}
-
-// Do runs work on a new goroutine and then done on the loop. It is asyncio's
-// run_in_executor, for blocking calls and long computations. Any goroutine may
-// call it; done may be nil. If work panics, the loop panics with a [*WorkPanic]
-// instead of calling done. If the loop is closed when work ends, done is
-// dropped.
-func (l *Loop) Do(work, done func()) error {
-	if work == nil {
-		return opError("do", ErrNilCallback)
-	}
-	if l.closing.Load() {
-		return opError("do", ErrClosed)
-	}
-	site := l.callSite()
-	l.pendingWork.Add(1)
-	go func() {
-		complete := func() {
-			l.pendingWork.Add(-1)
-			if done != nil {
-				l.standsFor(done)
-				done()
-			}
-		}
-		defer func() { l.postTask(task{complete, "work", site}) }() // also if work calls runtime.Goexit
-		defer func() {
-			if v := recover(); v != nil {
-				p := &WorkPanic{Value: v, Stack: debug.Stack()}
-				complete = func() {
-					l.pendingWork.Add(-1)
-					l.standsFor(work)
-					panic(p)
-				}
-			}
-		}()
-		work()
-	}()
-	return nil
-}
-
-// A WorkPanic is the value the loop panics with when work given to Do panics.
-type WorkPanic struct {
-	Value any    // the value work panicked with
-	Stack []byte // the stack of work's goroutine
-}
-
-func (p *WorkPanic) Error() string { return fmt.Sprintf("%v\n\nin work at:\n%s", p.Value, p.Stack) }
-
-// Unwrap returns the panic value if it is an error, and nil otherwise.
-func (p *WorkPanic) Unwrap() error {
-	err, _ := p.Value.(error)
-	return err
 }

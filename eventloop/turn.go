@@ -136,28 +136,66 @@ func (l *Loop) runAll() {
 
 // runReady runs the callback of a ready key.
 func (l *Loop) runReady(ready selectors.Ready) {
-	callback, ok := callbackOf(ready.Key)
+	key := ready.Key
+	callback, ok := key.Data.(Callback)
 	if !ok {
-		l.withoutCallback = append(l.withoutCallback, ready.Key)
+		if callback, ok = key.Data.(func(any, selectors.Event)); !ok {
+			l.runHandler(ready)
+			return
+		}
+	}
+	if callback == nil {
+		l.withoutCallback = append(l.withoutCallback, key)
 		return
 	}
-	if (l.filesChanged || l.selectorShared && l.callbacksRun > l.callbacksBeforeTurn) && !l.isCurrentKey(ready.Key) {
-		return // an earlier callback of this turn has removed or replaced the key
+	if l.isOutdated(key) {
+		return
 	}
 	l.callbacksRun++
 	if l.observing {
-		l.beginCallback("file", l.filesRegisteredAt[ready.Key], callback, ready.Key.FD)
+		l.beginFile(key, callback)
 	}
-	callback(ready.Key.FileObj, ready.Events)
+	callback(key.FileObj, ready.Events)
 	if l.observing {
 		l.endCallback()
 	}
 }
 
+// runHandler is runReady for a key whose data is not a function.
+func (l *Loop) runHandler(ready selectors.Ready) {
+	key := ready.Key
+	handler, ok := key.Data.(FileHandler)
+	if !ok {
+		l.withoutCallback = append(l.withoutCallback, key)
+		return
+	}
+	if l.isOutdated(key) {
+		return
+	}
+	l.callbacksRun++
+	if l.observing {
+		l.beginFile(key, handler)
+	}
+	handler.FileReady(key.FileObj, ready.Events)
+	if l.observing {
+		l.endCallback()
+	}
+}
+
+// isOutdated reports whether an earlier callback of this turn has removed or
+// replaced a ready key.
+func (l *Loop) isOutdated(key *selectors.SelectorKey) bool {
+	return (l.filesChanged || l.selectorShared && l.callbacksRun > l.callbacksBeforeTurn) && !l.isCurrentKey(key)
+}
+
+func (l *Loop) beginFile(key *selectors.SelectorKey, callback any) {
+	l.beginCallback(callbackOrigin{kind: "file", fn: callback, registeredAt: l.filesRegisteredAt[key], fd: key.FD, subject: key.FileObj})
+}
+
 func (l *Loop) runTask(t task) {
 	l.callbacksRun++
 	if l.observing {
-		l.beginCallback(t.kind, t.registeredAt, t.fn, -1)
+		l.beginCallback(callbackOrigin{kind: t.kind, fn: t.fn, registeredAt: t.registeredAt, fd: -1})
 	}
 	t.fn()
 	if l.observing {
@@ -202,17 +240,6 @@ func (q *queue[T]) clear() {
 	}
 	clear(q.items) // drop the references
 	q.items, q.next = q.items[:0], 0
-}
-
-// callbackOf returns the callback of a key.
-func callbackOf(key *selectors.SelectorKey) (Callback, bool) {
-	switch callback := key.Data.(type) {
-	case Callback:
-		return callback, callback != nil
-	case func(any, selectors.Event):
-		return callback, callback != nil
-	}
-	return nil, false
 }
 
 // isCurrentKey reports whether key is still the key of its file.
