@@ -34,6 +34,7 @@ func (p *HandlerPanic) Unwrap() error {
 // recover.
 func (c *Conn) panicked(method string, v any) {
 	c.abort(&HandlerPanic{Value: v, Method: method, Stack: debug.Stack()})
+	c.loop.SetSubject(c)
 	if v != nil {
 		panic(v)
 	}

@@ -19,16 +19,15 @@ type Conn struct {
 	loop      *eventloop.Loop
 	handler   Handler
 	opts      *options
-	callback  eventloop.Callback // c.onReady, allocated once
-	out       *queue             // data to send; nil when empty
-	deadlines *deadlines         // nil without timeouts
-	dialing   *dialing           // of Dial, until it is connected; else nil
-	set       *connSet           // of the listener or the group; nil for Dial and Wrap
-	err       error              // for ConnectionLost
-	remote    netip.AddrPort     // of the peer; invalid if it is not an IP address
-	fd        int32              // -1 when there is none
-	index     int32              // in set.conns
-	interest  selectors.Event    // registered with the loop; 0 when not registered
+	out       *queue          // data to send; nil when empty
+	deadlines *deadlines      // nil without timeouts
+	dialing   *dialing        // of Dial, until it is connected; else nil
+	set       *connSet        // of the listener or the group; nil for Dial and Wrap
+	err       error           // for ConnectionLost
+	remote    netip.AddrPort  // of the peer; invalid if it is not an IP address
+	fd        int32           // -1 when there is none
+	index     int32           // in set.conns
+	interest  selectors.Event // registered with the loop; 0 when not registered
 
 	// The state: see the table in the package documentation.
 	life     life
@@ -51,9 +50,7 @@ var readBuffers = sync.Pool{New: func() any { return new([readBufferSize]byte) }
 const readBufferSize = 64 << 10
 
 func newConn(loop *eventloop.Loop, fd int, h Handler, o *options) *Conn {
-	c := &Conn{loop: loop, fd: int32(fd), handler: h, opts: o, life: starting}
-	c.callback = c.onReady
-	return c
+	return &Conn{loop: loop, fd: int32(fd), handler: h, opts: o, life: starting}
 }
 
 // start calls ConnectionMade and registers the connected descriptor with the
@@ -155,17 +152,22 @@ func (c *Conn) setInterest(want selectors.Event) (err error) {
 	switch {
 	case want == c.interest:
 	case c.interest == 0:
-		_, err = c.loop.Register(int(c.fd), want, c.callback)
+		_, err = c.loop.RegisterHandler(int(c.fd), want, (*readyConn)(c))
 	case want == 0:
 		_, err = c.loop.Unregister(int(c.fd))
 	default:
-		_, err = c.loop.Modify(int(c.fd), want, c.callback)
+		_, err = c.loop.ModifyHandler(int(c.fd), want, (*readyConn)(c))
 	}
 	return err
 }
 
-// onReady is the loop's callback.
-func (c *Conn) onReady(_ any, events selectors.Event) {
+// A readyConn is a Conn as a FileHandler of the loop. It is a type of its own so
+// that FileReady is not a method of Conn.
+type readyConn Conn
+
+// FileReady is the loop's callback.
+func (r *readyConn) FileReady(_ any, events selectors.Event) {
+	c := (*Conn)(r)
 	if events&selectors.EventInvalid != 0 {
 		c.finish(c.opError("poll", errBadFD))
 		c.fd = -1 // closed by other code; the number may belong to another file now
