@@ -20,7 +20,7 @@ type Conn struct {
 	callback eventloop.Callback // c.onReady, allocated once
 	out      *queue             // data to send; nil when empty
 	idle     *idleTimer         // nil without an idle timeout
-	dial     *dialState         // nil once connected
+	dial     *dialing           // nil once connected
 	set      *connSet           // of the listener or the group; nil for Dial and Wrap
 	err      error              // for ConnectionLost
 	fd       int32              // -1 when there is none
@@ -75,8 +75,8 @@ func (c *Conn) start() {
 func (c *Conn) Loop() *eventloop.Loop { return c.loop }
 
 // FD returns the file descriptor, for example to set socket options. The
-// connection still owns it. FD returns -1 before a connection of Dial has a
-// socket, and after ConnectionLost or Detach.
+// connection still owns it. FD returns -1 before Dial has connected,
+// and after ConnectionLost or Detach.
 func (c *Conn) FD() int { return int(c.fd) }
 
 // LocalAddr returns the local address, or nil if there is none, as after
@@ -96,7 +96,7 @@ func (c *Conn) watch() {
 		if c.state&(connected|readPaused|readEOF|closing) == connected {
 			want = selectors.EventRead
 		}
-		if c.out != nil && c.dial == nil || c.dial != nil && c.dial.connecting {
+		if c.out != nil && c.dial == nil {
 			want |= selectors.EventWrite
 		}
 	}
@@ -137,13 +137,9 @@ func (c *Conn) setInterest(want selectors.Event) (err error) {
 
 // onReady is the loop's callback.
 func (c *Conn) onReady(_ any, events selectors.Event) {
-	switch {
-	case events&selectors.EventInvalid != 0:
+	if events&selectors.EventInvalid != 0 {
 		c.finish(os.NewSyscallError("poll", errBadFD))
 		c.fd = -1 // closed by other code; the number may belong to another file now
-		return
-	case c.dial != nil:
-		c.onConnectReady()
 		return
 	}
 	if events&selectors.EventWrite != 0 && c.out != nil {
@@ -295,7 +291,7 @@ func (c *Conn) removeFromLoop() {
 	c.out = nil
 	c.SetIdleTimeout(0)
 	if c.dial != nil {
-		c.dial.stop()
+		c.dial.cancel()
 		c.dial = nil
 	}
 }

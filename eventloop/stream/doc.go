@@ -60,7 +60,7 @@
 //
 // Nagle's algorithm is off on TCP connections of Listen and Dial, as in package
 // net. Unlike package net, this package does not turn TCP keep-alive on. Use
-// [Conn.SetIdleTimeout], or set SO_KEEPALIVE on [Conn.FD].
+// [WithKeepAlive] or [Conn.SetIdleTimeout].
 //
 // The package works with every selector of a Unix system. On other systems
 // Listen, Dial, Wrap and ListenPacket return [errors.ErrUnsupported].

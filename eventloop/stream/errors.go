@@ -2,6 +2,7 @@ package stream
 
 import (
 	"errors"
+	"fmt"
 	"os"
 )
 
@@ -29,3 +30,12 @@ type idleError struct{}
 
 func (idleError) Error() string        { return "stream: idle timeout" }
 func (idleError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
+
+// opError returns an error of this package. subject is the address or the descriptor
+// that the operation is about.
+func opError(op, subject string, err error) error {
+	if subject == "" {
+		return fmt.Errorf("stream: %s: %w", op, err)
+	}
+	return fmt.Errorf("stream: %s %s: %w", op, subject, err)
+}

@@ -53,62 +53,6 @@ func runUntil(t *testing.T, loop *eventloop.Loop, condition func() bool) {
 
 func tcp(address string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address)) }
 
-// TestDialSeveral checks that the addresses of a name are tried in order. An
-// address that refuses takes no time, and one that does not answer takes its
-// share of the time. If all fail, the error is that of the first.
-func TestDialSeveral(t *testing.T) {
-	loop := newLoop(t)
-	ln, err := Listen(loop, "tcp", "127.0.0.1:0", func() Handler { return &lifeRecorder{} })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
-	refusing := closed.Addr()
-
-	dial := func(limit time.Duration, addrs ...net.Addr) (*Conn, *lifeRecorder) {
-		h := &lifeRecorder{}
-		c := newConn(loop, -1, h, &defaultOptions)
-		c.dial = &dialState{network: "tcp", deadline: time.Now().Add(limit)}
-		loop.CallSoon(func() { c.dialAddrs(addrs, nil) })
-		return c, h
-	}
-	c, h := dial(10*time.Second, refusing, refusing, ln.Addr())
-	runUntil(t, loop, func() bool { return h.connected })
-	c.Abort()
-	runUntil(t, loop, func() bool { return h.ended })
-
-	other := tcp("127.0.0.2:" + portOf(refusing))
-	_, h = dial(10*time.Second, refusing, other)
-	runUntil(t, loop, func() bool { return h.ended })
-	var opErr *net.OpError
-	if h.connected || !errors.Is(h.err, unix.ECONNREFUSED) || !errors.As(h.err, &opErr) || opErr.Addr.String() != refusing.String() {
-		t.Errorf("error %v, want connection refused by %v", h.err, refusing)
-	}
-
-	_, h = dial(10 * time.Second)
-	runUntil(t, loop, func() bool { return h.ended })
-	if h.err == nil {
-		t.Error("no error without an address")
-	}
-
-	if unresponsive := UnresponsiveAddr(t); unresponsive != nil {
-		start := time.Now()
-		c, h = dial(200*time.Millisecond, unresponsive, ln.Addr())
-		runUntil(t, loop, func() bool { return h.connected })
-		if elapsed := time.Since(start); elapsed < 100*time.Millisecond {
-			t.Errorf("connected after %v, want at least half of the limit", elapsed)
-		}
-		c.Abort()
-		runUntil(t, loop, func() bool { return h.ended })
-	}
-	runUntil(t, loop, func() bool { return ln.Len() == 0 })
-}
-
 func portOf(addr net.Addr) string {
 	_, port, _ := net.SplitHostPort(addr.String())
 	return port
