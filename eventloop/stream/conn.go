@@ -20,7 +20,7 @@ type Conn struct {
 	callback eventloop.Callback // c.onReady, allocated once
 	out      *queue             // data to send; nil when empty
 	idle     *idleTimer         // nil without an idle timeout
-	dial     *dialing           // nil once connected
+	dialing  *dialing           // nil once connected
 	set      *connSet           // of the listener or the group; nil for Dial and Wrap
 	err      error              // for ConnectionLost
 	fd       int32              // -1 when there is none
@@ -96,7 +96,7 @@ func (c *Conn) watch() {
 		if c.state&(connected|readPaused|readEOF|closing) == connected {
 			want = selectors.EventRead
 		}
-		if c.out != nil && c.dial == nil {
+		if c.out != nil && c.dialing == nil {
 			want |= selectors.EventWrite
 		}
 	}
@@ -250,7 +250,7 @@ func (c *Conn) Close() error {
 		return nil
 	}
 	c.state |= closing
-	if c.out == nil || c.dial != nil {
+	if c.out == nil || c.dialing != nil {
 		c.finish(nil)
 		return nil
 	}
@@ -290,9 +290,9 @@ func (c *Conn) removeFromLoop() {
 	c.watch()
 	c.out = nil
 	c.SetIdleTimeout(0)
-	if c.dial != nil {
-		c.dial.cancel()
-		c.dial = nil
+	if c.dialing != nil {
+		c.dialing.cancel()
+		c.dialing = nil
 	}
 }
 

@@ -3,7 +3,6 @@ package stream
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"slices"
@@ -43,13 +42,13 @@ func Dial(ctx context.Context, loop *eventloop.Loop, network, address string, h 
 	if err != nil {
 		return nil, err
 	}
-	c.dial = d
+	c.dialing = d
 	return c, nil
 }
 
 // dialed is called when Dial has connected, or has failed with err.
 func (c *Conn) dialed(fd int, _ net.Addr, err error) {
-	c.dial = nil
+	c.dialing = nil
 	if err != nil {
 		c.finish(err)
 		return
@@ -152,7 +151,7 @@ func startDial(ctx context.Context, loop *eventloop.Loop, network, address strin
 	}
 	if err != nil {
 		d.cancel()
-		return nil, d.error(d.target(), loopCause(err))
+		return nil, d.error(nil, loopCause(err))
 	}
 	if ctx.Done() != nil {
 		d.stopContext = d.system.afterFunc(ctx, func() { loop.Post(func() { d.checkContext() }) })
@@ -181,7 +180,7 @@ func (d *dialing) race(addrs []net.Addr, err error) {
 		d.finish(-1, nil, d.error(nil, err))
 		return
 	case len(addrs) == 0:
-		d.finish(-1, nil, d.error(d.target(), errNoAddress))
+		d.finish(-1, nil, d.error(nil, errNoAddress))
 		return
 	}
 	d.state = dialRacing
@@ -227,7 +226,7 @@ func (d *dialing) checkContext() bool {
 	if err == nil {
 		return false
 	}
-	d.finish(-1, nil, d.error(d.target(), err))
+	d.finish(-1, nil, d.error(nil, err))
 	return true
 }
 
@@ -268,13 +267,20 @@ func (d *dialing) cancel() {
 	d.fallback.endAttempt()
 }
 
-// error returns the error for ConnectionLost. addr may be nil.
+// error returns the error of the attempt at one address, or of all if addr is nil.
 func (d *dialing) error(addr net.Addr, err error) error {
-	return fmt.Errorf("stream: %w", &net.OpError{Op: "dial", Net: d.network, Addr: addr, Err: err})
+	if addr == nil {
+		addr = targetAddr{d.network, d.address}
+	}
+	return opError("dial", addr.String(), dialCause{&net.OpError{Op: "dial", Net: d.network, Addr: addr, Err: err}})
 }
 
-// target returns the address as the caller of Dial has written it.
-func (d *dialing) target() net.Addr { return targetAddr{d.network, d.address} }
+// A dialCause makes the *net.OpError reachable without repeating the address in the
+// message.
+type dialCause struct{ err *net.OpError }
+
+func (c dialCause) Error() string { return c.err.Err.Error() }
+func (c dialCause) Unwrap() error { return c.err }
 
 // loopCause returns the cause of an error of the loop, without the name of the
 // loop's method.

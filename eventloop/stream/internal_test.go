@@ -51,13 +51,6 @@ func runUntil(t *testing.T, loop *eventloop.Loop, condition func() bool) {
 	}
 }
 
-func tcp(address string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address)) }
-
-func portOf(addr net.Addr) string {
-	_, port, _ := net.SplitHostPort(addr.String())
-	return port
-}
-
 // TestClosedLoop checks that connections and listeners of a closed loop can still
 // be closed, that ConnectionLost is then called at once, and that new ones are
 // refused with eventloop.ErrClosed and leak no descriptors.

@@ -99,7 +99,7 @@ func (c *Conn) DetachFD() (int, error) {
 	switch {
 	case c.state&(closing|ended) != 0:
 		return -1, net.ErrClosed
-	case c.out != nil || c.dial != nil:
+	case c.out != nil || c.dialing != nil:
 		return -1, ErrUnsent
 	}
 	c.removeFromLoop()

@@ -21,7 +21,7 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	if c.state&(closing|closingWrite|ended) != 0 {
 		return 0, c.closedError()
 	}
-	if c.out == nil && c.dial == nil {
+	if c.out == nil && c.dialing == nil {
 		if len(p) == 0 {
 			return 0, nil
 		}
@@ -55,7 +55,7 @@ func (c *Conn) Writev(pieces ...[]byte) (n int, err error) {
 	if total == 0 {
 		return 0, nil
 	}
-	if c.out == nil && c.dial == nil {
+	if c.out == nil && c.dialing == nil {
 		sent, err = writev(int(c.fd), pieces)
 		if sent > 0 && c.idle != nil {
 			c.idle.noteActivity(c)
@@ -158,7 +158,7 @@ func (c *Conn) CloseWrite() error {
 		return net.ErrClosed
 	}
 	c.state |= closingWrite
-	if c.out == nil && c.dial == nil {
+	if c.out == nil && c.dialing == nil {
 		c.afterDrain()
 	}
 	return nil
