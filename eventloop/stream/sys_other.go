@@ -15,10 +15,10 @@ import (
 const platformSupported = false
 
 var (
-	errBadFD       = errors.ErrUnsupported
-	errBrokenPipe  = errors.ErrUnsupported
-	errConnRefused = errors.ErrUnsupported
-	errInProgress  = errors.New("in progress")
+	errBadFD        = errors.ErrUnsupported
+	errBrokenPipe   = errors.ErrUnsupported
+	errInProgress   = errors.New("in progress")
+	errNotConnected = errors.ErrUnsupported
 )
 
 func read(int, []byte) (int, error)          { return 0, errors.ErrUnsupported }
@@ -37,7 +37,8 @@ func hasUnread(int) bool                     { return false }
 func kindOf(int) (fileKind, error)           { return 0, errors.ErrUnsupported }
 func duplicateFD(int) (int, error)           { return -1, errors.ErrUnsupported }
 func kernelUnsent(int, fileKind) (int, bool) { return 0, false }
-func selfConnected(int) bool                 { return false }
+func connectResult(int) (net.Addr, error)    { return nil, errors.ErrUnsupported }
+func setKeepAlive(int, net.KeepAliveConfig)  {}
 func localAddr(int) net.Addr                 { return nil }
 func remoteAddr(int) net.Addr                { return nil }
 func isIPv6(int) bool                        { return false }

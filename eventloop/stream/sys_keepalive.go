@@ -1,0 +1,55 @@
+//go:build unix
+
+package stream
+
+import (
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Defaults of package net.
+const (
+	defaultKeepAliveTime  = 15 * time.Second // for Idle and Interval
+	defaultKeepAliveCount = 9
+)
+
+// setKeepAlive turns TCP keep-alive on if config says so. It ignores errors, as
+// package net does: a connection without keep-alive is better than none.
+func setKeepAlive(fd int, config net.KeepAliveConfig) {
+	if !config.Enable {
+		return
+	}
+	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	setKeepAliveOption(fd, keepAliveIdle, seconds(config.Idle))
+	setKeepAliveOption(fd, keepAliveInterval, seconds(config.Interval))
+	count := config.Count
+	if count == 0 {
+		count = defaultKeepAliveCount
+	}
+	setKeepAliveOption(fd, keepAliveCount, count)
+}
+
+// setKeepAliveOption sets an option that the system has, to a value that is not
+// negative.
+func setKeepAliveOption(fd, option, value int) {
+	if option != 0 && value >= 0 {
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, option, value)
+	}
+}
+
+// seconds rounds up: the kernel takes whole seconds.
+func seconds(d time.Duration) int {
+	switch {
+	case d == 0:
+		d = defaultKeepAliveTime
+	case d < 0:
+		return -1
+	}
+	n := int(d / time.Second)
+	if d%time.Second > 0 {
+		n++
+	}
+	return n
+}
