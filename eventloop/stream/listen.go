@@ -64,6 +64,7 @@ func startAccepted(loop *eventloop.Loop, fd int, newHandler func() Handler, o *o
 		return
 	}
 	c := newConn(loop, fd, h, o)
+	c.setRemote(remoteAddr(fd))
 	set.add(c)
 	c.start()
 }
