@@ -3,6 +3,7 @@
 package stream
 
 import (
+	"math"
 	"net"
 	"time"
 
@@ -39,7 +40,7 @@ func setKeepAliveOption(fd, option, value int) {
 	}
 }
 
-// seconds rounds up: the kernel takes whole seconds.
+// seconds rounds up: the kernel takes whole seconds, as a 32-bit number.
 func seconds(d time.Duration) int {
 	switch {
 	case d == 0:
@@ -47,9 +48,9 @@ func seconds(d time.Duration) int {
 	case d < 0:
 		return -1
 	}
-	n := int(d / time.Second)
+	n := d / time.Second
 	if d%time.Second > 0 {
 		n++
 	}
-	return n
+	return int(min(n, math.MaxInt32))
 }
