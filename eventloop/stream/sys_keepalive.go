@@ -5,6 +5,7 @@ package stream
 import (
 	"math"
 	"net"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +31,18 @@ func setKeepAlive(fd int, config net.KeepAliveConfig) {
 		count = defaultKeepAliveCount
 	}
 	setKeepAliveOption(fd, keepAliveCount, count)
+}
+
+// setAcceptedKeepAlive is setKeepAlive for an accepted socket, unless it has inherited
+// the options of the listening socket. Linux, FreeBSD and DragonFly copy all of them
+// (syncache_socket in sys/netinet/tcp_syncache.c). NetBSD does not copy the times
+// (syn_cache_get), and macOS not the idle time (tcp_input).
+func setAcceptedKeepAlive(fd int, config net.KeepAliveConfig) {
+	switch runtime.GOOS {
+	case "dragonfly", "freebsd", "linux":
+	default:
+		setKeepAlive(fd, config)
+	}
 }
 
 // setKeepAliveOption sets an option that the system has, to a value that is not
