@@ -15,32 +15,33 @@ import (
 const platformSupported = false
 
 var (
-	errBadFD        = errors.ErrUnsupported
-	errBrokenPipe   = errors.ErrUnsupported
-	errInProgress   = errors.New("in progress")
-	errNotConnected = errors.ErrUnsupported
+	errBadFD       = errors.ErrUnsupported
+	errBrokenPipe  = errors.ErrUnsupported
+	errUnconnected = errors.ErrUnsupported
+	errInProgress  = errors.New("in progress")
 )
 
-func read(int, []byte) (int, error)                 { return 0, errors.ErrUnsupported }
-func write(int, []byte) (int, error)                { return 0, errors.ErrUnsupported }
-func writev(int, [][]byte) (int, error)             { return 0, errors.ErrUnsupported }
-func closeFD(int)                                   {}
-func shutdownWrite(int) error                       { return errors.ErrUnsupported }
-func resetOnClose(int)                              {}
-func setNoDelay(int)                                {}
-func setNonblock(int) error                         { return errors.ErrUnsupported }
-func duplicate(syscall.Conn) (int, error)           { return -1, errors.ErrUnsupported }
-func socketFor(net.Addr) (int, error)               { return -1, errors.ErrUnsupported }
-func connect(int, net.Addr) error                   { return errors.ErrUnsupported }
-func socketError(int) error                         { return errors.ErrUnsupported }
-func isStreamSocket(int) bool                       { return true }
-func connectResult(int) (net.Addr, error)           { return nil, errors.ErrUnsupported }
-func setAcceptedKeepAlive(int, net.KeepAliveConfig) {}
-func setKeepAlive(int, net.KeepAliveConfig)         {}
-func localAddr(int) net.Addr                        { return nil }
-func remoteAddr(int) net.Addr                       { return nil }
-func isIPv6(int) bool                               { return false }
+func read(int, []byte) (int, error)       { return 0, errors.ErrUnsupported }
+func write(int, []byte) (int, error)      { return 0, errors.ErrUnsupported }
+func writev(int, [][]byte) (int, error)   { return 0, errors.ErrUnsupported }
+func closeFD(int)                         {}
+func shutdownWrite(int) error             { return errors.ErrUnsupported }
+func resetOnClose(int)                    {}
+func setNoDelay(int)                      {}
+func setNonblock(int) error               { return errors.ErrUnsupported }
+func duplicate(syscall.Conn) (int, error) { return -1, errors.ErrUnsupported }
+func socketFor(net.Addr) (int, error)     { return -1, errors.ErrUnsupported }
+func connect(int, net.Addr) error         { return errors.ErrUnsupported }
+func socketError(int) error               { return errors.ErrUnsupported }
+func isStreamSocket(int) bool             { return true }
+func connectResult(int) (net.Addr, error) { return nil, errors.ErrUnsupported }
+func localAddr(int) net.Addr              { return nil }
+func remoteAddr(int) net.Addr             { return nil }
+func isIPv6(int) bool                     { return false }
 func receiveFrom(int, []byte) (int, netip.AddrPort, error) {
 	return 0, netip.AddrPort{}, errors.ErrUnsupported
 }
 func sendTo(int, []byte, netip.AddrPort, bool) error { return errors.ErrUnsupported }
+
+func setKeepAlive(int, net.KeepAliveConfig)         {}
+func setAcceptedKeepAlive(int, net.KeepAliveConfig) {}
