@@ -414,7 +414,7 @@ func (s *dialSeries) onReady(_ any, events selectors.Event) {
 	case err != errInProgress:
 		s.fail(os.NewSyscallError("connect", err))
 	case events&(selectors.EventError|selectors.EventHangup) != 0:
-		s.fail(os.NewSyscallError("connect", errNotConnected))
+		s.fail(os.NewSyscallError("connect", errUnconnected))
 	}
 }
 

@@ -3,7 +3,9 @@
 package stream
 
 import (
+	"math"
 	"net"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +33,18 @@ func setKeepAlive(fd int, config net.KeepAliveConfig) {
 	setKeepAliveOption(fd, keepAliveCount, count)
 }
 
+// setAcceptedKeepAlive is setKeepAlive for an accepted socket, unless it has inherited
+// the options of the listening socket. Linux, FreeBSD and DragonFly copy all of them
+// (syncache_socket in sys/netinet/tcp_syncache.c). NetBSD does not copy the times
+// (syn_cache_get), and macOS not the idle time (tcp_input).
+func setAcceptedKeepAlive(fd int, config net.KeepAliveConfig) {
+	switch runtime.GOOS {
+	case "dragonfly", "freebsd", "linux":
+	default:
+		setKeepAlive(fd, config)
+	}
+}
+
 // setKeepAliveOption sets an option that the system has, to a value that is not
 // negative.
 func setKeepAliveOption(fd, option, value int) {
@@ -39,7 +53,7 @@ func setKeepAliveOption(fd, option, value int) {
 	}
 }
 
-// seconds rounds up: the kernel takes whole seconds.
+// seconds rounds up: the kernel takes whole seconds, as a 32-bit number.
 func seconds(d time.Duration) int {
 	switch {
 	case d == 0:
@@ -47,9 +61,9 @@ func seconds(d time.Duration) int {
 	case d < 0:
 		return -1
 	}
-	n := int(d / time.Second)
+	n := d / time.Second
 	if d%time.Second > 0 {
 		n++
 	}
-	return n
+	return int(min(n, math.MaxInt32))
 }

@@ -15,10 +15,10 @@ import (
 const platformSupported = false
 
 var (
-	errBadFD        = errors.ErrUnsupported
-	errBrokenPipe   = errors.ErrUnsupported
-	errInProgress   = errors.New("in progress")
-	errNotConnected = errors.ErrUnsupported
+	errBadFD       = errors.ErrUnsupported
+	errBrokenPipe  = errors.ErrUnsupported
+	errUnconnected = errors.ErrUnsupported
+	errInProgress  = errors.New("in progress")
 )
 
 func read(int, []byte) (int, error)          { return 0, errors.ErrUnsupported }
@@ -38,7 +38,6 @@ func kindOf(int) (fileKind, error)           { return 0, errors.ErrUnsupported }
 func duplicateFD(int) (int, error)           { return -1, errors.ErrUnsupported }
 func kernelUnsent(int, fileKind) (int, bool) { return 0, false }
 func connectResult(int) (net.Addr, error)    { return nil, errors.ErrUnsupported }
-func setKeepAlive(int, net.KeepAliveConfig)  {}
 func localAddr(int) net.Addr                 { return nil }
 func remoteAddr(int) net.Addr                { return nil }
 func isIPv6(int) bool                        { return false }
@@ -46,3 +45,6 @@ func receiveFrom(int, []byte) (int, netip.AddrPort, error) {
 	return 0, netip.AddrPort{}, errors.ErrUnsupported
 }
 func sendTo(int, []byte, netip.AddrPort, bool) error { return errors.ErrUnsupported }
+
+func setKeepAlive(int, net.KeepAliveConfig)         {}
+func setAcceptedKeepAlive(int, net.KeepAliveConfig) {}

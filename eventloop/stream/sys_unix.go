@@ -16,11 +16,11 @@ import (
 const platformSupported = true
 
 var (
-	errBadFD        error = unix.EBADF
-	errBrokenPipe   error = unix.EPIPE
-	errConnRefused  error = unix.ECONNREFUSED
-	errInProgress   error = unix.EINPROGRESS
-	errNotConnected error = unix.ENOTCONN
+	errBadFD       error = unix.EBADF
+	errBrokenPipe  error = unix.EPIPE
+	errConnRefused error = unix.ECONNREFUSED
+	errInProgress  error = unix.EINPROGRESS
+	errUnconnected error = unix.ENOTCONN
 )
 
 // mapWouldBlock returns selectors.ErrWouldBlock for EAGAIN, and other errors
