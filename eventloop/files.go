@@ -64,12 +64,7 @@ func (l *Loop) Replace(fileobj any, events selectors.Event, callback Callback) (
 // register registers a file. data is a Callback or a FileHandler.
 func (l *Loop) register(fileobj any, events selectors.Event, data any) (*selectors.SelectorKey, error) {
 	l.releaseIdleKey()
-	replaced := l.watchersOf(fileobj) // of a file that was closed, if Register succeeds
-	key, err := l.setFile(l.sel.Register, fileobj, events, data)
-	if err == nil && replaced != nil {
-		replaced.clear()
-	}
-	return key, err
+	return l.setFile(l.sel.Register, fileobj, events, data)
 }
 
 // modify modifies a file that register has registered.
@@ -105,11 +100,7 @@ func (l *Loop) Unregister(fileobj any) (*selectors.SelectorKey, error) {
 	}
 	l.releaseIdleKey()
 	l.filesChanged = true
-	w := l.watchersOf(fileobj)
 	key, err := l.sel.Unregister(fileobj)
-	if err == nil && w != nil {
-		w.clear()
-	}
 	if l.filesRegisteredAt != nil {
 		delete(l.filesRegisteredAt, key)
 	}

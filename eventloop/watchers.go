@@ -88,17 +88,6 @@ func (w *fileWatchers) interestOfSides() (events selectors.Event) {
 	return events
 }
 
-// clear removes all watchers of a file.
-func (w *fileWatchers) clear() {
-	for d := range numDirections {
-		side := &w.sides[d]
-		side.permanent = watcher{}
-		for side.first != nil {
-			side.first.remove()
-		}
-	}
-}
-
 // A watchersDispatch is the report of one file that is being dispatched to its
 // watchers. A panic leaves it as it is, and the loop goes on with it.
 type watchersDispatch struct {
@@ -288,6 +277,9 @@ func (x *Waiter) Cancel() bool {
 	}
 	w := x.file
 	x.remove()
+	if !x.loop.ownsKey(w) {
+		return false
+	}
 	x.loop.updateInterest(w)
 	return true
 }
@@ -362,14 +354,10 @@ func (l *Loop) watchNew(d direction, fileobj any) (*fileWatchers, error) {
 	}
 	l.spareWatchers = nil
 	w.fileobj, w.interest = fileobj, d.interest()
-	old := l.watchersOf(fileobj)
 	key, err := l.sel.Register(fileobj, w.interest, w)
 	if err != nil {
 		w.fileobj, l.spareWatchers = nil, w
 		return nil, err
-	}
-	if old != nil {
-		old.clear() // its file was closed
 	}
 	w.fd = key.FD
 	l.hasWatchers, l.filesChanged = true, true
