@@ -74,6 +74,7 @@ type fileWatchers struct {
 	sides    [numDirections]side
 	fileobj  any
 	fd       int
+	number   any // fd, converted once, because the conversion allocates
 	interest selectors.Event // of the key
 	invalid  bool            // the watchers were told that the file is closed
 }
@@ -359,7 +360,7 @@ func (l *Loop) watchNew(d direction, fileobj any) (*fileWatchers, error) {
 		w.fileobj, l.spareWatchers = nil, w
 		return nil, err
 	}
-	w.fd = key.FD
+	w.fd, w.number = key.FD, key.FD
 	l.hasWatchers, l.filesChanged = true, true
 	return w, nil
 }
@@ -368,7 +369,7 @@ func (l *Loop) watchNew(d direction, fileobj any) (*fileWatchers, error) {
 // have been closed and its number registered for another one, or other code may
 // have changed the selector.
 func (l *Loop) ownsKey(w *fileWatchers) bool {
-	key, err := l.sel.Key(w.fd)
+	key, err := l.sel.Key(w.number)
 	if err != nil {
 		return false
 	}
@@ -393,7 +394,7 @@ func (l *Loop) updateInterest(w *fileWatchers) {
 			return
 		}
 		// The file was closed. Not every kernel will say so.
-		if key, err := l.sel.Key(w.fd); err == nil && !w.invalid {
+		if key, err := l.sel.Key(w.number); err == nil && !w.invalid {
 			l.invalidFiles = append(l.invalidFiles, selectors.Ready{Key: key, Events: selectors.EventError | selectors.EventInvalid})
 		}
 		return
@@ -402,7 +403,7 @@ func (l *Loop) updateInterest(w *fileWatchers) {
 }
 
 func (l *Loop) unregisterWatchers(w *fileWatchers) {
-	l.sel.Unregister(w.fd)
+	l.sel.Unregister(w.number)
 	w.interest, l.filesChanged = 0, true
 }
 
