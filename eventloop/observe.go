@@ -77,7 +77,7 @@ func (l *Loop) standsFor(fn any) {
 // of the loop; elsewhere it does nothing. Without WithPanicHandler,
 // WithSlowCallback, WithTrace and WithDebug it costs nothing and stores nothing.
 func (l *Loop) SetSubject(subject any) {
-	if l.observing && l.current.kind != "" {
+	if l != nil && l.observing && l.current.kind != "" {
 		l.current.subject = subject
 	}
 }
@@ -152,9 +152,9 @@ type Panic struct {
 	Subject  any    // what the callback was about: see SetSubject
 }
 
-// runUntilPanic is runAll, but it returns false after the first panic, which it
-// has passed to the panic handler. It returns true when all callbacks have run.
-func (l *Loop) runUntilPanic() (done bool) {
+// runUntilPanic calls run. It returns false after a panic, which it has passed to
+// the panic handler.
+func (l *Loop) runUntilPanic(run func(*Loop)) (done bool) {
 	defer func() {
 		if done {
 			return
@@ -167,7 +167,7 @@ func (l *Loop) runUntilPanic() (done bool) {
 		l.endCallback()
 		l.panicHandler(p)
 	}()
-	l.runAll()
+	run(l)
 	return true
 }
 
@@ -215,6 +215,10 @@ func fileLine(pc uintptr) string {
 // reportLeaks logs the files and timers that are still registered.
 func (l *Loop) reportLeaks() {
 	for key := range l.sel.Keys() {
+		if w, ok := key.Data.(*fileWatchers); ok {
+			l.reportWatchers(key, w)
+			continue
+		}
 		o := callbackOrigin{kind: "file", fn: key.Data, fd: key.FD, registeredAt: l.filesRegisteredAt[key]}
 		l.log.LogAttrs(context.Background(), slog.LevelWarn, "eventloop: file still registered at Close",
 			append(o.attrs(), slog.String("events", key.Events.String()), slog.String("object", fmt.Sprintf("%T", key.FileObj)))...)
@@ -226,6 +230,24 @@ func (l *Loop) reportLeaks() {
 		o := callbackOrigin{kind: "timer", fn: t.fn, registeredAt: t.registeredAt, fd: -1}
 		l.log.LogAttrs(context.Background(), slog.LevelWarn, "eventloop: timer still active at Close",
 			append(o.attrs(), slog.Duration("when", t.when))...)
+	}
+}
+
+// reportWatchers logs the readers, writers and waiters of a file.
+func (l *Loop) reportWatchers(key *selectors.SelectorKey, w *fileWatchers) {
+	report := func(kind string, d direction, x watcher) {
+		o := callbackOrigin{kind: kind, fn: x.fn, registeredAt: x.registeredAt, fd: key.FD}
+		l.log.LogAttrs(context.Background(), slog.LevelWarn, "eventloop: file still registered at Close",
+			append(o.attrs(), slog.String("events", d.interest().String()), slog.String("object", fmt.Sprintf("%T", x.fileobj)))...)
+	}
+	for d := range numDirections {
+		side := &w.sides[d]
+		if side.permanent.fn != nil {
+			report("file", d, side.permanent)
+		}
+		for x := side.first; x != nil; x = x.next {
+			report("waiter", d, x.watcher)
+		}
 	}
 }
 

@@ -37,12 +37,12 @@ func newOptions(opts []Option) (o options) {
 }
 
 // WithSelector makes the loop wait with s. The loop owns s from then on: Close
-// closes it.
+// closes it. If s is nil the loop has the default selector.
 func WithSelector(s selectors.Selector) Option { return func(o *options) { o.selector = s } }
 
 // WithClock makes the loop read the time from now instead of the monotonic
 // clock. The clock must never go backwards, and must advance while the selector
-// waits: see package looptest.
+// waits: see package looptest. If now is nil the loop has the monotonic clock.
 func WithClock(now func() time.Duration) Option { return func(o *options) { o.clock = now } }
 
 // WithPanicHandler makes the loop recover the panics of callbacks. It calls

@@ -39,6 +39,9 @@ const LateAfter = 10 * time.Millisecond
 // Stats returns the counters. Any goroutine may call it. The figures are about
 // those of the end of the last turn; they are not one atomic snapshot.
 func (l *Loop) Stats() Stats {
+	if l.isInvalid() {
+		return Stats{}
+	}
 	stats := Stats{
 		Turns:           l.stats.turns.Load(),
 		Callbacks:       l.stats.callbacks.Load(),

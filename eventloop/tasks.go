@@ -2,12 +2,19 @@ package eventloop
 
 // CallSoon schedules fn for the next turn. It runs before the files, timers and
 // posts of that turn. Functions run in the order of the calls. CallSoon is for
-// the loop's goroutine; other goroutines use Post.
+// the loop's goroutine; other goroutines use Post. Schedule is a CallSoon that can be
+// cancelled.
 func (l *Loop) CallSoon(fn func()) error {
 	if err := l.checkCall("call soon", fn == nil); err != nil {
 		return err
 	}
-	if l.hasPosts.Load() { // earlier posts run before fn: CallSoon and Post share one order
+	l.schedule(task{fn, "soon", l.callSite()})
+	return nil
+}
+
+// schedule adds a task to the next turn.
+func (l *Loop) schedule(t task) {
+	if l.hasPosts.Load() { // earlier posts run before t: CallSoon and Post share one order
 		l.mu.Lock()
 		l.nextTurn = append(l.nextTurn, l.incoming...)
 		clear(l.incoming)
@@ -15,8 +22,7 @@ func (l *Loop) CallSoon(fn func()) error {
 		l.hasPosts.Store(false)
 		l.mu.Unlock()
 	}
-	l.nextTurn = append(l.nextTurn, task{fn, "soon", l.callSite()})
-	return nil
+	l.nextTurn = append(l.nextTurn, t)
 }
 
 // Post schedules fn to run on the loop. Any goroutine may call it: it is
@@ -25,11 +31,13 @@ func (l *Loop) CallSoon(fn func()) error {
 // posts that arrived before its callbacks began, so a posted function that posts
 // again cannot starve other callbacks.
 //
+// PostHandle is a Post that can be cancelled.
+//
 // After Close, Post returns [ErrClosed] and does not call fn. Posts that have
 // not run at Close are dropped.
 func (l *Loop) Post(fn func()) error {
-	if fn == nil {
-		return opError("post", ErrNilCallback)
+	if err := l.checkPost("post", fn == nil); err != nil {
+		return err
 	}
 	return l.postTask(task{fn, "post", l.callSite()})
 }

@@ -17,11 +17,15 @@ import (
 //
 // The numbers are the steps in the package documentation.
 func (l *Loop) turn(timeout time.Duration) error {
-	if !l.hasLeftover() { // otherwise a panic ended the last turn: run the rest of it
+	if l.beginning || !l.hasLeftover() { // otherwise a panic ended the last turn: run the rest of it
+		if l.beginning || len(l.hooks) > 0 {
+			l.beginTurn()
+		}
 		wait := l.selectTimeout(timeout)                         // 1
 		events, err := l.sel.SelectInto(l.ready.items[:0], wait) // 2
 		l.afterSelect()
 		if err != nil {
+			l.guard((*Loop).runAfterHooks)
 			return err
 		}
 		l.ready.items = events // 3
@@ -42,7 +46,7 @@ func (l *Loop) afterSelect() {
 // selectTimeout returns how long Select may wait: until the next timer, at most
 // timeout, and zero if there is something to run already.
 func (l *Loop) selectTimeout(timeout time.Duration) time.Duration {
-	if len(l.nextTurn) > 0 || timeout == 0 {
+	if len(l.nextTurn) > 0 || len(l.invalidFiles) > 0 || timeout == 0 {
 		return 0
 	}
 	if deadline, ok := l.timers.nextDeadline(); ok {
@@ -87,6 +91,12 @@ func (l *Loop) wakeIfAsleep() {
 // collectDue collects the callbacks of this turn other than those of ready keys.
 func (l *Loop) collectDue() {
 	l.callbacksBeforeTurn, l.filesChanged = l.callbacksRun, false
+	l.watchersBeforeTurn = l.lastWatcher
+	if len(l.invalidFiles) > 0 {
+		l.ready.items = append(l.ready.items, l.invalidFiles...)
+		clear(l.invalidFiles)
+		l.invalidFiles = l.invalidFiles[:0]
+	}
 	l.scheduled.items, l.nextTurn = l.nextTurn, l.scheduled.items[:0]
 	if len(l.timers.heap) > 0 {
 		l.dueTimers.items = l.timers.popDue(l.Now(), l.dueTimers.items[:0])
@@ -99,19 +109,17 @@ func (l *Loop) collectDue() {
 	}
 }
 
-// hasLeftover reports whether callbacks of the last turn have not run yet.
-func (l *Loop) hasLeftover() bool {
-	return l.scheduled.hasMore() || l.ready.hasMore() || l.dueTimers.hasMore() || l.posts.hasMore()
+// hasLeftover reports whether callbacks or hooks of the last turn have not run yet.
+func (l *Loop) hasLeftover() bool { return l.hasCallbacks() || l.afterHooks.hasMore() }
+
+// hasCallbacks reports whether callbacks of this turn have not run yet.
+func (l *Loop) hasCallbacks() bool {
+	return l.dispatch.file != nil || l.scheduled.hasMore() || l.ready.hasMore() || l.dueTimers.hasMore() || l.posts.hasMore()
 }
 
 // run runs the collected callbacks in order.
 func (l *Loop) run() error {
-	if l.panicHandler == nil {
-		l.runAll()
-	} else {
-		for !l.runUntilPanic() {
-		}
-	}
+	l.guard((*Loop).runAll)
 	l.stats.publish(l.callbacksRun)
 	if len(l.withoutCallback) > 0 {
 		return l.noCallbackError()
@@ -119,7 +127,20 @@ func (l *Loop) run() error {
 	return nil
 }
 
+// guard calls run, and calls it again after each panic if there is a panic handler.
+func (l *Loop) guard(run func(*Loop)) {
+	if l.panicHandler == nil {
+		run(l)
+		return
+	}
+	for !l.runUntilPanic(run) {
+	}
+}
+
 func (l *Loop) runAll() {
+	if l.dispatch.file != nil { // a watcher has panicked
+		l.continueDispatch()
+	}
 	if l.scheduled.hasMore() {
 		drain(l, &l.scheduled, (*Loop).runTask)
 	}
@@ -131,6 +152,9 @@ func (l *Loop) runAll() {
 	}
 	if l.posts.hasMore() {
 		drain(l, &l.posts, (*Loop).runTask)
+	}
+	if l.afterHooks.hasMore() {
+		l.runAfterHooks()
 	}
 }
 
@@ -164,6 +188,10 @@ func (l *Loop) runReady(ready selectors.Ready) {
 // runHandler is runReady for a key whose data is not a function.
 func (l *Loop) runHandler(ready selectors.Ready) {
 	key := ready.Key
+	if w, ok := key.Data.(*fileWatchers); ok {
+		l.runWatchers(w, ready.Events)
+		return
+	}
 	handler, ok := key.Data.(FileHandler)
 	if !ok {
 		l.withoutCallback = append(l.withoutCallback, key)

@@ -14,8 +14,8 @@ import (
 // work calls runtime.Goexit, done is called. If the loop is closed when work ends,
 // done is dropped.
 func (l *Loop) Do(work, done func()) error {
-	if work == nil {
-		return opError("do", ErrNilCallback)
+	if err := l.checkPost("do", work == nil); err != nil {
+		return err
 	}
 	return l.startWork(&workItem{work: work, registeredAt: l.callSite(), finish: func(o workOutcome) {
 		switch {
@@ -35,8 +35,8 @@ func (l *Loop) Do(work, done func()) error {
 // runtime.Goexit gives [ErrWorkExited]. So done is called exactly once, unless
 // DoResult returns an error or the loop is closed before.
 func DoResult[T any](l *Loop, work func() (T, error), done func(T, error)) error {
-	if work == nil || done == nil {
-		return opError("do", ErrNilCallback)
+	if err := l.checkPost("do", work == nil || done == nil); err != nil {
+		return err
 	}
 	var result T
 	var err error

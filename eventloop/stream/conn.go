@@ -189,8 +189,11 @@ func (r *readyConn) FileReady(_ any, events selectors.Event) {
 // handleHint handles events of a connection that has nothing to read and nothing
 // to send.
 func (c *Conn) handleHint(events selectors.Event) {
-	readerGone := c.kind == pipeWriteEnd && events&selectors.EventRead != 0 // all that select(2) reports
-	if events&(selectors.EventError|selectors.EventHangup) == 0 && !readerGone {
+	gone := selectors.EventError | selectors.EventHangup
+	if c.kind == pipeWriteEnd {
+		gone |= selectors.EventRead // all that select(2) reports
+	}
+	if events&gone == 0 {
 		if events&selectors.EventPriority != 0 {
 			// Unread urgent data would be reported in every turn.
 			c.noHints = true

@@ -51,59 +51,6 @@ func runUntil(t *testing.T, loop *eventloop.Loop, condition func() bool) {
 	}
 }
 
-func tcp(address string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address)) }
-
-// TestDialSeveral checks that the addresses of a name are tried in order. An
-// address that refuses takes no time, and one that does not answer takes its
-// share of the time. If all fail, the error is that of the first.
-func TestDialSeveral(t *testing.T) {
-	loop := newLoop(t)
-	ln, err := Listen(loop, "tcp", "127.0.0.1:0", func() Handler { return &lifeRecorder{} })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
-	refusing := closed.Addr()
-
-	dial := func(limit time.Duration, addrs ...net.Addr) (*Conn, *lifeRecorder) {
-		h := &lifeRecorder{}
-		c := newConn(loop, -1, h, &defaultOptions)
-		c.dialing = &dialing{ctx: context.Background(), loop: loop, network: "tcp", addrs: addrs, fd: -1, done: c.dialed}
-		loop.CallSoon(c.dialing.next)
-		return c, h
-	}
-	c, h := dial(10*time.Second, refusing, refusing, ln.Addr())
-	runUntil(t, loop, func() bool { return h.connected })
-	c.Abort()
-	runUntil(t, loop, func() bool { return h.ended })
-
-	other := tcp("127.0.0.2:" + portOf(refusing))
-	_, h = dial(10*time.Second, refusing, other)
-	runUntil(t, loop, func() bool { return h.ended })
-	var opErr *net.OpError
-	if h.connected || !errors.Is(h.err, unix.ECONNREFUSED) || !errors.As(h.err, &opErr) || opErr.Addr.String() != refusing.String() {
-		t.Errorf("error %v, want connection refused by %v", h.err, refusing)
-	}
-
-	_, h = dial(10 * time.Second)
-	runUntil(t, loop, func() bool { return h.ended })
-	if h.err == nil {
-		t.Error("no error without an address")
-	}
-
-	runUntil(t, loop, func() bool { return ln.Len() == 0 })
-}
-
-func portOf(addr net.Addr) string {
-	_, port, _ := net.SplitHostPort(addr.String())
-	return port
-}
-
 // TestClosedLoop checks that connections and listeners of a closed loop can still
 // be closed, that ConnectionLost is then called at once, and that new ones are
 // refused with eventloop.ErrClosed and leak no descriptors.

@@ -1,6 +1,9 @@
 package stream
 
-import "time"
+import (
+	"net"
+	"time"
+)
 
 // An Option configures a connection, or a listener and all connections that it
 // accepts. A nil Option is ignored.
@@ -14,6 +17,7 @@ type options struct {
 	timeouts            [timeoutKinds]time.Duration
 	reusePort           bool
 	acceptError         func(error)
+	keepAlive           net.KeepAliveConfig
 }
 
 const (
@@ -89,3 +93,12 @@ func WithReusePort() Option { return func(o *options) { o.reusePort = true } }
 // loop once, and again only after it has accepted all waiting connections.
 // Without this option the error is logged with package log/slog.
 func WithAcceptError(report func(error)) Option { return func(o *options) { o.acceptError = report } }
+
+// WithKeepAlive turns TCP keep-alive on for the connections of Listen and Dial, if
+// Enable is true. The other fields have the meaning and the defaults of package
+// net: 0 is 15 s, 15 s and 9 probes, and a negative value leaves the system's value
+// unchanged. A setting that the system does not have is left out: OpenBSD has none
+// of the three. Unix sockets are not affected.
+func WithKeepAlive(config net.KeepAliveConfig) Option {
+	return func(o *options) { o.keepAlive = config }
+}

@@ -17,7 +17,7 @@ const platformSupported = false
 var (
 	errBadFD       = errors.ErrUnsupported
 	errBrokenPipe  = errors.ErrUnsupported
-	errConnRefused = errors.ErrUnsupported
+	errUnconnected = errors.ErrUnsupported
 	errInProgress  = errors.New("in progress")
 )
 
@@ -37,7 +37,7 @@ func hasUnread(int) bool                     { return false }
 func kindOf(int) (fileKind, error)           { return 0, errors.ErrUnsupported }
 func duplicateFD(int) (int, error)           { return -1, errors.ErrUnsupported }
 func kernelUnsent(int, fileKind) (int, bool) { return 0, false }
-func selfConnected(int) bool                 { return false }
+func connectResult(int) (net.Addr, error)    { return nil, errors.ErrUnsupported }
 func localAddr(int) net.Addr                 { return nil }
 func remoteAddr(int) net.Addr                { return nil }
 func isIPv6(int) bool                        { return false }
@@ -45,3 +45,6 @@ func receiveFrom(int, []byte) (int, netip.AddrPort, error) {
 	return 0, netip.AddrPort{}, errors.ErrUnsupported
 }
 func sendTo(int, []byte, netip.AddrPort, bool) error { return errors.ErrUnsupported }
+
+func setKeepAlive(int, net.KeepAliveConfig)         {}
+func setAcceptedKeepAlive(int, net.KeepAliveConfig) {}

@@ -20,6 +20,7 @@ var (
 	errBrokenPipe  error = unix.EPIPE
 	errConnRefused error = unix.ECONNREFUSED
 	errInProgress  error = unix.EINPROGRESS
+	errUnconnected error = unix.ENOTCONN
 )
 
 // mapWouldBlock returns selectors.ErrWouldBlock for EAGAIN, and other errors
@@ -109,11 +110,32 @@ func connect(fd int, addr net.Addr) error {
 	case *net.TCPAddr:
 		sa = sockaddr(addr.AddrPort(), addr.IP.To4() == nil)
 	}
-	err := unix.Connect(fd, sa)
-	if err == unix.EINTR { // connecting continues
-		err = unix.EINPROGRESS
+	switch err := unix.Connect(fd, sa); {
+	case err == unix.EINTR: // connecting continues
+		return errInProgress
+	case err == unix.EAGAIN && addr.Network() == "unix":
+		return selectors.ErrWouldBlock
+	default:
+		return err
 	}
-	return mapWouldBlock(err)
+}
+
+// connectResult returns the result of a connect: the peer's address, or the error.
+// It returns errInProgress if the socket is not connected and has no error.
+func connectResult(fd int) (net.Addr, error) {
+	if err := socketError(fd); err != nil {
+		return nil, err
+	}
+	remote := remoteAddr(fd)
+	switch {
+	case remote == nil:
+		return nil, errInProgress
+	case selfConnected(fd, remote):
+		// TCP lets a socket connect to itself if the system chose the requested
+		// port as the local port. Nothing listens there then.
+		return nil, errConnRefused
+	}
+	return remote, nil
 }
 
 // socketError returns and clears the pending error of a socket, for example the
@@ -168,14 +190,15 @@ func kindOf(fd int) (fileKind, error) {
 	return writeOnlyFile, nil
 }
 
-// selfConnected reports whether a TCP socket is connected to itself.
-func selfConnected(fd int) bool {
-	local, ok := localAddr(fd).(*net.TCPAddr)
+// selfConnected reports whether a socket is a TCP socket that is connected to
+// itself. remote is the address of the peer.
+func selfConnected(fd int, remote net.Addr) bool {
+	peer, ok := remote.(*net.TCPAddr)
 	if !ok {
 		return false
 	}
-	remote, ok := remoteAddr(fd).(*net.TCPAddr)
-	return ok && local.Port == remote.Port && local.IP.Equal(remote.IP)
+	local, ok := localAddr(fd).(*net.TCPAddr)
+	return ok && local.Port == peer.Port && local.IP.Equal(peer.IP)
 }
 
 func localAddr(fd int) net.Addr  { return address(unix.Getsockname(fd)) }
