@@ -94,7 +94,7 @@ func (c *Conn) hangupReceived() {
 
 // updateSlow calls PauseWriting if the queue has grown beyond the high water mark.
 func (c *Conn) updateSlow() {
-	if c.life != connected || c.slow || c.Unsent() <= c.opts.highWater {
+	if c.life != connected || c.slow || c.Unsent() <= c.opts.highWater || c.loop.Closed() {
 		return
 	}
 	c.slow = true
@@ -127,8 +127,8 @@ func (c *Conn) resumeWriting() {
 // connectionLost calls ConnectionLost and gives back the descriptor, also if the
 // handler panics.
 func (c *Conn) connectionLost() {
+	c.life = lost
 	defer func() {
-		c.life = lost
 		closeFD(int(c.fd))
 		c.fd = -1
 		c.set.remove(c)

@@ -142,7 +142,9 @@ func (c *Conn) watch() {
 		want, err = 0, c.setInterest(0)
 	}
 	if err != nil && c.life < ended {
-		c.finish(err)
+		if !errors.Is(err, eventloop.ErrClosed) { // a closed loop calls nothing any more
+			c.finish(err)
+		}
 		return
 	}
 	c.interest = want
@@ -176,7 +178,7 @@ func (r *readyConn) FileReady(_ any, events selectors.Event) {
 	if events&selectors.EventWrite != 0 && c.out != nil {
 		c.flush()
 	}
-	if events&selectors.EventRead != 0 && c.life == connected && c.reading == readOpen && !c.paused {
+	if events&selectors.EventRead != 0 && c.life == connected && c.reading == readOpen && !c.paused && !c.loop.Closed() {
 		c.receive()
 	}
 	if c.interest == selectors.EventPriority || c.kind == pipeWriteEnd && c.interest == selectors.EventRead {
@@ -378,8 +380,18 @@ func (c *Conn) Close() error {
 		}
 		c.life = closing
 		c.watch()
+	case ended:
+		c.loseOnClosedLoop()
 	}
 	return nil
+}
+
+// loseOnClosedLoop calls ConnectionLost if it was scheduled on a loop that was closed
+// before it came to that.
+func (c *Conn) loseOnClosedLoop() {
+	if c.life == ended && c.loop.Closed() {
+		c.connectionLost()
+	}
 }
 
 // Abort closes the connection without sending queued data. On TCP the peer gets
@@ -390,6 +402,7 @@ func (c *Conn) Abort() { c.abort(nil) }
 // abort is Abort with an error for ConnectionLost.
 func (c *Conn) abort(err error) {
 	if !c.alive() {
+		c.loseOnClosedLoop()
 		return
 	}
 	if c.fd >= 0 {
