@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"goselectors/selectors"
 )
@@ -25,6 +26,7 @@ func compareConn(t *testing.T, s *modelSequence, b selectors.Backend, sockets *m
 	if err == nil {
 		return
 	}
+	settleTime = 200 * time.Millisecond // of each try to shorten the script
 	fails := func(s *modelSequence) bool {
 		_, err := runSequence(s, b, sockets, func(string) {})
 		return err != nil

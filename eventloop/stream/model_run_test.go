@@ -48,7 +48,7 @@ func chachaBytes(seed byte) []byte {
 
 // settleTime is how long data on the way may take. On one machine it needs no time
 // at all, unless the machine is busy.
-const settleTime = 5 * time.Second
+var settleTime = 5 * time.Second
 
 func (r *modelRun) fail(err error) {
 	if err != nil {
@@ -204,8 +204,9 @@ func (r *modelRun) doConn(op *modelOp) {
 	case "write", "writev":
 		r.write(op.arg, op.verb == "writev")
 	case "close-write":
+		was := r.life
 		err := c.CloseWrite()
-		r.fail(r.closedWrite(err, r.view()))
+		r.fail(r.closedWrite(was, err, r.view()))
 	case "close":
 		r.close()
 		r.fail(c.Close())
@@ -252,7 +253,7 @@ func (r *modelRun) write(n int, pieces bool) {
 	if from+n > len(modelBytes[0]) {
 		return
 	}
-	p, before := modelBytes[0][from:from+n], r.conn.Unsent()
+	p, before, calls := modelBytes[0][from:from+n], r.conn.Unsent(), r.calls
 	r.accepted += n
 	var got int
 	var err error
@@ -267,13 +268,12 @@ func (r *modelRun) write(n int, pieces bool) {
 	} else if r.peerGone && n > 0 {
 		r.wroteToGone, r.peerReset = true, true
 	}
-	r.fail(r.wrote(n, before, got, err, r.view()))
+	r.fail(r.wrote(n, before, calls, got, err, r.view()))
 }
 
 // detach detaches the connection. What is left in the kernel must be what was not
 // received.
 func (r *modelRun) detach(asConn bool) {
-	want := r.detachResult(asConn)
 	rest := make([]byte, 1<<20)
 	read := func(fd int) {
 		n := 0
@@ -304,12 +304,7 @@ func (r *modelRun) detach(asConn bool) {
 			unix.Close(fd)
 		}
 	}
-	switch {
-	case err == nil && want == nil:
-		r.life = inDetached
-	case err == nil || want == nil && r.life != inFailing || want != errNoSocket && !errors.Is(err, want):
-		r.fail(fmt.Errorf("error %v, want %v", err, want))
-	}
+	r.fail(r.detached(asConn, err))
 }
 
 // doPeer does an operation of the peer.
@@ -402,10 +397,9 @@ func (r *modelRun) drain() {
 	for limit := time.Now().Add(settleTime); ; {
 		n := r.peerReads(64 << 10)
 		r.settle()
-		complete := r.peerRead == r.accepted || r.peer < 0 || r.life == inFailing || r.life >= inEnded && (r.cause.err != nil || r.cause.isPanic || r.ownEnd) || r.loopClosed
 		switch {
 		case n > 0:
-		case complete || len(r.errs) > 0:
+		case r.peer < 0 || !r.owesData() || len(r.errs) > 0:
 			return
 		case time.Now().After(limit):
 			r.fail(fmt.Errorf("the peer read %d bytes of %d", r.peerRead, r.accepted))

@@ -30,10 +30,13 @@ type connModel struct {
 	hungUp  bool // HangupReceived was called since PauseReading
 
 	loopClosed bool
+	calls      int           // of methods
 	running    []modelMethod // methods that have not returned, outermost first
 	operations []string      // operations of the application that have not returned
 	cause      modelCause    // of the end, if it is known
+	sentAll    bool          // the connection has ended after it had sent all data
 	ownEnd     bool          // this side has chosen to end: unread data is dropped
+	lostBy     error         // of ConnectionLost on a closed loop
 	failure    error         // of the write side; nil while the state failing is not known to a caller
 
 	unsent             int // as last seen
@@ -168,6 +171,7 @@ func (m *connModel) enter(method modelMethod, err error, size int, v view) error
 	m.cover(m.state() + " " + method.String())
 	problem := m.mayEnter(method, err, size, v)
 	m.running = append(m.running, method)
+	m.calls++
 	m.unsent = v.unsent
 	switch method {
 	case connectionMade:
@@ -182,6 +186,7 @@ func (m *connModel) enter(method modelMethod, err error, size int, v view) error
 		m.readEnd = true
 	case pauseWriting:
 		m.slow = true
+		m.clock.queued(0, v.unsent)
 	case resumeWriting:
 		m.slow = false
 	case hangupReceived:
@@ -205,6 +210,7 @@ func (m *connModel) mayEnter(method modelMethod, err error, size int, v view) er
 	case nested && method != pauseWriting && !(method == connectionLost && m.loopClosed):
 		return fmt.Errorf("nested in %v %v", m.running, m.operations)
 	}
+	unsent := m.unsent
 	m.look(v)
 	switch method {
 	case connectionMade:
@@ -224,8 +230,9 @@ func (m *connModel) mayEnter(method modelMethod, err error, size int, v view) er
 			unless(m.slow, "without PauseWriting"), unless(v.unsent <= m.low, "%d bytes are queued", v.unsent))
 	case hangupReceived:
 		return errors.Join(unless(m.hangup && m.life == inConnected && m.paused && !m.readEnd && v.unsent == 0, "not while reading is paused and nothing is queued"),
-			unless(m.peerGone, "the peer has not gone"), unless(!m.hungUp, "twice"))
+			unless(m.peerGone || m.peerFinished && m.writing != writeIsOpen, "the peer has not gone"), unless(!m.hungUp, "twice"))
 	}
+	m.unsent = unsent // the end has dropped the queue
 	return m.mayLose(err)
 }
 
@@ -252,14 +259,24 @@ func (m *connModel) allReceived() error {
 // look learns what has happened without a call of a method: the queue was sent, or
 // the kernel has refused data from it.
 func (m *connModel) look(v view) {
-	if !m.alive() || m.life == inStart {
+	switch {
+	case !m.alive() || m.loopClosed:
+		return
+	case m.life == inStart:
+		if v.closed && m.origin == byRefusedDial {
+			m.end(modelCause{err: syscall.ECONNREFUSED})
+		}
 		return
 	}
-	if m.unsent = v.unsent; m.life == inConnected && v.unsent == 0 {
-		m.finishWriting()
-	}
+	before := m.unsent
+	m.unsent = v.unsent
 	switch {
-	case m.life != inConnected || !v.closed || !m.mayFail():
+	case m.life != inConnected:
+	case !v.closed || m.readEnd && m.writing == writeIsFinishing && (before == 0 || !m.mayFail()):
+		if v.unsent == 0 && v.closed == m.readEnd {
+			m.finishWriting()
+		}
+	case !m.mayFail():
 	case m.readEnd:
 		m.end(modelCause{isSystem: true, orNil: true})
 	default:
@@ -295,11 +312,15 @@ func (m *connModel) mayLose(err error) error {
 	switch {
 	case m.life == inEnded:
 		return m.checkCause(m.cause, err)
+	case m.loopClosed: // inside the operation that has ended the connection
+		m.lostBy, m.cause.err = err, err
+		return unless(err == nil || m.mayFail() && isGone(err) || m.maxUnsent > 0 && errors.Is(err, stream.ErrTooMuchUnsent), "error %v on a closed loop", err)
 	case m.clock.mayExpire(m, err):
 		m.cover("timeout")
 		return nil
 	case m.life == inStart:
-		return unless(m.origin == byRefusedDial && errors.Is(err, syscall.ECONNREFUSED), "error %v at the start", err)
+		refused := m.origin == byRefusedDial && errors.Is(err, syscall.ECONNREFUSED)
+		return unless(refused || m.origin == byDial && m.peerGone && isGone(err), "error %v at the start", err)
 	case m.life == inFailing && m.clock.anyExpired(m):
 		return m.checkCause(m.failureCause(), err)
 	case m.life == inFailing:
@@ -310,8 +331,10 @@ func (m *connModel) mayLose(err error) error {
 		return errors.Join(m.checkCause(m.failureCause(), err), m.allReceived())
 	case m.life == inClosing && err == nil:
 		m.cover("queue empty, closing")
-		return unless(m.unsent == 0 || !m.peerGone, "the queue was lost")
+		m.sentAll = true
+		return nil
 	case m.life == inConnected && err == nil:
+		m.sentAll = true
 		switch {
 		case m.network == writePipe:
 			m.cover("pipe: the reader has left")
@@ -367,6 +390,7 @@ func (m *connModel) leave(method modelMethod, panics bool) {
 	case method == eofReceived && m.life == inConnected && !m.keepOpen:
 		m.close()
 	case method == eofReceived && m.life == inConnected && m.writing == writeIsFinished:
+		m.sentAll = true
 		m.end(modelCause{})
 	case method == eofReceived && m.life == inConnected && m.writing == writeIsFinishing:
 		m.cover("end of data, writing finishing")
@@ -378,6 +402,7 @@ func (m *connModel) close() {
 	m.cover(m.state() + " Close")
 	switch {
 	case m.life == inFailing, m.life == inStart && m.isDial(), m.life <= inConnected && m.unsent == 0:
+		m.sentAll = m.life != inFailing && m.unsent == 0
 		m.end(modelCause{})
 	case m.life <= inConnected:
 		m.life = inClosing
@@ -386,8 +411,16 @@ func (m *connModel) close() {
 
 func (m *connModel) isDial() bool { return m.origin == byDial || m.origin == byRefusedDial }
 
-// wrote is the result of a Write or Writev of n bytes. before is what was queued.
-func (m *connModel) wrote(n, before, got int, err error, v view) error {
+// wrote is the result of a Write or Writev of n bytes. before is what was queued, and
+// calls is how many methods had been called.
+func (m *connModel) wrote(n, before, calls, got int, err error, v view) error {
+	if m.lostBy != nil && err == m.lostBy { // this write has ended the connection
+		m.lostBy = nil
+		return nil
+	}
+	if m.calls > calls { // of PauseWriting: the data was accepted
+		return unless(got == n && err == nil, "wrote %d of %d and error %v", got, n, err)
+	}
 	if err != nil && got != 0 {
 		return fmt.Errorf("%d bytes and error %v", got, err)
 	}
@@ -441,10 +474,12 @@ func (m *connModel) refused(err error) error {
 	return unless(errors.Is(err, want), "error %v, want %v", err, want)
 }
 
-// closedWrite is the result of CloseWrite.
-func (m *connModel) closedWrite(err error, v view) error {
+// closedWrite is the result of CloseWrite, called in state was.
+func (m *connModel) closedWrite(was modelLife, err error, v view) error {
 	m.cover(m.state() + " CloseWrite")
 	switch {
+	case m.loopClosed && was <= inConnected && m.life == inLost: // CloseWrite has ended the connection
+		return unless(err == nil, "error %v", err)
 	case m.life > inConnected:
 		return m.refused(err)
 	}
@@ -464,27 +499,33 @@ func (m *connModel) finishWriting() {
 	}
 	m.writing = writeIsFinished
 	if m.readEnd {
+		m.sentAll = true
 		m.end(modelCause{})
 	}
 }
 
-// detachResult returns the error that Detach or DetachFD must have, or nil.
-func (m *connModel) detachResult(needsSocket bool) error {
+// detached is the result of Detach, which needs a socket, or of DetachFD.
+func (m *connModel) detached(needsSocket bool, err error) error {
 	m.cover(m.state() + " Detach")
 	switch {
-	case m.life == inFailing:
-		return m.failureCause().err
 	case m.life > inConnected:
-		return net.ErrClosed
+		return m.refused(err)
 	case m.unsent > 0, m.life == inStart && m.isDial():
-		return stream.ErrUnsent
+		return unless(errors.Is(err, stream.ErrUnsent), "error %v, want ErrUnsent", err)
 	case needsSocket && m.network >= readPipe:
-		return errNoSocket
+		return unless(err != nil, "no error for a pipe")
 	}
-	return nil
+	m.life = inDetached
+	return unless(err == nil, "error %v", err)
 }
 
-var errNoSocket = errors.New("any error: the file is not a socket")
+// owesData reports whether the peer, if it goes on reading, gets all data.
+func (m *connModel) owesData() bool {
+	if m.life >= inEnded && (!m.sentAll || m.network == tcpNet && m.received < m.peerSent) {
+		return false
+	}
+	return m.life != inFailing && !m.loopClosed && m.peerRead < m.accepted && m.life != inDetached && m.life != inStart
+}
 
 // settled checks that nothing is missing when the loop has nothing left to do.
 func (m *connModel) settled(v view) error {
