@@ -184,10 +184,7 @@ func (d *dialing) race(addrs []net.Addr, err error) {
 		return
 	}
 	d.state = dialRacing
-	d.primary.addrs, d.fallback.addrs = addrs, nil
-	if d.network == "tcp" {
-		d.primary.addrs, d.fallback.addrs = partition(addrs)
-	}
+	d.primary.addrs, d.fallback.addrs = partition(addrs)
 	if len(d.fallback.addrs) > 0 {
 		d.fallbackTimer, _ = d.loop.CallLater(fallbackDelay, d.startFallback)
 	} else {

@@ -428,9 +428,9 @@ func TestDialLoopClosed(t *testing.T) {
 func TestDialResolverHangs(t *testing.T) {
 	eachBackend(t, func(l *testLoop) {
 		ln := l.listen("tcp", func() stream.Handler { return echo{} })
-		hang, returned := make(chan struct{}), make(chan struct{})
+		hang, returned := make(chan struct{}), make(chan struct{}, 2)
 		stream.ReplaceResolver(l, func(ctx context.Context, _, _ string) ([]net.Addr, error) {
-			defer close(returned)
+			defer func() { returned <- struct{}{} }()
 			<-hang
 			if ctx.Err() == nil {
 				l.Error("the context of the resolver has not ended")
@@ -439,14 +439,20 @@ func TestDialResolverHangs(t *testing.T) {
 		})
 		ctx, cancel := context.WithTimeout(context.Background(), quietPeriod)
 		defer cancel()
-		p := newRecorder()
+		p, q := newRecorder(), newRecorder()
 		l.dial(ctx, "tcp", "name:80", p)
+		c := l.dial(context.Background(), "tcp", "name:80", q)
 		p.expect(l, "ConnectionLost with error")
 		checkErrorIs(l, p.err, context.DeadlineExceeded)
 		checkDialError(l, p.err, "name:80")
+		l.do(c.Abort)
+		q.expect(l, "ConnectionLost")
 		close(hang)
-		<-returned
+		for range 2 {
+			<-returned
+		}
 		p.expectNone(l)
+		q.expectNone(l)
 		l.do(func() {
 			if ln.Len() != 0 {
 				l.Error("connected after the end")
@@ -522,11 +528,39 @@ func TestDialClosedDescriptor(t *testing.T) {
 		p := newRecorder()
 		l.dial(context.Background(), "tcp", dead.String(), p)
 		l.eventually("a descriptor is registered", func() bool { return l.Selector().Len() == 1 })
-		l.do(func() { unix.Close(fd) })
+		var other *os.File
+		l.do(func() {
+			unix.Close(fd)
+			// Select reports the closed descriptor, then this runs, then the callback.
+			l.CallSoon(func() { other = openAs(l, fd) })
+		})
 		p.expect(l, "ConnectionLost with error")
 		checkErrorIs(l, p.err, unix.EBADF)
+		l.do(func() {
+			if _, err := other.Stat(); err != nil {
+				l.Errorf("the file that has got the number is closed: %v", err)
+			}
+			other.Close()
+		})
 		checkNothingRegistered(l, 0)
 	})
+}
+
+// openAs opens a file that gets the descriptor fd.
+func openAs(t testing.TB, fd int) *os.File {
+	f, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	if f.Fd() == uintptr(fd) {
+		return f
+	}
+	defer f.Close()
+	if err := unix.Dup2(int(f.Fd()), fd); err != nil {
+		t.Error(err)
+	}
+	return os.NewFile(uintptr(fd), os.DevNull)
 }
 
 // TestDialUnixErrors checks Unix sockets that cannot be connected to.
