@@ -23,15 +23,11 @@ func (d direction) interest() selectors.Event {
 }
 
 // eventsOf returns what a report says about the direction: zero if nothing. A
-// hang-up, an error and a closed descriptor concern both directions, the end of
-// the peer's data that of reading.
+// hang-up, an error and a closed descriptor concern both directions. The end of the
+// peer's data is EventRead anyway.
 func (d direction) eventsOf(events selectors.Event) selectors.Event {
 	const both = selectors.EventHangup | selectors.EventError | selectors.EventInvalid
-	own := d.interest() | both
-	if d == reading {
-		own |= selectors.EventReadClosed
-	}
-	if events&own == 0 {
+	if events&(d.interest()|both) == 0 {
 		return 0
 	}
 	return events&^(selectors.EventRead|selectors.EventWrite) | events&d.interest()
@@ -140,8 +136,8 @@ func (l *Loop) runWatchers(w *fileWatchers, events selectors.Event) {
 // l.dispatch as it is if one panics.
 func (l *Loop) continueDispatch() {
 	d := &l.dispatch
-	for !l.closing.Load() {
-		if (l.filesChanged || l.selectorShared) && !l.ownsKey(d.file) {
+	for {
+		if (l.filesChanged || l.selectorShared) && !l.ownsKey(d.file) || l.closing.Load() {
 			*d = watchersDispatch{} // a callback has unregistered the file, or registered another one with its number
 			return
 		}
@@ -377,7 +373,7 @@ func (l *Loop) ownsKey(w *fileWatchers) bool {
 	return current == w
 }
 
-// updateInterest gives the key the interest of the sides, after watchers were
+// updateInterest gives the key of w the interest of the sides, after watchers were
 // removed. While the watchers of the file are being called it does nothing:
 // endDispatch does it.
 func (l *Loop) updateInterest(w *fileWatchers) {
@@ -385,7 +381,7 @@ func (l *Loop) updateInterest(w *fileWatchers) {
 		return
 	}
 	interest := w.interestOfSides()
-	if interest == w.interest || !l.ownsKey(w) {
+	if interest == w.interest {
 		return
 	}
 	if interest != 0 {
@@ -404,7 +400,7 @@ func (l *Loop) updateInterest(w *fileWatchers) {
 
 func (l *Loop) unregisterWatchers(w *fileWatchers) {
 	l.sel.Unregister(w.number)
-	w.interest, l.filesChanged = 0, true
+	w.interest = 0
 }
 
 // releaseIdleKey unregisters the file whose watchers are being called if it has

@@ -223,6 +223,29 @@ func TestWatchers(t *testing.T) {
 			runTurn(t, l)
 			r.want(t, "")
 		}},
+		testCase{"system calls", func(t *testing.T, k loopKind) {
+			// What is removed and added again in a call does not change the key.
+			s := &changeCounter{Selector: k.selector(t)}
+			l := k.loop(t, eventloop.WithSelector(s))
+			f := &file{readableSocket(t)}
+			var again, reader eventloop.Callback
+			again = func(any, selectors.Event) { must(l.OnceReadable(f, again)) }
+			reader = func(any, selectors.Event) {
+				l.RemoveReader(f)
+				check(l.AddReader(f, reader))
+			}
+			for name, add := range map[string]func(){
+				"waiter": func() { must(l.OnceReadable(f, again)) },
+				"reader": func() { check(l.AddReader(f, reader)) },
+			} {
+				add()
+				s.changes = 0
+				if n := runTurn(t, l) + runTurn(t, l); n != 2 || s.changes != 0 {
+					t.Errorf("%s: %d calls and %d changes of the interest, want 2 and 0", name, n, s.changes)
+				}
+				must(l.Unregister(f))
+			}
+		}},
 		testCase{"Close in a watcher", func(t *testing.T, k loopKind) {
 			l := k.loop(t)
 			a := readableSocket(t)
@@ -306,6 +329,29 @@ func TestWatchers(t *testing.T) {
 	)
 }
 
+// A changeCounter is a selector that counts the calls that change the kernel's set.
+type changeCounter struct {
+	selectors.Selector
+	changes int
+}
+
+func (s *changeCounter) Register(fileobj any, events selectors.Event, data any) (*selectors.SelectorKey, error) {
+	s.changes++
+	return s.Selector.Register(fileobj, events, data)
+}
+
+func (s *changeCounter) Modify(fileobj any, events selectors.Event, data any) (*selectors.SelectorKey, error) {
+	if key, err := s.Selector.Key(fileobj); err == nil && key.Events != events {
+		s.changes++
+	}
+	return s.Selector.Modify(fileobj, events, data)
+}
+
+func (s *changeCounter) Unregister(fileobj any) (*selectors.SelectorKey, error) {
+	s.changes++
+	return s.Selector.Unregister(fileobj)
+}
+
 // What is told of files that were closed without Unregister.
 func TestWatchersOfClosedFiles(t *testing.T) {
 	forEachLoopKind(t,
@@ -361,27 +407,44 @@ func TestWatchersOfClosedFiles(t *testing.T) {
 		}},
 		testCase{"closed by a waiter", func(t *testing.T, k loopKind) {
 			// The kernel forgets the file on epoll. The others must not wait for ever.
-			l := k.loop(t)
-			a := readableSocket(t)
-			(&pairFile{fd: a}).fill()
-			var r recorder
-			must(l.OnceReadable(a, func(any, selectors.Event) { check(unix.Close(a)) }))
-			must(l.OnceReadable(a, r.callback("reads")))
-			must(l.OnceWritable(a, func(_ any, events selectors.Event) {
-				if events&invalid == 0 {
-					t.Errorf("called for %v, want Invalid", events)
+			for _, object := range []bool{false, true} {
+				l := k.loop(t)
+				a := readableSocket(t)
+				fileobj := any(a)
+				if object {
+					fileobj = &file{a} // it does not know that it is closed
 				}
-				r.add("writes")
-			}))
-			runTurn(t, l)
-			r.want(t, "reads")
-			if _, err := l.RunOnce(receiveTimeout); err != nil {
-				t.Fatal(err)
-			}
-			r.want(t, "writes")
-			wantNoKey(t, l, a)
-			if n := runTurn(t, l); n != 0 {
-				t.Errorf("%d callbacks ran, want none", n)
+				(&pairFile{fd: a}).fill()
+				var r recorder
+				must(l.OnceReadable(fileobj, func(any, selectors.Event) { check(unix.Close(a)) }))
+				must(l.OnceReadable(fileobj, r.callback("reads")))
+				check(l.AddWriter(fileobj, r.callback("writer")))
+				must(l.OnceWritable(fileobj, func(_ any, events selectors.Event) {
+					if events&invalid == 0 {
+						t.Errorf("called for %v, want Invalid", events)
+					}
+					r.add("writes")
+				}))
+				runTurn(t, l)
+				r.want(t, "reads")
+				want := "writer writes"
+				check(l.CallSoon(func() { // in the turn that reports it
+					if _, err := l.OnceWritable(fileobj, r.callback("late")); err == nil {
+						want += " late"
+					}
+				}))
+				if _, err := l.RunOnce(receiveTimeout); err != nil {
+					t.Fatal(err)
+				}
+				r.want(t, want)
+				if n, err := l.RunOnce(quietPeriod); n != 0 || err != nil {
+					t.Errorf("%d callbacks ran, %v, want none", n, err)
+				}
+				if !l.RemoveWriter(fileobj) {
+					t.Error("the writer is not registered any more")
+				}
+				wantNoKey(t, l, fileobj)
+				l.Close()
 			}
 		}},
 		testCase{"a closed connection", func(t *testing.T, k loopKind) {
