@@ -63,7 +63,9 @@ func startAccepted(loop *eventloop.Loop, fd int, newHandler func() Handler, o *o
 		closeFD(fd)
 		return
 	}
+	setAcceptedKeepAlive(fd, o.keepAlive)
 	c := newConn(loop, fd, h, o)
+	c.setRemote(remoteAddr(fd))
 	set.add(c)
 	c.start()
 }

@@ -81,7 +81,7 @@ func TestListenArguments(t *testing.T) {
 					l.Errorf("%q %q: %v, %v", test.network, test.address, ln, err)
 				}
 			}
-			if _, err := stream.Listen(l.Loop, "tcp", "127.0.0.1:0", nil); err != stream.ErrNilHandler {
+			if _, err := stream.Listen(l.Loop, "tcp", "127.0.0.1:0", nil); !errors.Is(err, stream.ErrNilHandler) {
 				l.Error(err)
 			}
 			if _, err := stream.Listen(l.Loop, "unix", l.TempDir()+"/s", func() stream.Handler { return echo{} }, stream.WithReusePort()); !errors.Is(err, errors.ErrUnsupported) {
@@ -481,7 +481,7 @@ func TestPackets(t *testing.T) {
 					}
 					c.Close()
 					c.Close()
-					if _, err := c.WriteTo([]byte("x"), to.AddrPort()); err != net.ErrClosed || c.FD() != -1 {
+					if _, err := c.WriteTo([]byte("x"), to.AddrPort()); !errors.Is(err, net.ErrClosed) || c.FD() != -1 {
 						l.Errorf("WriteTo after Close: %v", err)
 					}
 					if l.Selector().Len() != 0 {
@@ -503,7 +503,7 @@ func TestPackets(t *testing.T) {
 					l.Errorf("%q %q: %v, %v", test.network, test.address, c, err)
 				}
 			}
-			if _, err := stream.ListenPacket(l.Loop, "udp", ":0", nil); err != stream.ErrNilHandler {
+			if _, err := stream.ListenPacket(l.Loop, "udp", ":0", nil); !errors.Is(err, stream.ErrNilHandler) {
 				l.Error(err)
 			}
 		})

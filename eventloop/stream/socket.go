@@ -47,6 +47,7 @@ func listen(network, address string, o *options) (boundSocket, error) {
 		}
 	} else {
 		setNoDelay(fd)
+		setKeepAlive(fd, o.keepAlive)
 	}
 	return s, nil
 }
