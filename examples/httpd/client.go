@@ -59,13 +59,13 @@ type client struct {
 	conn          *stream.Conn
 	unparsed      []byte // received, not yet parsed
 	head          headFinder
-	bodyRemaining int64     // bytes of a request body still to be discarded
-	responding    bool      // a response is in progress; the next request waits
-	writePaused   bool      // too much data waits to be written
-	lastResponse  bool      // the last response has started; later input is discarded
-	finishing     bool      // the server is stopping; this is the last request
-	eof           bool      // the client has closed its side
-	transfer      *transfer // of a large file; nil if there is none
+	bodyRemaining int64 // bytes of a request body still to be discarded
+	responding    bool  // a response is in progress; the next request waits
+	writePaused   bool  // too much data waits to be written
+	lastResponse  bool  // the last response has started; later input is discarded
+	finishing     bool  // the server is stopping; this is the last request
+	eof           bool  // the client has closed its side
+	sendingFile   bool  // the response in progress is a large file
 	deadline      deadline
 }
 
@@ -197,16 +197,11 @@ func (c *client) updateReading() {
 // flush writes the collected responses.
 func (c *client) flush() {
 	if c.out.Len() > 0 {
-		c.write(c.out.Bytes())
+		if _, err := c.conn.Write(c.out.Bytes()); err != nil {
+			c.conn.Close() // what the client has sent does not matter any more
+		}
 		c.out.Reset()
 	}
-}
-
-// write writes to the connection. An error ends the connection, and
-// ConnectionLost follows.
-func (c *client) write(p []byte) {
-	n, _ := c.conn.Write(p)
-	c.deadline.written += int64(n)
 }
 
 // finishResponse marks the response in progress as complete and serves the
@@ -223,10 +218,7 @@ func (c *client) PauseWriting(*stream.Conn) {
 
 func (c *client) ResumeWriting(*stream.Conn) {
 	c.writePaused = false
-	switch {
-	case c.transfer != nil:
-		c.transfer.readNext(c)
-	case !c.responding:
+	if !c.responding {
 		c.serve(c.unparsed)
 	}
 }
@@ -241,7 +233,4 @@ func (c *client) ConnectionLost(*stream.Conn, error) {
 	delete(c.clients, c)
 	c.checkStopped()
 	c.deadline.stop()
-	if c.transfer != nil {
-		c.transfer.connectionLost()
-	}
 }
