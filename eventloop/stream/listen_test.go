@@ -481,7 +481,7 @@ func TestPackets(t *testing.T) {
 					}
 					c.Close()
 					c.Close()
-					if _, err := c.WriteTo([]byte("x"), to.AddrPort()); err != net.ErrClosed || c.FD() != -1 {
+					if _, err := c.WriteTo([]byte("x"), to.AddrPort()); !errors.Is(err, net.ErrClosed) || c.FD() != -1 {
 						l.Errorf("WriteTo after Close: %v", err)
 					}
 					if l.Selector().Len() != 0 {
@@ -503,7 +503,7 @@ func TestPackets(t *testing.T) {
 					l.Errorf("%q %q: %v, %v", test.network, test.address, c, err)
 				}
 			}
-			if _, err := stream.ListenPacket(l.Loop, "udp", ":0", nil); err != stream.ErrNilHandler {
+			if _, err := stream.ListenPacket(l.Loop, "udp", ":0", nil); !errors.Is(err, stream.ErrNilHandler) {
 				l.Error(err)
 			}
 		})

@@ -5,7 +5,6 @@ package stream
 import (
 	"errors"
 	"net"
-	"net/netip"
 	"syscall"
 )
 
@@ -37,8 +36,3 @@ func isStreamSocket(int) bool             { return true }
 func selfConnected(int) bool              { return false }
 func localAddr(int) net.Addr              { return nil }
 func remoteAddr(int) net.Addr             { return nil }
-func isIPv6(int) bool                     { return false }
-func receiveFrom(int, []byte) (int, netip.AddrPort, error) {
-	return 0, netip.AddrPort{}, errors.ErrUnsupported
-}
-func sendTo(int, []byte, netip.AddrPort, bool) error { return errors.ErrUnsupported }
