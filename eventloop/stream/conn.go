@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 
@@ -23,6 +24,7 @@ type Conn struct {
 	dial     *dialState         // nil once connected
 	set      *connSet           // of the listener or the group; nil for Dial and Wrap
 	err      error              // for ConnectionLost
+	remote   netip.AddrPort     // of the peer; invalid if it is not an IP address
 	fd       int32              // -1 when there is none
 	index    int32              // in set.conns
 	interest selectors.Event    // registered with the loop; 0 when not registered
@@ -83,10 +85,16 @@ func (c *Conn) FD() int { return int(c.fd) }
 // ConnectionLost. Each call makes a system call.
 func (c *Conn) LocalAddr() net.Addr { return localAddr(int(c.fd)) }
 
-// RemoteAddr returns the address of the peer, or nil if there is none, as after
-// ConnectionLost or when the peer has reset the connection. Each call makes a
-// system call.
-func (c *Conn) RemoteAddr() net.Addr { return remoteAddr(int(c.fd)) }
+// RemoteAddr returns the address of the peer, or nil if there is none. A TCP
+// address of an accepted connection is remembered: it is also returned when the
+// peer has reset the connection, and after ConnectionLost. Otherwise each call makes
+// a system call.
+func (c *Conn) RemoteAddr() net.Addr {
+	if c.remote.IsValid() {
+		return net.TCPAddrFromAddrPort(c.remote)
+	}
+	return remoteAddr(int(c.fd))
+}
 
 // watch registers the interest that the connection's state requires, if it has
 // changed.

@@ -81,7 +81,7 @@ func TestListenArguments(t *testing.T) {
 					l.Errorf("%q %q: %v, %v", test.network, test.address, ln, err)
 				}
 			}
-			if _, err := stream.Listen(l.Loop, "tcp", "127.0.0.1:0", nil); err != stream.ErrNilHandler {
+			if _, err := stream.Listen(l.Loop, "tcp", "127.0.0.1:0", nil); !errors.Is(err, stream.ErrNilHandler) {
 				l.Error(err)
 			}
 			if _, err := stream.Listen(l.Loop, "unix", l.TempDir()+"/s", func() stream.Handler { return echo{} }, stream.WithReusePort()); !errors.Is(err, errors.ErrUnsupported) {

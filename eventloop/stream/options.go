@@ -12,6 +12,8 @@ type options struct {
 	highWater, lowWater int // bytes in the write queue
 	idleTimeout         time.Duration
 	reusePort           bool
+	roundRobin          bool
+	replaceStale        bool
 	acceptError         func(error)
 }
 
@@ -60,6 +62,8 @@ func WithReusePort() Option { return func(o *options) { o.reusePort = true } }
 // WithAcceptError sets a function to report accept errors. A listener that
 // cannot accept, because the process has no descriptors left or the system has
 // no memory, stops accepting and tries again later. It calls report on the
-// loop once, and again only after it has accepted all waiting connections.
-// Without this option the error is logged with package log/slog.
+// loop once, and again only after it has accepted all waiting connections. If
+// other code has closed the listener's socket or shut it down, the listener ends,
+// and report gets an error that wraps [net.ErrClosed]. Without this option the error
+// is logged with package log/slog.
 func WithAcceptError(report func(error)) Option { return func(o *options) { o.acceptError = report } }
