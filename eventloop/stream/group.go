@@ -143,9 +143,10 @@ func (g *Group) Listen(network, address string, newHandler func() Handler, opts 
 // Group.Listen.
 func (g *Group) ListenFile(file any, newHandler func() Handler, opts ...Option) (net.Addr, error) {
 	var owner io.Closer
-	addr, err := g.listen(newHandler, newOptions(opts), func() (sockets []boundSocket, err error) {
+	o := newOptions(opts)
+	addr, err := g.listen(newHandler, o, func() (sockets []boundSocket, err error) {
 		sockets = make([]boundSocket, 1)
-		sockets[0], owner, err = socketOfFile(file)
+		sockets[0], owner, err = socketOfFile(file, o)
 		return sockets, err
 	}, func(s *boundSocket) { s.discard(owner) })
 	if err != nil {

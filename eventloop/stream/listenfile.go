@@ -33,11 +33,12 @@ func ListenFile(loop *eventloop.Loop, file any, newHandler func() Handler, opts 
 	case newHandler == nil:
 		return fail(ErrNilHandler)
 	}
-	s, owner, err := socketOfFile(file)
+	o := newOptions(opts)
+	s, owner, err := socketOfFile(file, o)
 	if err != nil {
 		return fail(err)
 	}
-	l := newListener(loop, s, newHandler, newOptions(opts))
+	l := newListener(loop, s, newHandler, o)
 	if err := l.register(); err != nil {
 		s.discard(owner)
 		return fail(err)
@@ -48,7 +49,7 @@ func ListenFile(loop *eventloop.Loop, file any, newHandler func() Handler, opts 
 
 // socketOfFile returns the socket of the argument of ListenFile. If owner is not
 // nil, the socket is a duplicate, and owner has the original.
-func socketOfFile(file any) (s boundSocket, owner io.Closer, err error) {
+func socketOfFile(file any, o *options) (s boundSocket, owner io.Closer, err error) {
 	s = boundSocket{fd: -1, shared: true}
 	if !platformSupported {
 		return s, nil, errors.ErrUnsupported
@@ -66,7 +67,7 @@ func socketOfFile(file any) (s boundSocket, owner io.Closer, err error) {
 	s.id, _ = idOfFD(s.fd)
 	s.addr = localAddr(s.fd)
 	if _, ok := s.addr.(*net.TCPAddr); ok {
-		s.setTCPOptions()
+		s.setTCPOptions(o)
 	}
 	return s, owner, nil
 }

@@ -42,13 +42,13 @@ func listen(network, address string, o *options) (boundSocket, error) {
 	}
 	s, err := bindAndListen(config, network, address)
 	if err == nil {
-		s.setTCPOptions()
+		s.setTCPOptions(o)
 	}
 	return s, err
 }
 
 // setTCPOptions sets the options that accepted connections inherit.
-func (s *boundSocket) setTCPOptions() { setNoDelay(s.fd) }
+func (s *boundSocket) setTCPOptions(*options) { setNoDelay(s.fd) }
 
 // bindAndListen makes a listening socket. The caller takes care of its file.
 func bindAndListen(config net.ListenConfig, network, address string) (boundSocket, error) {
