@@ -20,10 +20,6 @@ type loopState struct {
 	limits timeLimits
 	cache  fileCache
 
-	clients   map[*client]struct{}
-	stopped   chan struct{} // closed when the last client has left; nil while the server runs
-	isStopped bool          // stopped is closed
-
 	// One request is parsed and answered at a time, so these are shared too. They
 	// are empty between callbacks.
 	raw        rawHead
@@ -40,7 +36,6 @@ func newLoopState(loop *eventloop.Loop, root *os.Root, limits timeLimits) *loopS
 	s := &loopState{loop: loop, root: root, limits: limits, textReader: bufio.NewReader(nil)}
 	s.response.header = make(http.Header)
 	s.cache.files = make(map[string]*file)
-	s.clients = make(map[*client]struct{})
 	return s
 }
 
@@ -75,11 +70,7 @@ const flushSize = 64 << 10
 func (c *client) ConnectionMade(conn *stream.Conn) {
 	c.conn, c.loopState = conn, c.loopStates[conn.Loop()]
 	c.loopStates = nil
-	c.clients[c] = struct{}{}
 	c.updateDeadline()
-	if c.stopped != nil {
-		c.ShutdownRequested(conn)
-	}
 }
 
 func (c *client) DataReceived(_ *stream.Conn, p []byte) {
@@ -230,7 +221,5 @@ func (c *client) EOFReceived(*stream.Conn) bool {
 }
 
 func (c *client) ConnectionLost(*stream.Conn, error) {
-	delete(c.clients, c)
-	c.checkStopped()
 	c.deadline.stop()
 }
