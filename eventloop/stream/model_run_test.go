@@ -181,6 +181,7 @@ func (r *modelRun) do(op *modelOp, outside bool) bool {
 }
 
 func (r *modelRun) closeLoop() {
+	r.look(r.view())
 	if err := r.loop.Close(); err != nil {
 		r.fail(err)
 	}

@@ -159,14 +159,14 @@ func (m *connModel) look(v view) {
 	switch {
 	case !m.alive():
 		return
-	case m.loopClosed:
-		if m.life == inConnected && !m.readEnd && v.closed && m.mayFail() {
-			m.life = inFailing
-		}
-		return
 	case m.life == inStart:
 		if v.closed && m.origin == byRefusedDial {
 			m.end(modelCause{err: syscall.ECONNREFUSED})
+		}
+		return
+	case m.loopClosed:
+		if m.life == inConnected && !m.readEnd && v.closed && m.mayFail() {
+			m.life = inFailing
 		}
 		return
 	}
