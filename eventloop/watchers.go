@@ -23,15 +23,11 @@ func (d direction) interest() selectors.Event {
 }
 
 // eventsOf returns what a report says about the direction: zero if nothing. A
-// hang-up, an error and a closed descriptor concern both directions, the end of
-// the peer's data that of reading.
+// hang-up, an error and a closed descriptor concern both directions. The end of the
+// peer's data is EventRead anyway.
 func (d direction) eventsOf(events selectors.Event) selectors.Event {
 	const both = selectors.EventHangup | selectors.EventError | selectors.EventInvalid
-	own := d.interest() | both
-	if d == reading {
-		own |= selectors.EventReadClosed
-	}
-	if events&own == 0 {
+	if events&(d.interest()|both) == 0 {
 		return 0
 	}
 	return events&^(selectors.EventRead|selectors.EventWrite) | events&d.interest()
@@ -74,6 +70,7 @@ type fileWatchers struct {
 	sides    [numDirections]side
 	fileobj  any
 	fd       int
+	number   any // fd, converted once, because the conversion allocates
 	interest selectors.Event // of the key
 	invalid  bool            // the watchers were told that the file is closed
 }
@@ -139,8 +136,8 @@ func (l *Loop) runWatchers(w *fileWatchers, events selectors.Event) {
 // l.dispatch as it is if one panics.
 func (l *Loop) continueDispatch() {
 	d := &l.dispatch
-	for !l.closing.Load() {
-		if (l.filesChanged || l.selectorShared) && !l.ownsKey(d.file) {
+	for {
+		if (l.filesChanged || l.selectorShared) && !l.ownsKey(d.file) || l.closing.Load() {
 			*d = watchersDispatch{} // a callback has unregistered the file, or registered another one with its number
 			return
 		}
@@ -359,7 +356,7 @@ func (l *Loop) watchNew(d direction, fileobj any) (*fileWatchers, error) {
 		w.fileobj, l.spareWatchers = nil, w
 		return nil, err
 	}
-	w.fd = key.FD
+	w.fd, w.number = key.FD, key.FD
 	l.hasWatchers, l.filesChanged = true, true
 	return w, nil
 }
@@ -368,7 +365,7 @@ func (l *Loop) watchNew(d direction, fileobj any) (*fileWatchers, error) {
 // have been closed and its number registered for another one, or other code may
 // have changed the selector.
 func (l *Loop) ownsKey(w *fileWatchers) bool {
-	key, err := l.sel.Key(w.fd)
+	key, err := l.sel.Key(w.number)
 	if err != nil {
 		return false
 	}
@@ -376,7 +373,7 @@ func (l *Loop) ownsKey(w *fileWatchers) bool {
 	return current == w
 }
 
-// updateInterest gives the key the interest of the sides, after watchers were
+// updateInterest gives the key of w the interest of the sides, after watchers were
 // removed. While the watchers of the file are being called it does nothing:
 // endDispatch does it.
 func (l *Loop) updateInterest(w *fileWatchers) {
@@ -384,7 +381,7 @@ func (l *Loop) updateInterest(w *fileWatchers) {
 		return
 	}
 	interest := w.interestOfSides()
-	if interest == w.interest || !l.ownsKey(w) {
+	if interest == w.interest {
 		return
 	}
 	if interest != 0 {
@@ -393,7 +390,7 @@ func (l *Loop) updateInterest(w *fileWatchers) {
 			return
 		}
 		// The file was closed. Not every kernel will say so.
-		if key, err := l.sel.Key(w.fd); err == nil && !w.invalid {
+		if key, err := l.sel.Key(w.number); err == nil && !w.invalid {
 			l.invalidFiles = append(l.invalidFiles, selectors.Ready{Key: key, Events: selectors.EventError | selectors.EventInvalid})
 		}
 		return
@@ -402,8 +399,8 @@ func (l *Loop) updateInterest(w *fileWatchers) {
 }
 
 func (l *Loop) unregisterWatchers(w *fileWatchers) {
-	l.sel.Unregister(w.fd)
-	w.interest, l.filesChanged = 0, true
+	l.sel.Unregister(w.number)
+	w.interest = 0
 }
 
 // releaseIdleKey unregisters the file whose watchers are being called if it has

@@ -197,8 +197,12 @@ func runWatcherSequence(t testing.TB, k loopKind, input []byte) {
 			}
 		}))
 	}
-	sel := must(k.New())
-	r.loop = must(eventloop.New(append(opts, eventloop.WithSelector(sel))...))
+	if k.withSelector {
+		opts = append(opts, eventloop.WithSelector(must(k.New())))
+	} else {
+		t.Setenv(selectors.BackendEnv, k.Name)
+	}
+	r.loop = must(eventloop.New(opts...))
 	defer func() {
 		r.loop.Close()
 		for _, f := range r.files {

@@ -92,6 +92,24 @@ func (c *Conn) hangupReceived() {
 	returned = true
 }
 
+// shutdownRequested tells the handler that the server is going. Without a
+// ShutdownHandler the connection is closed.
+func (c *Conn) shutdownRequested() {
+	h, ok := c.handler.(ShutdownHandler)
+	if !ok || c.Closed() {
+		c.Close()
+		return
+	}
+	returned := false
+	defer func() {
+		if !returned {
+			c.panicked("ShutdownRequested", recover())
+		}
+	}()
+	h.ShutdownRequested(c)
+	returned = true
+}
+
 // updateSlow calls PauseWriting if the queue has grown beyond the high water mark.
 func (c *Conn) updateSlow() {
 	if c.life != connected || c.slow || c.Unsent() <= c.opts.highWater || c.loop.Closed() {

@@ -565,7 +565,13 @@ func TestAddresses(t *testing.T) {
 		})
 		peer.Close()
 		p.expect(l, "EOFReceived", "ConnectionLost")
-		l.eventually("no addresses", func() bool { return c.LocalAddr() == nil && c.RemoteAddr() == nil })
+		l.eventually("the end", func() bool { return c.LocalAddr() == nil })
+		l.do(func() {
+			// Only a TCP address is remembered.
+			if remote := c.RemoteAddr(); network == "tcp" && (remote == nil || remote.String() != peer.LocalAddr().String()) || network == "unix" && remote != nil {
+				l.Errorf("remote %v after the end", remote)
+			}
+		})
 	})
 }
 

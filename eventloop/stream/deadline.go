@@ -103,8 +103,7 @@ func (t *deadlines) noteRead(c *Conn) {
 func (t *deadlines) noteWrite(c *Conn, n int) {
 	t.sent += int64(n)
 	if !t.watching {
-		t.watching = true
-		t.schedule(c, c.loop.ReadClock())
+		t.watch(c, c.loop.ReadClock())
 	}
 }
 
@@ -112,7 +111,15 @@ func (t *deadlines) noteWrite(c *Conn, n int) {
 func (t *deadlines) noteQueued(c *Conn) {
 	now := c.loop.ReadClock()
 	t.since[writeTimeout] = now
-	t.watching = true
+	if !t.watching {
+		t.watch(c, now)
+	}
+}
+
+// watch makes the timer check soon, because data is on its way. The peer gets the
+// whole time to accept it.
+func (t *deadlines) watch(c *Conn, now time.Duration) {
+	t.watching, t.lastAccepted = true, now
 	t.schedule(c, now)
 }
 

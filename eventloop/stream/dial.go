@@ -18,13 +18,14 @@ import (
 // [eventloop.ErrClosed], or [errors.ErrUnsupported].
 //
 // The networks and addresses are those of [Listen]. An empty host, and an
-// unspecified address such as 0.0.0.0, are the local system. A host name is resolved on another goroutine. If it has several
-// addresses, they are tried as net.Dialer does it: the addresses of the family of
-// the first one in order, and those of the other family (IPv4 or IPv6) at the same
-// time, beginning 300 ms later or when the first ones have failed (RFC 8305). The
-// first connection wins, and the others are closed. If all fail, the error is that
-// of the first address. Each address gets an equal share of the time that is left
-// until the deadline of ctx, and at least 2 s of it.
+// unspecified address such as 0.0.0.0, are the local system. A host name is
+// resolved on another goroutine. If it has several addresses, they are tried as
+// net.Dialer does it: the addresses of the family of the first one in order, and
+// those of the other family (IPv4 or IPv6) at the same time, beginning 300 ms later
+// or when the first ones have failed (RFC 8305). The first connection wins, and the
+// others are closed. If all fail, the error is that of the first address. Each
+// address gets an equal share of the time that is left until the deadline of ctx,
+// and at least 2 s of it.
 //
 // ctx limits the time to connect, not the connection's life. When ctx ends before
 // ConnectionMade, ConnectionLost gets an error that wraps ctx.Err(). Every error of
@@ -65,11 +66,14 @@ func (c *Conn) dialed(fd int, remote net.Addr, err error) {
 // attempts, the lookup of the name, its timers and the callback of the context,
 // until it is finished.
 //
-//	state      owns                                   next
-//	resolving  the call of the resolver, or the       addresses: racing; no address: finished
-//	           scheduled start if there is no name
-//	racing     primary, fallback, the fallback timer  one has connected, or both have failed: finished
-//	finished   nothing                                -
+//	state      owns                               event                     next state
+//	resolving  the call of the resolver, or the   addresses                 racing
+//	           scheduled start without a name     error, or no address      finished: done with the error
+//	racing     the attempts of primary and        one has connected         finished: done with the socket
+//	           fallback, the fallback timer       primary has failed, or    racing: fallback starts if it has not
+//	                                              the timer has expired
+//	                                              both have failed          finished: done with the first error
+//	finished   nothing                            -                         -
 //
 // The end of the context and cancel finish it in every state. Every callback of
 // the loop first looks at the context, because the callback of the context comes
@@ -99,10 +103,10 @@ const (
 
 // A dialSystem is what a dialing uses besides the loop. Tests replace it.
 type dialSystem struct {
-	resolve   func(ctx context.Context, network, address string) ([]net.Addr, error)
+	resolve   func(ctx context.Context, network, address string) ([]net.Addr, error) // blocks
 	socket    func(net.Addr) (fd int, err error)
-	connect   func(fd int, addr net.Addr) error
-	result    func(fd int) (remote net.Addr, err error)
+	connect   func(fd int, addr net.Addr) error         // errInProgress, or selectors.ErrWouldBlock if a queue is full
+	result    func(fd int) (remote net.Addr, err error) // of connect; errInProgress if there is none yet
 	close     func(fd int)
 	now       func() time.Time
 	afterFunc func(context.Context, func()) (stop func() bool)
@@ -185,10 +189,7 @@ func (d *dialing) race(addrs []net.Addr, err error) {
 		return
 	}
 	d.state = dialRacing
-	d.primary.addrs, d.fallback.addrs = addrs, nil
-	if d.network == "tcp" {
-		d.primary.addrs, d.fallback.addrs = partition(addrs)
-	}
+	d.primary.addrs, d.fallback.addrs = partition(addrs)
 	if len(d.fallback.addrs) > 0 {
 		d.fallbackTimer, _ = d.loop.CallLater(fallbackDelay, d.startFallback)
 	} else {
@@ -294,12 +295,18 @@ func loopCause(err error) error {
 
 // A dialSeries tries its addresses in order, one at a time.
 //
-//	state       owns                         next
-//	waiting     nothing                      its turn: connecting, queueFull or failed
-//	connecting  a registered socket,         connected: the dialing is finished; error or limit: the next address, or failed
-//	            the timer of the limit
-//	queueFull   a socket, both timers        the retry timer: as for a new socket; limit: the next address, or failed
-//	failed      nothing                      -
+//	state       owns                           event                       next state
+//	waiting     nothing                        next is called              as for a new address
+//	connecting  a registered socket, the       writable, connected         the dialing is finished
+//	            timer of the limit             writable, not connected     connecting
+//	                                           error, or the limit         as for the next address
+//	queueFull   a socket, the timers of the    the retry timer             as for a new address
+//	            limit and of the retry         the limit                   as for the next address
+//	failed      nothing                        -                           -
+//
+// For a new address the state is connecting or queueFull, or the address is skipped
+// after an error, or the dialing is finished because connect(2) has succeeded at once.
+// Without a next address the state is failed.
 type dialSeries struct {
 	dialing    *dialing
 	addrs      []net.Addr // the current one and those not tried yet

@@ -366,6 +366,9 @@ func (n *fakeNetwork) checkReleased(d *dialing) {
 	if n.context.callback != nil {
 		n.Error("the context keeps its callback")
 	}
+	if d.done != nil {
+		n.Error("the function done is kept")
+	}
 }
 
 // check compares the result with the model.

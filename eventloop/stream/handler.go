@@ -67,6 +67,15 @@ type HangupHandler interface {
 	HangupReceived(c *Conn)
 }
 
+// A ShutdownHandler is a Handler that learns that its server is going.
+type ShutdownHandler interface {
+	Handler
+
+	// ShutdownRequested is called at most once, by Shutdown of the listener or the
+	// group. The handler should finish its answer and then close the connection.
+	ShutdownRequested(c *Conn)
+}
+
 // BaseHandler implements Handler and does nothing. It closes the connection at
 // EOF from the peer. It is meant to be embedded.
 type BaseHandler struct{}

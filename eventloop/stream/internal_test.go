@@ -51,6 +51,42 @@ func runUntil(t *testing.T, loop *eventloop.Loop, condition func() bool) {
 	}
 }
 
+// TestDialAddressForms checks addresses that need no resolver.
+func TestDialAddressForms(t *testing.T) {
+	for _, test := range []struct {
+		network, address string
+		want             string // empty: none
+		isName           bool
+	}{
+		{network: "tcp", address: "127.0.0.1:80", want: "127.0.0.1:80"},
+		{network: "tcp", address: "[::1%7]:80", want: "[::1%7]:80"},
+		{network: "tcp", address: "[::ffff:127.0.0.1]:80", want: "127.0.0.1:80"},
+		{network: "tcp", address: ":80", want: "127.0.0.1:80"},
+		{network: "tcp4", address: ":80", want: "127.0.0.1:80"},
+		{network: "tcp6", address: ":80", want: "[::1]:80"},
+		{network: "tcp", address: "0.0.0.0:80", want: "127.0.0.1:80"},
+		{network: "tcp", address: "[::]:80", want: "[::1]:80"},
+		{network: "tcp4", address: "[::1]:80"},
+		{network: "tcp4", address: "[::]:80"},
+		{network: "tcp6", address: "127.0.0.1:80"},
+		{network: "tcp6", address: "[::ffff:127.0.0.1]:80"},
+		{network: "tcp", address: "localhost:80", isName: true},
+		{network: "tcp", address: "127.0.0.1:http", isName: true},
+		{network: "tcp", address: "127.0.0.1:65536", isName: true},
+		{network: "tcp", address: "127.1:80", isName: true},
+		{network: "unix", address: "/run/s:80", want: "/run/s:80"},
+	} {
+		addrs, isName, err := parseAddress(test.network, test.address)
+		got := ""
+		if len(addrs) > 0 {
+			got = addrs[0].String()
+		}
+		if got != test.want || len(addrs) > 1 || isName != test.isName || err != nil {
+			t.Errorf("%s %s: %v, %v, %v", test.network, test.address, addrs, isName, err)
+		}
+	}
+}
+
 // TestClosedLoop checks that connections and listeners of a closed loop can still
 // be closed, that ConnectionLost is then called at once, and that new ones are
 // refused with eventloop.ErrClosed and leak no descriptors.

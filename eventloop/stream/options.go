@@ -16,6 +16,8 @@ type options struct {
 	maxUnsent           int // bytes in the write queue; 0: no limit
 	timeouts            [timeoutKinds]time.Duration
 	reusePort           bool
+	roundRobin          bool
+	replaceStale        bool
 	acceptError         func(error)
 	keepAlive           net.KeepAliveConfig
 }
@@ -90,8 +92,10 @@ func WithReusePort() Option { return func(o *options) { o.reusePort = true } }
 // WithAcceptError sets a function to report accept errors. A listener that
 // cannot accept, because the process has no descriptors left or the system has
 // no memory, stops accepting and tries again later. It calls report on the
-// loop once, and again only after it has accepted all waiting connections.
-// Without this option the error is logged with package log/slog.
+// loop once, and again only after it has accepted all waiting connections. If
+// other code has closed the listener's socket or shut it down, the listener ends,
+// and report gets an error that wraps [net.ErrClosed]. Without this option the error
+// is logged with package log/slog.
 func WithAcceptError(report func(error)) Option { return func(o *options) { o.acceptError = report } }
 
 // WithKeepAlive turns TCP keep-alive on for the connections of Listen and Dial, if

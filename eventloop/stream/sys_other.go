@@ -5,7 +5,6 @@ package stream
 import (
 	"errors"
 	"net"
-	"net/netip"
 	"syscall"
 )
 
@@ -40,11 +39,6 @@ func kernelUnsent(int, fileKind) (int, bool) { return 0, false }
 func connectResult(int) (net.Addr, error)    { return nil, errors.ErrUnsupported }
 func localAddr(int) net.Addr                 { return nil }
 func remoteAddr(int) net.Addr                { return nil }
-func isIPv6(int) bool                        { return false }
-func receiveFrom(int, []byte) (int, netip.AddrPort, error) {
-	return 0, netip.AddrPort{}, errors.ErrUnsupported
-}
-func sendTo(int, []byte, netip.AddrPort, bool) error { return errors.ErrUnsupported }
 
 func setKeepAlive(int, net.KeepAliveConfig)         {}
 func setAcceptedKeepAlive(int, net.KeepAliveConfig) {}

@@ -258,34 +258,3 @@ func zoneIndex(name string) uint32 {
 	n, _ := strconv.ParseUint(name, 10, 32)
 	return uint32(n)
 }
-
-// isIPv6 reports whether a socket uses IPv6 addresses.
-func isIPv6(fd int) bool {
-	sa, _ := unix.Getsockname(fd)
-	_, v6 := sa.(*unix.SockaddrInet6)
-	return v6
-}
-
-func receiveFrom(fd int, p []byte) (int, netip.AddrPort, error) {
-	for {
-		n, from, err := unix.Recvfrom(fd, p, 0)
-		if err == nil {
-			return n, addrPort(from), nil
-		}
-		if err != unix.EINTR {
-			return 0, netip.AddrPort{}, mapWouldBlock(err)
-		}
-	}
-}
-
-func sendTo(fd int, p []byte, to netip.AddrPort, v6 bool) error {
-	if !to.IsValid() || !v6 && !to.Addr().Unmap().Is4() {
-		return unix.EAFNOSUPPORT
-	}
-	sa := sockaddr(to, v6)
-	for {
-		if err := unix.Sendto(fd, p, 0, sa); err != unix.EINTR {
-			return mapWouldBlock(err)
-		}
-	}
-}
