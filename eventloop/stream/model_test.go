@@ -160,8 +160,8 @@ func (m *connModel) look(v view) {
 	case !m.alive():
 		return
 	case m.life == inStart:
-		if v.closed && m.origin == byRefusedDial {
-			m.end(modelCause{err: syscall.ECONNREFUSED})
+		if v.closed && m.isDial() {
+			m.end(modelCause{err: syscall.ECONNREFUSED, isSystem: m.origin == byDial})
 		}
 		return
 	case m.loopClosed:
