@@ -113,7 +113,9 @@ func (t *deadlines) noteWrite(c *Conn, n int) {
 func (t *deadlines) noteQueued(c *Conn) {
 	now := c.loop.ReadClock()
 	t.since[writeTimeout] = now
-	if !t.watching {
+	if t.watching {
+		t.schedule(c, now) // the timer may have been stopped: the write timeout counts only now
+	} else {
 		t.watch(c, now)
 	}
 }
