@@ -147,7 +147,7 @@ func (o callbackOrigin) attrs() []slog.Attr {
 type Panic struct {
 	Value    any    // the value the callback panicked with
 	Stack    []byte // the stack at the panic
-	Kind     string // "file", "timer", "soon", "post", "signal" or "work"
+	Kind     string // "file", "waiter", "timer", "soon", "post", "signal", "work" or "hook"
 	Callback string // the name of the callback's function, or of the type of a FileHandler
 	Subject  any    // what the callback was about: see SetSubject
 }

@@ -288,10 +288,7 @@ func (c *Conn) scheduleDrain() {
 	if c.draining {
 		return
 	}
-	c.draining = true
-	if c.loop.CallSoon(c.drain) != nil { // the loop is closed
-		c.finish(nil)
-	}
+	c.draining = c.loop.CallSoon(c.drain) == nil // on a closed loop, Close or Abort ends the connection
 }
 
 // drain is a step of a connection whose write side has failed. It reads once, and

@@ -181,6 +181,7 @@ func (r *modelRun) do(op *modelOp, outside bool) bool {
 }
 
 func (r *modelRun) closeLoop() {
+	r.look(r.view())
 	if err := r.loop.Close(); err != nil {
 		r.fail(err)
 	}
@@ -305,124 +306,6 @@ func (r *modelRun) detach(asConn bool) {
 		}
 	}
 	r.fail(r.detached(asConn, err))
-}
-
-// doPeer does an operation of the peer.
-func (r *modelRun) doPeer(op *modelOp) bool {
-	r.acceptPeer()
-	switch op.verb {
-	case "peer-write":
-		if r.peer >= 0 && !r.peerFinished && r.network != writePipe {
-			r.peerWrite(op.arg)
-		}
-	case "peer-read":
-		r.peerReads(op.arg)
-	case "peer-drain":
-		r.drain()
-	case "peer-finish":
-		if r.peer >= 0 && r.network <= unixNet && !r.peerFinished {
-			unix.Shutdown(r.peer, unix.SHUT_WR)
-			r.peerFinished = true
-			r.noteArrived()
-		}
-	case "peer-close":
-		r.closePeer(false)
-	case "peer-reset":
-		r.closePeer(true)
-	default:
-		return false
-	}
-	return true
-}
-
-func (r *modelRun) peerWrite(n int) {
-	if r.peerSent+n > len(modelBytes[1]) {
-		return
-	}
-	n, err := unix.Write(r.peer, modelBytes[1][r.peerSent:r.peerSent+n])
-	if err == nil {
-		r.peerSent += n
-	} else if err != unix.EAGAIN && r.life < inEnded {
-		r.fail(fmt.Errorf("the peer cannot write: %w", err))
-	}
-	r.noteArrived()
-}
-
-// noteArrived looks how much of the peer's data this end's kernel has.
-func (r *modelRun) noteArrived() {
-	if r.network != tcpNet {
-		r.arrived = r.peerSent
-		return
-	}
-	if r.conn == nil || r.conn.FD() < 0 {
-		return
-	}
-	if n, err := unix.IoctlGetUint32(r.conn.FD(), unix.TIOCINQ); err == nil {
-		r.arrived = max(r.arrived, min(r.received+int(n), r.peerSent))
-	}
-}
-
-// peerReads reads at most n bytes, and returns how many.
-func (r *modelRun) peerReads(n int) int {
-	if r.peer < 0 || r.network == readPipe || n == 0 {
-		return 0
-	}
-	p := make([]byte, n)
-	n, err := unix.Read(r.peer, p)
-	if err != nil {
-		if r.life < inEnded && err != unix.EAGAIN {
-			r.fail(fmt.Errorf("the peer cannot read: %w", err))
-		}
-		return 0
-	}
-	limit := r.accepted
-	if errors.Is(r.cause.err, stream.ErrTooMuchUnsent) {
-		limit += r.rejected // a part of the write that was one too many
-	}
-	if r.peerRead+n > limit || !bytes.Equal(p[:n], modelBytes[0][r.peerRead:r.peerRead+n]) {
-		r.fail(fmt.Errorf("the peer read %d wrong bytes after %d, %d were written", n, r.peerRead, r.accepted))
-	}
-	if n == 0 && r.life <= inConnected && r.writing == writeIsOpen {
-		r.fail(errors.New("the peer reads the end of the data"))
-	}
-	r.peerRead += n
-	if n > 0 {
-		r.clock.peerTook(r.peerRead+r.view().unsent >= r.accepted)
-	}
-	return n
-}
-
-// drain makes the peer read until nothing comes any more.
-func (r *modelRun) drain() {
-	for limit := time.Now().Add(settleTime); ; {
-		n := r.peerReads(64 << 10)
-		r.settle()
-		switch {
-		case n > 0:
-		case r.peer < 0 || !r.owesData() || len(r.errs) > 0:
-			return
-		case time.Now().After(limit):
-			r.fail(fmt.Errorf("the peer read %d bytes of %d", r.peerRead, r.accepted))
-			return
-		default:
-			time.Sleep(100 * time.Microsecond)
-		}
-	}
-}
-
-func (r *modelRun) closePeer(reset bool) {
-	if r.peer < 0 {
-		return
-	}
-	r.noteArrived()
-	pending := r.accepted - r.view().unsent - r.peerRead
-	r.peerReset = pending > 0 || reset && r.network == tcpNet
-	if reset && r.network == tcpNet {
-		unix.SetsockoptLinger(r.peer, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-	}
-	unix.Close(r.peer)
-	r.peer, r.peerGone = -1, true
-	r.peerFinished = r.peerFinished || !r.peerReset
 }
 
 // turn runs the loop, and ends a panic of the model.

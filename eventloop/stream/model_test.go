@@ -6,10 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"slices"
 	"syscall"
-	"time"
 
 	"goselectors/eventloop/stream"
 )
@@ -53,90 +50,6 @@ type connModel struct {
 	cover func(row string)
 }
 
-// A modelConfig is what does not change during a sequence.
-type modelConfig struct {
-	network      modelNetwork
-	origin       modelOrigin
-	hangup       bool // the handler is a HangupHandler
-	panicHandler bool // the loop has one
-	keepOpen     bool // the result of EOFReceived
-	hints        bool // the selector reports that the peer has gone, without being asked
-	high, low    int
-	maxUnsent    int
-	hasFirstByte bool // WithFirstByteTimeout(modelFirstByte)
-}
-
-type modelNetwork int
-
-const (
-	tcpNet modelNetwork = iota
-	unixNet
-	readPipe  // the connection has the read end
-	writePipe // the connection has the write end
-	modelNetworks
-)
-
-type modelOrigin int
-
-const (
-	byWrap modelOrigin = iota
-	byListen
-	byDial
-	byRefusedDial // nothing listens
-	modelOrigins
-)
-
-type modelLife int
-
-const (
-	inStart modelLife = iota
-	inConnected
-	inClosing
-	inFailing
-	inEnded
-	inLost
-	inDetached
-)
-
-var modelLives = []string{"starting", "connected", "closing", "failing", "ended", "lost", "detached"}
-
-func (l modelLife) String() string { return modelLives[l] }
-
-type modelWriting int
-
-const (
-	writeIsOpen modelWriting = iota
-	writeIsFinishing
-	writeIsFinished
-)
-
-type modelMethod int
-
-const (
-	connectionMade modelMethod = iota
-	dataReceived
-	eofReceived
-	pauseWriting
-	resumeWriting
-	hangupReceived
-	connectionLost
-	modelMethods
-)
-
-var modelMethodNames = []string{"ConnectionMade", "DataReceived", "EOFReceived", "PauseWriting", "ResumeWriting", "HangupReceived", "ConnectionLost"}
-
-func (m modelMethod) String() string { return modelMethodNames[m] }
-
-// A modelCause is why a connection has ended.
-type modelCause struct {
-	known  bool
-	err    error       // nil, or what errors.Is has to find
-	panics modelMethod // if isPanic
-	isPanic,
-	isSystem, // any error of the system that says that the peer has gone
-	orNil bool // or none
-}
-
 func newConnModel(config modelConfig, cover func(string)) *connModel {
 	m := &connModel{modelConfig: config, cover: cover}
 	switch config.network {
@@ -148,26 +61,13 @@ func newConnModel(config modelConfig, cover func(string)) *connModel {
 	return m
 }
 
-// A view is what the connection reports of itself, and its kernel.
-type view struct {
-	unsent   int
-	closed   bool
-	fd       int
-	writable bool // the kernel takes more data
-}
-
 func (m *connModel) alive() bool { return m.life < inEnded }
-
-func (m *connModel) state() string {
-	s := m.life.String()
-	if m.life == inConnected {
-		s += fmt.Sprintf("/readEnd=%t/writing=%d/paused=%t", m.readEnd, m.writing, m.paused)
-	}
-	return s
-}
 
 // enter is a call of a handler method.
 func (m *connModel) enter(method modelMethod, err error, size int, v view) error {
+	if method != connectionLost { // the end has dropped the queue
+		m.look(v)
+	}
 	m.cover(m.state() + " " + method.String())
 	problem := m.mayEnter(method, err, size, v)
 	m.running = append(m.running, method)
@@ -210,8 +110,6 @@ func (m *connModel) mayEnter(method modelMethod, err error, size int, v view) er
 	case nested && method != pauseWriting && !(method == connectionLost && m.loopClosed):
 		return fmt.Errorf("nested in %v %v", m.running, m.operations)
 	}
-	unsent := m.unsent
-	m.look(v)
 	switch method {
 	case connectionMade:
 		return unless(m.life == inStart && m.origin != byRefusedDial, "not at the start")
@@ -232,7 +130,6 @@ func (m *connModel) mayEnter(method modelMethod, err error, size int, v view) er
 		return errors.Join(unless(m.hangup && m.life == inConnected && m.paused && !m.readEnd && v.unsent == 0, "not while reading is paused and nothing is queued"),
 			unless(m.peerGone || m.peerFinished && m.writing != writeIsOpen, "the peer has not gone"), unless(!m.hungUp, "twice"))
 	}
-	m.unsent = unsent // the end has dropped the queue
 	return m.mayLose(err)
 }
 
@@ -260,11 +157,16 @@ func (m *connModel) allReceived() error {
 // the kernel has refused data from it.
 func (m *connModel) look(v view) {
 	switch {
-	case !m.alive() || m.loopClosed:
+	case !m.alive():
 		return
 	case m.life == inStart:
-		if v.closed && m.origin == byRefusedDial {
-			m.end(modelCause{err: syscall.ECONNREFUSED})
+		if v.closed && m.isDial() {
+			m.end(modelCause{err: syscall.ECONNREFUSED, isSystem: m.origin == byDial})
+		}
+		return
+	case m.loopClosed:
+		if m.life == inConnected && !m.readEnd && v.closed && m.mayFail() {
+			m.life = inFailing
 		}
 		return
 	}
@@ -280,7 +182,7 @@ func (m *connModel) look(v view) {
 	case m.readEnd:
 		m.end(modelCause{isSystem: true, orNil: true})
 	default:
-		m.cover("write error from the queue, connected")
+		m.cover(m.state() + " write error from the queue")
 		m.life = inFailing
 	}
 }
@@ -310,13 +212,16 @@ func (m *connModel) failureCause() modelCause {
 // mayLose checks a call of ConnectionLost.
 func (m *connModel) mayLose(err error) error {
 	switch {
+	case m.life == inEnded && m.loopClosed:
+		m.cover("ended on a closed loop")
+		return m.checkCause(m.cause, err)
 	case m.life == inEnded:
 		return m.checkCause(m.cause, err)
 	case m.loopClosed: // inside the operation that has ended the connection
 		m.lostBy, m.cause.err = err, err
 		return unless(err == nil || m.mayFail() && isGone(err) || m.maxUnsent > 0 && errors.Is(err, stream.ErrTooMuchUnsent), "error %v on a closed loop", err)
 	case m.clock.mayExpire(m, err):
-		m.cover("timeout")
+		m.cover(fmt.Sprintf("%s timeout %v", m.state(), err))
 		return nil
 	case m.life == inStart:
 		refused := m.origin == byRefusedDial && errors.Is(err, syscall.ECONNREFUSED)
@@ -324,33 +229,33 @@ func (m *connModel) mayLose(err error) error {
 	case m.life == inFailing && m.clock.anyExpired(m):
 		return m.checkCause(m.failureCause(), err)
 	case m.life == inFailing:
-		m.cover("failing ends")
+		m.cover(m.state() + " nothing left to read")
 		if m.readEnd || m.network == writePipe {
 			return m.checkCause(m.failureCause(), err)
 		}
 		return errors.Join(m.checkCause(m.failureCause(), err), m.allReceived())
 	case m.life == inClosing && err == nil:
-		m.cover("queue empty, closing")
+		m.cover("closing queue empty")
 		m.sentAll = true
 		return nil
 	case m.life == inConnected && err == nil:
 		m.sentAll = true
 		switch {
 		case m.network == writePipe:
-			m.cover("pipe: the reader has left")
+			m.cover("connected pipe reader gone")
 			return errors.Join(unless(m.peerGone || m.writing != writeIsOpen, "no cause"))
 		case m.readEnd && m.writing != writeIsOpen:
-			m.cover("queue empty after the end of reading")
+			m.cover("connected queue empty, reading ended")
 			return nil
 		}
 		return errors.New("no cause")
 	}
 	problem := unless(m.mayFail() && isGone(err), "error %v, but the peer has not gone", err)
 	if m.life == inConnected && !m.readEnd {
-		m.cover("read error or write error")
+		m.cover(m.state() + " read error")
 		return errors.Join(problem, unless(!m.paused || m.unsent > 0 || m.writing != writeIsOpen, "reading is paused"), m.allReceived())
 	}
-	m.cover("write error, nothing left to read")
+	m.cover(m.state() + " write error")
 	return problem
 }
 
@@ -382,18 +287,16 @@ func (m *connModel) leave(method modelMethod, panics bool) {
 	m.running = m.running[:len(m.running)-1]
 	switch {
 	case panics:
-		m.cover("panic in " + method.String())
+		m.cover(m.state() + " panic in " + method.String())
 		m.end(modelCause{isPanic: true, panics: method})
 	case method == eofReceived && m.life == inFailing:
-		m.cover("end of data, failing")
+		m.cover("failing EOFReceived returned")
 		m.end(modelCause{})
 	case method == eofReceived && m.life == inConnected && !m.keepOpen:
 		m.close()
 	case method == eofReceived && m.life == inConnected && m.writing == writeIsFinished:
 		m.sentAll = true
 		m.end(modelCause{})
-	case method == eofReceived && m.life == inConnected && m.writing == writeIsFinishing:
-		m.cover("end of data, writing finishing")
 	}
 }
 
@@ -440,11 +343,11 @@ func (m *connModel) wrote(n, before, calls, got int, err error, v view) error {
 			unless(!tooMuch || before == 0 && m.life == inConnected, "no error, but %d and %d bytes are too much", before, n),
 			unless(m.maxUnsent == 0 || v.unsent <= m.maxUnsent, "%d bytes are queued", v.unsent))
 	case errors.Is(err, stream.ErrTooMuchUnsent):
-		m.cover("too much unsent data")
+		m.cover(m.state() + " too much unsent")
 		m.end(modelCause{err: stream.ErrTooMuchUnsent})
 		return unless(tooMuch, "%d and %d bytes are not too much", before, n)
 	}
-	m.cover("write error in a call")
+	m.cover(m.state() + " write error in a call")
 	m.fail(err)
 	return errors.Join(unless(m.mayFail() && isGone(err), "error %v, but the peer has not gone", err))
 }
@@ -564,101 +467,6 @@ func (m *connModel) settled(v view) error {
 	}
 	if err != nil {
 		return fmt.Errorf("settled in state %s: %w", m.state(), err)
-	}
-	return nil
-}
-
-// A modelClock has the timeouts of a connection.
-type modelClock struct {
-	now    time.Duration
-	limits [modelTimeouts]time.Duration
-	since  [modelTimeouts]time.Duration // when the time began to count at the latest
-	read   time.Duration                // when data was received last
-	taken  time.Duration                // when the peer has taken data last
-	maybe  time.Duration                // when it may have
-}
-
-const (
-	idleLimit = iota
-	readLimit
-	writeLimit
-	firstLimit
-	modelTimeouts
-)
-
-var modelTimeoutErrors = [modelTimeouts]error{stream.ErrIdle, stream.ErrReadTimeout, stream.ErrWriteTimeout, stream.ErrFirstByteTimeout}
-
-func (c *modelClock) set(kind int, d time.Duration) { c.limits[kind], c.since[kind] = d, c.now }
-
-func (c *modelClock) received() { c.read, c.limits[firstLimit] = c.now, 0 }
-
-func (c *modelClock) resumed() { c.since[readLimit], c.since[firstLimit] = c.now, c.now }
-
-func (c *modelClock) queued(before, after int) {
-	c.maybe = c.now
-	if before == 0 && after > 0 {
-		c.since[writeLimit] = c.now
-	}
-}
-
-// peerTook records that the peer has read; all if nothing is left.
-func (c *modelClock) peerTook(all bool) {
-	if c.maybe = c.now; all {
-		c.taken = c.now
-	}
-}
-
-// counts reports whether the time of a limit counts.
-func (c *modelClock) counts(m *connModel, kind int) bool {
-	switch kind {
-	case readLimit, firstLimit:
-		return (m.life <= inConnected || m.life == inFailing) && !m.readEnd && !m.paused
-	case writeLimit:
-		return m.unsent > 0
-	}
-	return true
-}
-
-// span returns the earliest and the latest time at which a limit ends the
-// connection.
-func (c *modelClock) span(kind int) (earliest, latest time.Duration) {
-	from := c.since[kind]
-	if kind == idleLimit || kind == readLimit {
-		from = max(from, c.read)
-	}
-	until := from
-	if kind == idleLimit || kind == writeLimit {
-		from, until = max(from, c.taken), max(from, c.maybe+c.limits[kind]/8+2*clockStep)
-	}
-	return from + c.limits[kind], until + c.limits[kind]*5/4 + 2*clockStep
-}
-
-// clockStep is how far the clock advances between two checks.
-const clockStep = 10 * time.Millisecond
-
-func (c *modelClock) mayExpire(m *connModel, err error) bool {
-	kind := slices.IndexFunc(modelTimeoutErrors[:], func(want error) bool { return errors.Is(err, want) })
-	if kind < 0 || c.limits[kind] == 0 || !c.counts(m, kind) || !errors.Is(err, os.ErrDeadlineExceeded) {
-		return false
-	}
-	earliest, _ := c.span(kind)
-	return c.now >= earliest
-}
-
-func (c *modelClock) anyExpired(m *connModel) bool {
-	for kind, limit := range c.limits {
-		if earliest, _ := c.span(kind); limit > 0 && c.counts(m, kind) && c.now >= earliest {
-			return true
-		}
-	}
-	return false
-}
-
-func (c *modelClock) overdue(m *connModel) error {
-	for kind, limit := range c.limits {
-		if _, latest := c.span(kind); limit > 0 && m.alive() && c.counts(m, kind) && c.now > latest {
-			return fmt.Errorf("no %w at %v, the latest time is %v", modelTimeoutErrors[kind], c.now, latest)
-		}
 	}
 	return nil
 }
