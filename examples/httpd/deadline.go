@@ -23,11 +23,11 @@ const responseCheck = time.Second
 // connection: see phaseLinger.
 const lingerTimeout = 5 * time.Second
 
-// A phase is what the server waits for.
+// A phase is what the server waits for. The zero value is not a phase.
 type phase uint8
 
 const (
-	phaseNone phase = iota
+	_ phase = iota
 
 	// phaseHeader: the end of a request header. A deadline for each read would not
 	// help: a client that sends a byte every few seconds would hold its connection
