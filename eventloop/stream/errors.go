@@ -22,7 +22,7 @@ var (
 
 	// ErrNilHandler is returned when a Handler, a PacketHandler or the function
 	// that makes handlers is nil.
-	ErrNilHandler = errors.New("stream: nil handler")
+	ErrNilHandler = errors.New("nil handler")
 )
 
 type idleError struct{}

@@ -21,7 +21,9 @@ import (
 // listenUnix makes a listener on the loop.
 func (l *testLoop) listenUnix(path string, opts ...stream.Option) (ln *stream.Listener, err error) {
 	l.Helper()
-	l.do(func() { ln, err = stream.Listen(l.Loop, "unix", path, func() stream.Handler { return echo{} }, opts...) })
+	l.do(func() {
+		ln, err = stream.Listen(l.Loop, "unix", path, func() stream.Handler { return echo{} }, opts...)
+	})
 	return ln, err
 }
 
