@@ -337,3 +337,6 @@ func (l *Loop) Alive() bool {
 	l.mu.Unlock()
 	return signals > 0 || l.sel.Len() > 0
 }
+
+// Closed reports whether Close was called. Any goroutine may call it.
+func (l *Loop) Closed() bool { return l.closing.Load() }

@@ -141,10 +141,10 @@ func TestLife(t *testing.T) {
 				})
 				l.eventually("descriptor closed", func() bool { return c.FD() == -1 })
 				l.do(func() {
-					if _, err := c.Write([]byte("x")); err != net.ErrClosed || !c.Closed() {
+					if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) || !c.Closed() {
 						l.Errorf("write after the end: %v", err)
 					}
-					if err := c.CloseWrite(); err != net.ErrClosed {
+					if err := c.CloseWrite(); !errors.Is(err, net.ErrClosed) {
 						l.Errorf("CloseWrite after the end: %v", err)
 					}
 					c.PauseReading()
@@ -176,10 +176,10 @@ func TestHalfClose(t *testing.T) {
 		answer := randomBytes(4 << 20)
 		l.do(func() { c.Write(answer); c.CloseWrite() })
 		l.do(func() {
-			if _, err := c.Write([]byte("x")); err != stream.ErrWriteClosed {
+			if _, err := c.Write([]byte("x")); !errors.Is(err, stream.ErrWriteClosed) {
 				l.Errorf("write after CloseWrite: %v", err)
 			}
-			if _, err := c.Writev([]byte("x")); err != stream.ErrWriteClosed {
+			if _, err := c.Writev([]byte("x")); !errors.Is(err, stream.ErrWriteClosed) {
 				l.Errorf("writev after CloseWrite: %v", err)
 			}
 		})
@@ -215,7 +215,7 @@ func TestCloseFlushes(t *testing.T) {
 			if c.Unsent() == 0 {
 				l.Error("no unsent data: the message is too small for this test")
 			}
-			if _, err := c.Write([]byte("x")); err != net.ErrClosed {
+			if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
 				l.Errorf("write after Close: %v", err)
 			}
 		})
@@ -565,7 +565,13 @@ func TestAddresses(t *testing.T) {
 		})
 		peer.Close()
 		p.expect(l, "EOFReceived", "ConnectionLost")
-		l.eventually("no addresses", func() bool { return c.LocalAddr() == nil && c.RemoteAddr() == nil })
+		l.eventually("the end", func() bool { return c.LocalAddr() == nil })
+		l.do(func() {
+			// Only a TCP address is remembered.
+			if remote := c.RemoteAddr(); network == "tcp" && (remote == nil || remote.String() != peer.LocalAddr().String()) || network == "unix" && remote != nil {
+				l.Errorf("remote %v after the end", remote)
+			}
+		})
 	})
 }
 

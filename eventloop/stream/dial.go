@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"os"
-	"strconv"
+	"slices"
 	"time"
 
 	"goselectors/eventloop"
@@ -18,241 +17,466 @@ import (
 // after Dial has returned. The error of Dial itself is about its arguments, or
 // [eventloop.ErrClosed], or [errors.ErrUnsupported].
 //
-// The networks and addresses are those of [Listen]. A host name is resolved on
-// another goroutine. If it has several addresses, they are tried in order, and
-// each gets an equal share of the time that is left until the deadline of ctx,
-// as in net.Dialer. ctx limits the time to connect, not the connection's life.
-// When ctx ends, ConnectionLost gets ctx.Err(). Abort and Close also end the
-// attempt. A nil ctx means context.Background().
+// The networks and addresses are those of [Listen]. An empty host, and an
+// unspecified address such as 0.0.0.0, are the local system. A host name is
+// resolved on another goroutine. If it has several addresses, they are tried as
+// net.Dialer does it: the addresses of the family of the first one in order, and
+// those of the other family (IPv4 or IPv6) at the same time, beginning 300 ms later
+// or when the first ones have failed (RFC 8305). The first connection wins, and the
+// others are closed. If all fail, the error is that of the first address. Each
+// address gets an equal share of the time that is left until the deadline of ctx,
+// and at least 2 s of it.
+//
+// ctx limits the time to connect, not the connection's life. When ctx ends before
+// ConnectionMade, ConnectionLost gets an error that wraps ctx.Err(). Every error of
+// a failed attempt wraps a *net.OpError. Abort and Close also end the attempt. A
+// nil ctx means context.Background().
+//
+// If the queue of a listening Unix socket is full, the attempt waits until it has
+// room.
 func Dial(ctx context.Context, loop *eventloop.Loop, network, address string, h Handler, opts ...Option) (*Conn, error) {
-	if h == nil {
-		return nil, ErrNilHandler
+	switch {
+	case loop == nil:
+		return nil, opError("dial", address, ErrNilLoop)
+	case h == nil:
+		return nil, opError("dial", address, ErrNilHandler)
 	}
-	if err := checkNetwork(network, "tcp", "tcp4", "tcp6", "unix"); err != nil {
+	c := newConn(loop, -1, h, newOptions(opts))
+	d, err := startDial(ctx, loop, network, address, c.opts, c.dialed)
+	if err != nil {
 		return nil, err
+	}
+	c.dialing = d
+	return c, nil
+}
+
+// dialed is called when Dial has connected, or has failed with err.
+func (c *Conn) dialed(fd int, remote net.Addr, err error) {
+	c.dialing = nil
+	if err != nil {
+		c.finish(err)
+		return
+	}
+	c.fd = int32(fd)
+	c.setRemote(remote)
+	c.start()
+}
+
+// A dialing is a connection that is being made. It owns the sockets of its
+// attempts, the lookup of the name, its timers and the callback of the context,
+// until it is finished.
+//
+//	state      owns                               event                     next state
+//	resolving  the call of the resolver, or the   addresses                 racing
+//	           scheduled start without a name     error, or no address      finished: done with the error
+//	racing     the attempts of primary and        one has connected         finished: done with the socket
+//	           fallback, the fallback timer       primary has failed, or    racing: fallback starts if it has not
+//	                                              the timer has expired
+//	                                              both have failed          finished: done with the first error
+//	finished   nothing                            -                         -
+//
+// The end of the context and cancel finish it in every state. Every callback of
+// the loop first looks at the context, because the callback of the context comes
+// later than the end of the context.
+type dialing struct {
+	loop             *eventloop.Loop
+	ctx              context.Context
+	network, address string
+	opts             *options
+	system           *dialSystem
+	done             func(fd int, remote net.Addr, err error) // nil once finished
+
+	state             dialState
+	cancelResolve     context.CancelFunc // nil without a name
+	stopContext       func() bool        // removes the callback from the context; nil if the context never ends
+	primary, fallback dialSeries
+	fallbackTimer     *eventloop.Timer // starts fallback; nil if there is none
+}
+
+type dialState uint8
+
+const (
+	dialResolving dialState = iota
+	dialRacing
+	dialFinished
+)
+
+// A dialSystem is what a dialing uses besides the loop. Tests replace it.
+type dialSystem struct {
+	resolve   func(ctx context.Context, network, address string) ([]net.Addr, error) // blocks
+	socket    func(net.Addr) (fd int, err error)
+	connect   func(fd int, addr net.Addr) error         // errInProgress, or selectors.ErrWouldBlock if a queue is full
+	result    func(fd int) (remote net.Addr, err error) // of connect; errInProgress if there is none yet
+	close     func(fd int)
+	now       func() time.Time
+	afterFunc func(context.Context, func()) (stop func() bool)
+}
+
+var defaultDialSystem = &dialSystem{resolve, socketFor, connect, connectResult, closeFD, time.Now, context.AfterFunc}
+
+// Durations of package net.
+const (
+	fallbackDelay = 300 * time.Millisecond
+	minDialShare  = 2 * time.Second
+)
+
+// queueFullDelay is the time between two attempts to connect to a Unix socket
+// whose queue is full. The kernel reports no readiness when there is room.
+const queueFullDelay = 10 * time.Millisecond
+
+var (
+	errUnknownNetwork = errors.New("unknown network")
+	errNoAddress      = errors.New("no suitable address")
+)
+
+// startDial starts to connect. It calls done on the loop, once, but never before
+// startDial has returned and not after cancel. done takes ownership of fd, which is
+// connected, non-blocking and not registered with the loop. If err is not nil, fd
+// is -1.
+func startDial(ctx context.Context, loop *eventloop.Loop, network, address string, o *options, done func(fd int, remote net.Addr, err error)) (*dialing, error) {
+	if !slices.Contains([]string{"tcp", "tcp4", "tcp6", "unix"}, network) {
+		return nil, opError("dial", network, errUnknownNetwork)
+	}
+	if !platformSupported {
+		return nil, opError("dial", network, errors.ErrUnsupported)
 	}
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	c := newConn(loop, -1, h, newOptions(opts))
-	d := &dialState{network: network, address: address}
-	c.dial = d
-	addrs, err := parseLiteral(network, address)
-	switch {
-	case err != nil:
-		return nil, err
-	case len(addrs) > 0:
-		// In the next turn, so that no handler is called before Dial returns.
-		err = loop.CallSoon(func() { c.dialAddrs(addrs, nil) })
-	default:
-		ctx, cancel := context.WithCancel(ctx)
-		d.cancelResolve = cancel
-		var resolveErr error
-		err = loop.Do(
-			func() { addrs, resolveErr = resolve(ctx, network, address) },
-			func() { c.dialAddrs(addrs, resolveErr) })
+	d := &dialing{loop: loop, ctx: ctx, network: network, address: address, opts: o, system: defaultDialSystem, done: done}
+	d.primary, d.fallback = newDialSeries(d), newDialSeries(d)
+	addrs, isName, err := parseAddress(network, address)
+	if err != nil {
+		return nil, d.error(nil, err)
+	}
+	if isName && ctx.Err() == nil {
+		err = d.startResolving()
+	} else {
+		err = loop.CallSoon(func() { d.race(addrs, nil) })
 	}
 	if err != nil {
-		d.stop()
-		return nil, err
-	}
-	if deadline, ok := ctx.Deadline(); ok {
-		d.deadline = deadline
+		d.cancel()
+		return nil, d.error(nil, loopCause(err))
 	}
 	if ctx.Done() != nil {
-		d.stopContext = context.AfterFunc(ctx, func() {
-			loop.Post(func() {
-				if c.dial == d {
-					c.finish(ctx.Err())
-				}
-			})
-		})
+		d.stopContext = d.system.afterFunc(ctx, func() { loop.Post(func() { d.checkContext() }) })
 	}
-	return c, nil
+	return d, nil
 }
 
-// A dialState is the state of a connection of Dial until it is connected.
-type dialState struct {
-	network, address string
-	addrs            []net.Addr // the current one and those not tried yet
-	deadline         time.Time  // of the context; zero if none
-	connecting       bool       // connect(2) is in progress; the socket becomes writable when it ends
-	firstErr         error
-	timer            *eventloop.Timer   // limits this attempt, or delays the next
-	stopContext      func() bool        // removes the callback from the context; may be nil
-	cancelResolve    context.CancelFunc // may be nil
+func (d *dialing) startResolving() error {
+	ctx, cancel := context.WithCancel(d.ctx)
+	d.cancelResolve = cancel
+	var addrs []net.Addr
+	var err error
+	resolve, network, address := d.system.resolve, d.network, d.address
+	return d.loop.Do(
+		func() { addrs, err = resolve(ctx, network, address) },
+		func() { d.race(addrs, err) })
 }
 
-func (d *dialState) stop() {
-	if d.timer != nil {
-		d.timer.Stop()
+// race starts to connect to the resolved addresses. err is the error of the
+// resolver.
+func (d *dialing) race(addrs []net.Addr, err error) {
+	switch {
+	case d.checkContext():
+		return
+	case err != nil:
+		d.finish(-1, nil, d.error(nil, err))
+		return
+	case len(addrs) == 0:
+		d.finish(-1, nil, d.error(nil, errNoAddress))
+		return
+	}
+	d.state = dialRacing
+	d.primary.addrs, d.fallback.addrs = partition(addrs)
+	if len(d.fallback.addrs) > 0 {
+		d.fallbackTimer, _ = d.loop.CallLater(fallbackDelay, d.startFallback)
+	} else {
+		d.fallback.state = seriesFailed
+	}
+	d.primary.next()
+}
+
+func (d *dialing) startFallback() {
+	if d.fallbackTimer != nil {
+		d.fallbackTimer.Stop()
+	}
+	d.fallback.next()
+}
+
+// seriesHasFailed is called when one of the two series has no address left.
+func (d *dialing) seriesHasFailed() {
+	switch {
+	case d.fallback.state == seriesWaiting:
+		d.startFallback()
+	case d.primary.state == seriesFailed && d.fallback.state == seriesFailed:
+		d.finish(-1, nil, d.primary.firstErr)
+	}
+}
+
+// checkContext finishes the dialing if its context has ended. It reports whether
+// the dialing is finished.
+func (d *dialing) checkContext() bool {
+	if d.state == dialFinished {
+		return true
+	}
+	err := d.ctx.Err()
+	if left, limited := d.timeLeft(); err == nil && limited && left <= 0 {
+		err = context.DeadlineExceeded // the timer of the context is late
+	}
+	if err == nil {
+		return false
+	}
+	d.finish(-1, nil, d.error(nil, err))
+	return true
+}
+
+// timeLeft returns the time until the deadline of the context.
+func (d *dialing) timeLeft() (left time.Duration, limited bool) {
+	deadline, ok := d.ctx.Deadline()
+	if !ok {
+		return 0, false
+	}
+	return deadline.Sub(d.system.now()), true
+}
+
+func (d *dialing) finish(fd int, remote net.Addr, err error) {
+	done := d.done
+	d.cancel()
+	done(fd, remote, err)
+}
+
+// cancel ends the dialing and releases all that it owns. done is not called after
+// it. It does nothing if the dialing is finished. If the loop is closed, cancel
+// still closes the sockets.
+func (d *dialing) cancel() {
+	if d.state == dialFinished {
+		return
+	}
+	d.state = dialFinished
+	d.done = nil // a resolver that hangs keeps the dialing reachable, but not the connection
+	if d.cancelResolve != nil {
+		d.cancelResolve()
 	}
 	if d.stopContext != nil {
 		d.stopContext()
 	}
-	if d.cancelResolve != nil {
-		d.cancelResolve()
+	if d.fallbackTimer != nil {
+		d.fallbackTimer.Stop()
 	}
+	d.primary.endAttempt()
+	d.fallback.endAttempt()
 }
 
-// dialAddrs starts with the first of the resolved addresses. err is the error
-// of the resolver.
-func (c *Conn) dialAddrs(addrs []net.Addr, err error) {
-	if c.dial == nil { // aborted meanwhile
-		return
+// error returns the error of the attempt at one address, or of all if addr is nil.
+func (d *dialing) error(addr net.Addr, err error) error {
+	if addr == nil {
+		addr = targetAddr{d.network, d.address}
 	}
-	if err == nil && len(addrs) == 0 {
-		err = errors.New("no suitable address")
-	}
-	if err != nil {
-		c.finish(&net.OpError{Op: "dial", Net: c.dial.network, Err: err})
-		return
-	}
-	c.dial.addrs = addrs
-	c.dialNext()
+	return opError("dial", addr.String(), dialCause{&net.OpError{Op: "dial", Net: d.network, Addr: addr, Err: err}})
 }
 
-// dialNext starts an attempt at the first of the remaining addresses.
-func (c *Conn) dialNext() {
-	d := c.dial
-	fd, err := socketFor(d.addrs[0])
-	if err == nil {
-		c.fd = int32(fd)
-		err = connect(fd, d.addrs[0])
+// A dialCause makes the *net.OpError reachable without repeating the address in the
+// message.
+type dialCause struct{ err *net.OpError }
+
+func (c dialCause) Error() string { return c.err.Err.Error() }
+func (c dialCause) Unwrap() error { return c.err }
+
+// loopCause returns the cause of an error of the loop, without the name of the
+// loop's method.
+func loopCause(err error) error {
+	if cause := errors.Unwrap(err); cause != nil {
+		return cause
 	}
-	switch err {
-	case nil:
-		c.finishAttempt(nil)
-	case errInProgress:
-		d.connecting = true
-		c.watch()
-		if limit := d.attemptTimeout(); limit > 0 && c.dial == d {
-			d.timer, _ = c.loop.CallLater(limit, func() { c.finishAttempt(os.ErrDeadlineExceeded) })
+	return err
+}
+
+// A dialSeries tries its addresses in order, one at a time.
+//
+//	state       owns                           event                       next state
+//	waiting     nothing                        next is called              as for a new address
+//	connecting  a registered socket, the       writable, connected         the dialing is finished
+//	            timer of the limit             writable, not connected     connecting
+//	                                           error, or the limit         as for the next address
+//	queueFull   a socket, the timers of the    the retry timer             as for a new address
+//	            limit and of the retry         the limit                   as for the next address
+//	failed      nothing                        -                           -
+//
+// For a new address the state is connecting or queueFull, or the address is skipped
+// after an error, or the dialing is finished because connect(2) has succeeded at once.
+// Without a next address the state is failed.
+type dialSeries struct {
+	dialing    *dialing
+	addrs      []net.Addr // the current one and those not tried yet
+	state      seriesState
+	fd         int // -1 without an attempt
+	registered bool
+	limit      *eventloop.Timer // ends the attempt; nil if only the context limits it
+	retry      *eventloop.Timer // nil unless the queue was full
+	firstErr   error
+}
+
+type seriesState uint8
+
+const (
+	seriesWaiting seriesState = iota
+	seriesConnecting
+	seriesQueueFull
+	seriesFailed
+)
+
+func newDialSeries(d *dialing) dialSeries { return dialSeries{dialing: d, fd: -1} }
+
+// next starts attempts until one is in progress, or has connected at once, or no
+// address is left.
+func (s *dialSeries) next() {
+	for len(s.addrs) > 0 {
+		if s.dialing.checkContext() {
+			return
 		}
-	case selectors.ErrWouldBlock:
-		// The queue of a Unix socket is full. The kernel reports no readiness
-		// when there is room, so try again later.
-		c.closeAttempt()
-		d.timer, _ = c.loop.CallLater(10*time.Millisecond, c.dialNext)
-	default:
-		c.finishAttempt(os.NewSyscallError("connect", err))
+		err := s.startAttempt()
+		if err == nil {
+			return
+		}
+		s.abandonAddress(err)
 	}
+	s.state = seriesFailed
+	s.dialing.seriesHasFailed()
 }
 
-// attemptTimeout returns the share of the remaining time for the current
-// address. For the last address it returns 0, which means no limit, because the
-// context ends that attempt.
-func (d *dialState) attemptTimeout() time.Duration {
-	if d.deadline.IsZero() || len(d.addrs) == 1 {
+func (s *dialSeries) startAttempt() (err error) {
+	if s.fd, err = s.dialing.system.socket(s.addrs[0]); err != nil {
+		s.fd = -1
+		return os.NewSyscallError("socket", err)
+	}
+	if share := s.share(); share > 0 {
+		s.limit, _ = s.dialing.loop.CallLater(share, func() { s.fail(os.ErrDeadlineExceeded) })
+	}
+	return s.connect()
+}
+
+// share returns the time for the current address, or 0 if only the context limits
+// it.
+func (s *dialSeries) share() time.Duration {
+	left, limited := s.dialing.timeLeft()
+	if !limited {
 		return 0
 	}
-	return max(time.Until(d.deadline)/time.Duration(len(d.addrs)), time.Millisecond)
+	share := max(left/time.Duration(len(s.addrs)), minDialShare)
+	if share >= left {
+		return 0
+	}
+	return share
 }
 
-// onConnectReady is called when connect(2) has completed.
-func (c *Conn) onConnectReady() {
-	err := socketError(int(c.fd))
-	if err == nil && selfConnected(int(c.fd)) {
-		// TCP lets a socket connect to itself if the system chose the requested
-		// port as the local port. Treat it as refused.
-		err = errConnRefused
+// connect calls connect(2) on the socket of the attempt.
+func (s *dialSeries) connect() error {
+	d := s.dialing
+	err := d.system.connect(s.fd, s.addrs[0])
+	switch err {
+	case nil:
+		remote, err := d.system.result(s.fd)
+		if err == errInProgress { // the peer has reset the connection already
+			remote, err = s.addrs[0], nil
+		}
+		if err == nil {
+			s.win(remote)
+		}
+		return os.NewSyscallError("connect", err)
+	case errInProgress:
+		if _, err := d.loop.Register(s.fd, selectors.EventWrite, s.onReady); err != nil {
+			return loopCause(err)
+		}
+		s.state, s.registered = seriesConnecting, true
+		return nil
+	case selectors.ErrWouldBlock:
+		s.state = seriesQueueFull
+		s.retry, _ = d.loop.CallLater(queueFullDelay, func() {
+			if d.checkContext() {
+				return
+			}
+			if err := s.connect(); err != nil {
+				s.fail(err)
+			}
+		})
+		return nil
 	}
-	c.finishAttempt(os.NewSyscallError("connect", err))
+	return os.NewSyscallError("connect", err)
 }
 
-// finishAttempt handles the result for the current address.
-func (c *Conn) finishAttempt(err error) {
-	d := c.dial
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
-	d.connecting = false
-	if err == nil {
-		d.stop()
-		c.dial = nil
-		if d.addrs[0].Network() == "tcp" {
-			setNoDelay(int(c.fd))
-		}
-		c.start()
-		if c.state&closingWrite != 0 && c.out == nil && c.state&ended == 0 {
-			c.afterDrain() // CloseWrite was called before, and nothing is queued
-		}
+// onReady is the callback of the loop for the socket of the attempt.
+func (s *dialSeries) onReady(_ any, events selectors.Event) {
+	if events&selectors.EventInvalid != 0 {
+		s.unregister()
+		s.fd = -1 // closed by other code; the number may belong to another file now
+		s.fail(os.NewSyscallError("poll", errBadFD))
 		return
 	}
-	c.closeAttempt()
-	if d.firstErr == nil {
-		d.firstErr = &net.OpError{Op: "dial", Net: d.network, Addr: d.addrs[0], Err: err}
+	remote, err := s.dialing.system.result(s.fd)
+	switch {
+	case err == nil:
+		s.win(remote)
+	case err != errInProgress:
+		s.fail(os.NewSyscallError("connect", err))
+	case events&(selectors.EventError|selectors.EventHangup) != 0:
+		s.fail(os.NewSyscallError("connect", errUnconnected))
 	}
-	if d.addrs = d.addrs[1:]; len(d.addrs) == 0 {
-		c.finish(d.firstErr)
+}
+
+// win hands the connected socket over, unless the context has ended.
+func (s *dialSeries) win(remote net.Addr) {
+	d := s.dialing
+	if d.checkContext() {
 		return
 	}
-	c.dialNext()
+	s.unregister()
+	fd := s.fd
+	s.fd = -1
+	if s.addrs[0].Network() == "tcp" {
+		setNoDelay(fd)
+		setKeepAlive(fd, d.opts.keepAlive)
+	}
+	d.finish(fd, remote, nil)
 }
 
-// closeAttempt unregisters and closes the socket of one attempt.
-func (c *Conn) closeAttempt() {
-	c.watch()
-	closeFD(int(c.fd))
-	c.fd = -1
+// fail ends the attempt and starts the next one.
+func (s *dialSeries) fail(err error) {
+	if s.dialing.checkContext() {
+		return
+	}
+	s.abandonAddress(err)
+	s.next()
 }
 
-// parseLiteral returns the address if it contains no name to resolve, otherwise
-// nil.
-func parseLiteral(network, address string) ([]net.Addr, error) {
-	if network == "unix" {
-		a, err := net.ResolveUnixAddr(network, address)
-		return []net.Addr{a}, err
+// abandonAddress ends the attempt at the current address after an error.
+func (s *dialSeries) abandonAddress(err error) {
+	s.endAttempt()
+	if s.firstErr == nil {
+		s.firstErr = s.dialing.error(s.addrs[0], err)
 	}
-	host, service, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
-	}
-	port, err := strconv.ParseUint(service, 10, 16)
-	if err != nil {
-		return nil, nil
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil || !matchesNetwork(network, ip) {
-		return nil, nil // a name, or the resolver returns the error
-	}
-	return []net.Addr{net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, uint16(port)))}, nil
+	s.addrs = s.addrs[1:]
 }
 
-// resolve looks up the addresses of a name. It blocks.
-func resolve(ctx context.Context, network, address string) ([]net.Addr, error) {
-	host, service, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	port, err := net.DefaultResolver.LookupPort(ctx, network, service)
-	if err != nil {
-		return nil, err
-	}
-	if host == "" {
-		host = "localhost" // as in package net
-	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip"+network[len("tcp"):], host)
-	if err != nil {
-		return nil, err
-	}
-	var addrs []net.Addr
-	for _, ip := range ips {
-		if ip = ip.Unmap(); matchesNetwork(network, ip) {
-			addrs = append(addrs, net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, uint16(port))))
+// endAttempt releases the socket and the timers of the attempt, if there is one.
+func (s *dialSeries) endAttempt() {
+	for _, timer := range []**eventloop.Timer{&s.limit, &s.retry} {
+		if *timer != nil {
+			(*timer).Stop()
+			*timer = nil
 		}
 	}
-	return addrs, nil
+	s.unregister()
+	if s.fd >= 0 {
+		s.dialing.system.close(s.fd)
+		s.fd = -1
+	}
 }
 
-// matchesNetwork reports whether "tcp", "tcp4" or "tcp6" allows the address.
-func matchesNetwork(network string, ip netip.Addr) bool {
-	switch network {
-	case "tcp4":
-		return ip.Unmap().Is4()
-	case "tcp6":
-		return !ip.Unmap().Is4()
+func (s *dialSeries) unregister() {
+	if s.registered {
+		s.registered = false
+		s.dialing.loop.Unregister(s.fd)
 	}
-	return true
 }

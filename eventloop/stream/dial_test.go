@@ -158,7 +158,7 @@ func TestDialRefused(t *testing.T) {
 					l.Errorf("ConnectionLost error %v", p.err)
 				}
 				l.do(func() {
-					if _, err := c.Write([]byte("x")); err != net.ErrClosed {
+					if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
 						l.Errorf("write: %v", err)
 					}
 					if l.Selector().Len() != 0 {
@@ -181,7 +181,7 @@ func TestDialArguments(t *testing.T) {
 					l.Errorf("%q %q: %v, %v", test.network, test.address, c, err)
 				}
 			}
-			if _, err := stream.Dial(context.Background(), l.Loop, "tcp", "127.0.0.1:1", nil); err != stream.ErrNilHandler {
+			if _, err := stream.Dial(context.Background(), l.Loop, "tcp", "127.0.0.1:1", nil); !errors.Is(err, stream.ErrNilHandler) {
 				l.Error(err)
 			}
 			if l.Selector().Len() != 0 {
@@ -344,7 +344,7 @@ func TestWrap(t *testing.T) {
 			if l.Selector().Len() != 0 || !c.Closed() || c.FD() != -1 {
 				l.Error("detached, but still on the loop")
 			}
-			if _, err := c.Detach(); err != net.ErrClosed {
+			if _, err := c.Detach(); !errors.Is(err, net.ErrClosed) {
 				l.Errorf("detached twice: %v", err)
 			}
 			c.Close()
@@ -379,7 +379,7 @@ func TestWrap(t *testing.T) {
 		r.expect(l, "DataReceived across")
 		l.do(func() {
 			d.Write(make([]byte, 16<<20))
-			if _, err := d.DetachFD(); err != stream.ErrUnsent {
+			if _, err := d.DetachFD(); !errors.Is(err, stream.ErrUnsent) {
 				l.Errorf("detach with unsent data: %v", err)
 			}
 			d.Abort()
@@ -419,7 +419,7 @@ func TestWrap(t *testing.T) {
 			})
 		}
 		l.do(func() {
-			if _, err := stream.Wrap(l.Loop, 0, nil); err != stream.ErrNilHandler {
+			if _, err := stream.Wrap(l.Loop, 0, nil); !errors.Is(err, stream.ErrNilHandler) {
 				l.Error(err)
 			}
 		})

@@ -3,12 +3,20 @@
 package stream
 
 import (
+	"context"
 	"errors"
 	"net"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+)
+
+// The numbers of the options; 0 if the system has none.
+const (
+	KeepAliveIdle     = keepAliveIdle
+	KeepAliveInterval = keepAliveInterval
+	KeepAliveCount    = keepAliveCount
 )
 
 // UnresponsiveAddr returns a TCP address where connecting does not complete: the
@@ -33,4 +41,27 @@ func UnresponsiveAddr(t testing.TB) net.Addr {
 		t.Cleanup(func() { conn.Close() })
 	}
 	return nil
+}
+
+// ReplaceResolver makes Dial look up names with resolve, until the end of the test.
+// Loops that dial must not run meanwhile, or be idle.
+func ReplaceResolver(t testing.TB, resolve func(ctx context.Context, network, address string) ([]net.Addr, error)) {
+	replaceDialSystem(t, func(s *dialSystem) { s.resolve = resolve })
+}
+
+// ReplaceSocket is ReplaceResolver for the function that makes the sockets of Dial.
+// make may call the original one, which is its argument.
+func ReplaceSocket(t testing.TB, make func(original func(net.Addr) (int, error), addr net.Addr) (int, error)) {
+	original := defaultDialSystem.socket
+	replaceDialSystem(t, func(s *dialSystem) {
+		s.socket = func(addr net.Addr) (int, error) { return make(original, addr) }
+	})
+}
+
+func replaceDialSystem(t testing.TB, edit func(*dialSystem)) {
+	old := defaultDialSystem
+	replaced := *old
+	edit(&replaced)
+	defaultDialSystem = &replaced
+	t.Cleanup(func() { defaultDialSystem = old })
 }

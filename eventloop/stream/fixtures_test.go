@@ -41,22 +41,22 @@ func eachBackend(t *testing.T, test func(l *testLoop)) {
 	}
 }
 
-func newLoop(t testing.TB, b selectors.Backend) *eventloop.Loop {
+func newLoop(t testing.TB, b selectors.Backend, opts ...eventloop.Option) *eventloop.Loop {
 	t.Helper()
 	sel, err := b.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	loop, err := eventloop.New(eventloop.WithSelector(sel))
+	loop, err := eventloop.New(append(opts, eventloop.WithSelector(sel))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return loop
 }
 
-func newTestLoop(t testing.TB, b selectors.Backend) *testLoop {
+func newTestLoop(t testing.TB, b selectors.Backend, opts ...eventloop.Option) *testLoop {
 	t.Helper()
-	l := &testLoop{t, newLoop(t, b)}
+	l := &testLoop{t, newLoop(t, b, opts...)}
 	runErr := make(chan error, 1)
 	go func() { runErr <- l.Run(context.Background()) }()
 	t.Cleanup(func() {
@@ -308,6 +308,9 @@ func reset(conn net.Conn) {
 	conn.(*net.TCPConn).SetLinger(0)
 	conn.Close()
 }
+
+// closeWrite shuts down the write side of a connection.
+func closeWrite(conn net.Conn) { conn.(interface{ CloseWrite() error }).CloseWrite() }
 
 // descriptors returns the number of open descriptors of the process.
 func descriptors(t testing.TB) int {

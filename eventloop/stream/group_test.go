@@ -160,7 +160,7 @@ func TestShutdownFlushes(t *testing.T) {
 			conn.Close()
 			t.Error("connected after Shutdown")
 		}
-		if _, err := g.Listen(network, address, func() stream.Handler { return echo{} }); err != net.ErrClosed {
+		if _, err := g.Listen(network, address, func() stream.Handler { return echo{} }); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("Listen after Shutdown: %v", err)
 		}
 		if err := shutdown(t, g, testTimeout); err != nil {
@@ -222,7 +222,7 @@ func TestShutdownAborts(t *testing.T) {
 
 func TestGroupArguments(t *testing.T) {
 	eachGroup(t, func(t *testing.T, g *stream.Group, network, address string) {
-		if _, err := g.Listen(network, address, nil); err != stream.ErrNilHandler {
+		if _, err := g.Listen(network, address, nil); !errors.Is(err, stream.ErrNilHandler) {
 			t.Error(err)
 		}
 		if _, err := g.Listen("udp", address, func() stream.Handler { return echo{} }); err == nil {

@@ -2,10 +2,14 @@ package stream
 
 // A Handler receives the events of a connection, like asyncio's Protocol. The
 // loop's goroutine calls all methods, one at a time. Embed [BaseHandler] to
-// write only some of them.
+// write only some of them. A Handler may also implement [HangupHandler] and
+// [ShutdownHandler].
 //
 // A connection usually has a Handler of its own. One Handler may also serve
 // many connections, because every method gets the Conn.
+//
+// If a method panics, its connection is aborted and ConnectionLost gets a
+// [*HandlerPanic], if the loop still runs: see [eventloop.WithPanicHandler].
 type Handler interface {
 	// ConnectionMade is called first, and at most once.
 	ConnectionMade(c *Conn)
@@ -19,7 +23,8 @@ type Handler interface {
 	// EOFReceived is called when the peer has closed its write side, at most
 	// once. If it returns true, the connection stays open for writing until
 	// Close or CloseWrite. If it returns false, the connection is closed after
-	// all queued data has been sent. If the peer later goes away completely,
+	// all queued data has been sent. If the write side has ended already, the
+	// connection is closed in any case. If the peer later goes away completely,
 	// epoll and poll report it; with other selectors the next write fails.
 	EOFReceived(c *Conn) (keepOpen bool)
 
@@ -27,11 +32,12 @@ type Handler interface {
 	// is called in the loop's next turn, and so never inside another method of
 	// the Conn. If the loop is already closed, the method that ends the
 	// connection calls it. err is nil after Close, Abort and EOF from the peer.
-	// Otherwise it is the cause, which is [ErrIdle] after SetIdleTimeout.
-	// Unsent data is discarded.
+	// Otherwise it is the first cause: [ErrIdle] or another timeout, a
+	// [*HandlerPanic], or an [*Error]. Unsent data is discarded. Data that the
+	// peer has sent before an error was delivered before.
 	//
 	// If Dial fails to connect, ConnectionLost is called without
-	// ConnectionMade. err is then a *net.OpError, or the context's error. If
+	// ConnectionMade. err then wraps a *net.OpError, or the context's error. If
 	// the Conn was closed before ConnectionMade, err is nil.
 	ConnectionLost(c *Conn, err error)
 
@@ -42,8 +48,32 @@ type Handler interface {
 	PauseWriting(c *Conn)
 
 	// ResumeWriting is called after PauseWriting, when no more bytes are queued
-	// than the low water mark. It is not called after Close.
+	// than the low water mark. It is not called after Close. If a write fails, it
+	// is called only if ConnectionLost has to wait for ResumeReading.
 	ResumeWriting(c *Conn)
+}
+
+// A HangupHandler is a Handler that learns that the peer has gone while reading is
+// paused.
+type HangupHandler interface {
+	Handler
+
+	// HangupReceived is called at most once per PauseReading, when the peer has
+	// closed both directions or reset the connection while reading is paused and
+	// nothing is queued to send. Data from the peer may still wait in the kernel:
+	// call ResumeReading to get it and then ConnectionLost, or Abort to drop it.
+	// Epoll and poll report it. With other selectors the method is not called. A
+	// peer that has only closed its write side has not gone.
+	HangupReceived(c *Conn)
+}
+
+// A ShutdownHandler is a Handler that learns that its server is going.
+type ShutdownHandler interface {
+	Handler
+
+	// ShutdownRequested is called at most once, by Shutdown of the listener or the
+	// group. The handler should finish its answer and then close the connection.
+	ShutdownRequested(c *Conn)
 }
 
 // BaseHandler implements Handler and does nothing. It closes the connection at

@@ -51,67 +51,40 @@ func runUntil(t *testing.T, loop *eventloop.Loop, condition func() bool) {
 	}
 }
 
-func tcp(address string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address)) }
-
-// TestDialSeveral checks that the addresses of a name are tried in order. An
-// address that refuses takes no time, and one that does not answer takes its
-// share of the time. If all fail, the error is that of the first.
-func TestDialSeveral(t *testing.T) {
-	loop := newLoop(t)
-	ln, err := Listen(loop, "tcp", "127.0.0.1:0", func() Handler { return &lifeRecorder{} })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
-	refusing := closed.Addr()
-
-	dial := func(limit time.Duration, addrs ...net.Addr) (*Conn, *lifeRecorder) {
-		h := &lifeRecorder{}
-		c := newConn(loop, -1, h, &defaultOptions)
-		c.dial = &dialState{network: "tcp", deadline: time.Now().Add(limit)}
-		loop.CallSoon(func() { c.dialAddrs(addrs, nil) })
-		return c, h
-	}
-	c, h := dial(10*time.Second, refusing, refusing, ln.Addr())
-	runUntil(t, loop, func() bool { return h.connected })
-	c.Abort()
-	runUntil(t, loop, func() bool { return h.ended })
-
-	other := tcp("127.0.0.2:" + portOf(refusing))
-	_, h = dial(10*time.Second, refusing, other)
-	runUntil(t, loop, func() bool { return h.ended })
-	var opErr *net.OpError
-	if h.connected || !errors.Is(h.err, unix.ECONNREFUSED) || !errors.As(h.err, &opErr) || opErr.Addr.String() != refusing.String() {
-		t.Errorf("error %v, want connection refused by %v", h.err, refusing)
-	}
-
-	_, h = dial(10 * time.Second)
-	runUntil(t, loop, func() bool { return h.ended })
-	if h.err == nil {
-		t.Error("no error without an address")
-	}
-
-	if unresponsive := UnresponsiveAddr(t); unresponsive != nil {
-		start := time.Now()
-		c, h = dial(200*time.Millisecond, unresponsive, ln.Addr())
-		runUntil(t, loop, func() bool { return h.connected })
-		if elapsed := time.Since(start); elapsed < 100*time.Millisecond {
-			t.Errorf("connected after %v, want at least half of the limit", elapsed)
+// TestDialAddressForms checks addresses that need no resolver.
+func TestDialAddressForms(t *testing.T) {
+	for _, test := range []struct {
+		network, address string
+		want             string // empty: none
+		isName           bool
+	}{
+		{network: "tcp", address: "127.0.0.1:80", want: "127.0.0.1:80"},
+		{network: "tcp", address: "[::1%7]:80", want: "[::1%7]:80"},
+		{network: "tcp", address: "[::ffff:127.0.0.1]:80", want: "127.0.0.1:80"},
+		{network: "tcp", address: ":80", want: "127.0.0.1:80"},
+		{network: "tcp4", address: ":80", want: "127.0.0.1:80"},
+		{network: "tcp6", address: ":80", want: "[::1]:80"},
+		{network: "tcp", address: "0.0.0.0:80", want: "127.0.0.1:80"},
+		{network: "tcp", address: "[::]:80", want: "[::1]:80"},
+		{network: "tcp4", address: "[::1]:80"},
+		{network: "tcp4", address: "[::]:80"},
+		{network: "tcp6", address: "127.0.0.1:80"},
+		{network: "tcp6", address: "[::ffff:127.0.0.1]:80"},
+		{network: "tcp", address: "localhost:80", isName: true},
+		{network: "tcp", address: "127.0.0.1:http", isName: true},
+		{network: "tcp", address: "127.0.0.1:65536", isName: true},
+		{network: "tcp", address: "127.1:80", isName: true},
+		{network: "unix", address: "/run/s:80", want: "/run/s:80"},
+	} {
+		addrs, isName, err := parseAddress(test.network, test.address)
+		got := ""
+		if len(addrs) > 0 {
+			got = addrs[0].String()
 		}
-		c.Abort()
-		runUntil(t, loop, func() bool { return h.ended })
+		if got != test.want || len(addrs) > 1 || isName != test.isName || err != nil {
+			t.Errorf("%s %s: %v, %v, %v", test.network, test.address, addrs, isName, err)
+		}
 	}
-	runUntil(t, loop, func() bool { return ln.Len() == 0 })
-}
-
-func portOf(addr net.Addr) string {
-	_, port, _ := net.SplitHostPort(addr.String())
-	return port
 }
 
 // TestClosedLoop checks that connections and listeners of a closed loop can still

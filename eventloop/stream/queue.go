@@ -1,11 +1,18 @@
 package stream
 
+import "slices"
+
 // A queue holds data to send. Small pieces share a block. Data is not moved
 // once it is in a block, and a block is released when all of it is sent.
 type queue struct {
-	blocks [][]byte
-	size   int // bytes in all blocks
+	blocks  [][]byte
+	size    int         // bytes in all blocks
+	files   []fileRange // of SendFile, in order
+	loading bool        // the first of files is being read from the disk
 }
+
+// isEmpty reports whether all is sent.
+func (q *queue) isEmpty() bool { return q.size == 0 && len(q.files) == 0 }
 
 // Sizes of blocks in bytes.
 const (
@@ -45,4 +52,17 @@ func (q *queue) discard(n int) {
 	if n > 0 {
 		q.blocks[0] = q.blocks[0][n:]
 	}
+}
+
+// first returns the first n bytes.
+func (q *queue) first(n int) [][]byte {
+	for i, block := range q.blocks {
+		if n <= len(block) {
+			blocks := slices.Clone(q.blocks[:i+1])
+			blocks[i] = block[:n]
+			return blocks
+		}
+		n -= len(block)
+	}
+	return q.blocks
 }

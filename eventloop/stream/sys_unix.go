@@ -20,6 +20,7 @@ var (
 	errBrokenPipe  error = unix.EPIPE
 	errConnRefused error = unix.ECONNREFUSED
 	errInProgress  error = unix.EINPROGRESS
+	errUnconnected error = unix.ENOTCONN
 )
 
 // mapWouldBlock returns selectors.ErrWouldBlock for EAGAIN, and other errors
@@ -56,17 +57,19 @@ func duplicate(conn syscall.Conn) (fd int, err error) {
 	if err != nil {
 		return -1, err
 	}
-	syscall.ForkLock.RLock()
-	controlErr := rc.Control(func(n uintptr) {
-		if fd, err = unix.Dup(int(n)); err == nil {
-			unix.CloseOnExec(fd)
-		}
-	})
-	syscall.ForkLock.RUnlock()
-	if controlErr != nil {
+	if controlErr := rc.Control(func(n uintptr) { fd, err = duplicateFD(int(n)) }); controlErr != nil {
 		return -1, controlErr
 	}
 	return fd, err
+}
+
+// duplicateFD returns a close-on-exec duplicate of a descriptor.
+func duplicateFD(fd int) (int, error) {
+	fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	return fd, nil
 }
 
 // socketFor makes a non-blocking socket of the address's family.
@@ -107,11 +110,32 @@ func connect(fd int, addr net.Addr) error {
 	case *net.TCPAddr:
 		sa = sockaddr(addr.AddrPort(), addr.IP.To4() == nil)
 	}
-	err := unix.Connect(fd, sa)
-	if err == unix.EINTR { // connecting continues
-		err = unix.EINPROGRESS
+	switch err := unix.Connect(fd, sa); {
+	case err == unix.EINTR: // connecting continues
+		return errInProgress
+	case err == unix.EAGAIN && addr.Network() == "unix":
+		return selectors.ErrWouldBlock
+	default:
+		return err
 	}
-	return mapWouldBlock(err)
+}
+
+// connectResult returns the result of a connect: the peer's address, or the error.
+// It returns errInProgress if the socket is not connected and has no error.
+func connectResult(fd int) (net.Addr, error) {
+	if err := socketError(fd); err != nil {
+		return nil, err
+	}
+	remote := remoteAddr(fd)
+	switch {
+	case remote == nil:
+		return nil, errInProgress
+	case selfConnected(fd, remote):
+		// TCP lets a socket connect to itself if the system chose the requested
+		// port as the local port. Nothing listens there then.
+		return nil, errConnRefused
+	}
+	return remote, nil
 }
 
 // socketError returns and clears the pending error of a socket, for example the
@@ -124,20 +148,57 @@ func socketError(fd int) error {
 	return err
 }
 
-// isStreamSocket reports whether a descriptor is a stream socket.
-func isStreamSocket(fd int) bool {
-	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-	return err == nil && kind == unix.SOCK_STREAM
+// hasUnread reports whether a file has data to read.
+func hasUnread(fd int) bool {
+	var b [1]byte
+	for {
+		n, _, err := unix.Recvfrom(fd, b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		switch err {
+		case unix.EINTR:
+			continue
+		case unix.ENOTSOCK:
+			fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+			n, err := unix.Poll(fds, 0)
+			return n > 0 && err == nil && fds[0].Revents&unix.POLLIN != 0
+		}
+		return n > 0 && err == nil
+	}
 }
 
-// selfConnected reports whether a TCP socket is connected to itself.
-func selfConnected(fd int) bool {
-	local, ok := localAddr(fd).(*net.TCPAddr)
+// kindOf returns what a file is.
+func kindOf(fd int) (fileKind, error) {
+	if kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err == nil {
+		if kind == unix.SOCK_STREAM {
+			return streamSocket, nil
+		}
+		return otherSocket, nil
+	}
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil {
+		return 0, err
+	}
+	switch flags & unix.O_ACCMODE {
+	case unix.O_RDONLY:
+		return readOnlyFile, nil
+	case unix.O_RDWR:
+		return twoWayFile, nil
+	}
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err == nil && stat.Mode&unix.S_IFMT == unix.S_IFIFO {
+		return pipeWriteEnd, nil
+	}
+	return writeOnlyFile, nil
+}
+
+// selfConnected reports whether a socket is a TCP socket that is connected to
+// itself. remote is the address of the peer.
+func selfConnected(fd int, remote net.Addr) bool {
+	peer, ok := remote.(*net.TCPAddr)
 	if !ok {
 		return false
 	}
-	remote, ok := remoteAddr(fd).(*net.TCPAddr)
-	return ok && local.Port == remote.Port && local.IP.Equal(remote.IP)
+	local, ok := localAddr(fd).(*net.TCPAddr)
+	return ok && local.Port == peer.Port && local.IP.Equal(peer.IP)
 }
 
 func localAddr(fd int) net.Addr  { return address(unix.Getsockname(fd)) }
@@ -196,35 +257,4 @@ func zoneIndex(name string) uint32 {
 	}
 	n, _ := strconv.ParseUint(name, 10, 32)
 	return uint32(n)
-}
-
-// isIPv6 reports whether a socket uses IPv6 addresses.
-func isIPv6(fd int) bool {
-	sa, _ := unix.Getsockname(fd)
-	_, v6 := sa.(*unix.SockaddrInet6)
-	return v6
-}
-
-func receiveFrom(fd int, p []byte) (int, netip.AddrPort, error) {
-	for {
-		n, from, err := unix.Recvfrom(fd, p, 0)
-		if err == nil {
-			return n, addrPort(from), nil
-		}
-		if err != unix.EINTR {
-			return 0, netip.AddrPort{}, mapWouldBlock(err)
-		}
-	}
-}
-
-func sendTo(fd int, p []byte, to netip.AddrPort, v6 bool) error {
-	if !to.IsValid() || !v6 && !to.Addr().Unmap().Is4() {
-		return unix.EAFNOSUPPORT
-	}
-	sa := sockaddr(to, v6)
-	for {
-		if err := unix.Sendto(fd, p, 0, sa); err != unix.EINTR {
-			return mapWouldBlock(err)
-		}
-	}
 }

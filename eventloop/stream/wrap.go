@@ -6,72 +6,116 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"syscall"
 
 	"goselectors/eventloop"
 )
 
-// Wrap makes a Conn from an open connection: a file descriptor as an int, a
-// *net.TCPConn, *net.UnixConn or *os.File, or any other value that is a
-// syscall.Conn and an io.Closer. Any file that is read and written as a stream
-// works, pipes and terminals included.
+// Wrap makes a Conn from an open connection: a file descriptor as an int or a
+// uintptr, a *net.TCPConn, *net.UnixConn or *os.File, or any other value that is an
+// io.Closer and has a descriptor that the selectors accept: a syscall.Conn or a
+// value with an Fd() uintptr method. Any file that is read or written as a stream
+// works, pipes and terminals included. A file that cannot be written, such as the
+// read end of a pipe, has a write side that is closed from the start. One that
+// cannot be read never calls DataReceived and EOFReceived; if it is the write end
+// of a pipe, ConnectionLost is called when the reader leaves, with an error if
+// unsent data is queued.
 //
 // The Conn takes ownership of a descriptor. For another value it duplicates the
 // descriptor and closes the value, which does not end the connection while the
 // duplicate exists. The descriptor is put into non-blocking mode. On error Wrap
 // takes no ownership and closes nothing.
 //
-// ConnectionMade is called in the next turn. Wrap returns [ErrNilHandler],
+// ConnectionMade is called in the next turn, and nothing is read or written before.
+// Wrap returns an error that wraps [ErrNilHandler], [ErrNilLoop],
 // [errors.ErrUnsupported], [eventloop.ErrClosed], or the error of the system.
 func Wrap(loop *eventloop.Loop, conn any, h Handler, opts ...Option) (*Conn, error) {
-	if h == nil {
-		return nil, ErrNilHandler
-	}
-	if !platformSupported {
-		return nil, fmt.Errorf("stream: %w on this platform", errors.ErrUnsupported)
-	}
-	fd, isFD := conn.(int)
-	file, isFile := conn.(interface {
-		syscall.Conn
-		io.Closer
-	})
-	var err error
+	fail := func(err error) (*Conn, error) { return nil, opError("wrap", subjectOf(conn), err) }
 	switch {
-	case isFD:
-	case isFile:
-		fd, err = duplicate(file)
-	default:
-		err = fmt.Errorf("%T has no file descriptor", conn)
+	case loop == nil:
+		return fail(ErrNilLoop)
+	case h == nil:
+		return fail(ErrNilHandler)
+	case !platformSupported:
+		return fail(errors.ErrUnsupported)
 	}
-	if err == nil {
-		if err = setNonblock(fd); err != nil && isFile {
+	fd, owner, err := descriptorOf(conn)
+	if err != nil {
+		return fail(err)
+	}
+	closeDuplicate := func() {
+		if owner != nil {
 			closeFD(fd)
 		}
 	}
+	kind, err := kindOf(fd)
+	if err == nil {
+		err = setNonblock(fd)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("stream: wrap: %w", err)
+		closeDuplicate()
+		return fail(err)
 	}
 	c := newConn(loop, fd, h, newOptions(opts))
-	c.state |= readPaused // no data before ConnectionMade
-	if !isStreamSocket(fd) {
-		c.state |= notStream
-	}
+	c.setKind(kind)
+	c.setRemote(remoteAddr(fd))
 	err = loop.CallSoon(func() {
-		c.state &^= readPaused
-		if c.state&ended == 0 {
+		if c.life == starting {
 			c.start()
 		}
 	})
 	if err != nil {
-		if isFile {
-			closeFD(fd)
-		}
-		return nil, err
+		closeDuplicate()
+		return fail(errors.Unwrap(err))
 	}
-	if isFile {
-		file.Close()
+	if owner != nil {
+		owner.Close()
 	}
 	return c, nil
+}
+
+// descriptorOf returns the descriptor of the argument of Wrap. If owner is not nil,
+// the descriptor is a duplicate, and owner has the original.
+func descriptorOf(conn any) (fd int, owner io.Closer, err error) {
+	switch conn := conn.(type) {
+	case int:
+		return conn, nil, nil
+	case uintptr:
+		return int(conn), nil, nil
+	}
+	owner, ok := conn.(io.Closer)
+	if !ok {
+		return -1, nil, fmt.Errorf("%T is not a descriptor and has no Close method", conn)
+	}
+	switch file := conn.(type) {
+	case syscall.Conn:
+		fd, err = duplicate(file)
+	case interface{ Fd() uintptr }:
+		fd, err = duplicateFD(int(file.Fd()))
+	default:
+		err = fmt.Errorf("%T has no descriptor", conn)
+	}
+	return fd, owner, err
+}
+
+// subjectOf names the argument of Wrap in errors.
+func subjectOf(conn any) string {
+	switch conn := conn.(type) {
+	case int:
+		return "fd " + strconv.Itoa(conn)
+	case uintptr:
+		return "fd " + strconv.Itoa(int(conn))
+	case *os.File:
+		if conn != nil {
+			return conn.Name()
+		}
+	case *net.TCPConn:
+		if addr := conn.RemoteAddr(); addr != nil {
+			return addr.String()
+		}
+	}
+	return fmt.Sprintf("%T", conn)
 }
 
 // Detach is the opposite of Wrap. It removes the connection from the loop and
@@ -79,32 +123,56 @@ func Wrap(loop *eventloop.Loop, conn any, h Handler, opts ...Option) (*Conn, err
 // any more, not even ConnectionLost.
 //
 // Data that was passed to DataReceived is not in the net.Conn. A handler that
-// detaches must use the rest of p itself. Detach returns [ErrUnsent] while
-// unsent data is queued, and [net.ErrClosed] if the connection is closed or
-// closing. If the descriptor is not a socket, for example a pipe, Detach closes it
-// and returns the error of net.FileConn; use DetachFD.
+// detaches must use the rest of p itself. If Detach returns an error, nothing has
+// changed: the error wraps [ErrUnsent] while unsent data is queued, [net.ErrClosed]
+// if the connection is closed or closing, or the error of the system, for example
+// because the descriptor is not a socket (use DetachFD) or the process has no free
+// descriptor (Detach needs two for a moment).
 func (c *Conn) Detach() (net.Conn, error) {
-	fd, err := c.DetachFD()
-	if err != nil {
+	if err := c.detachError(); err != nil {
 		return nil, err
+	}
+	fd, err := duplicateFD(int(c.fd))
+	if err != nil {
+		return nil, c.opError("detach", err)
 	}
 	f := os.NewFile(uintptr(fd), "detached")
 	defer f.Close() // FileConn makes a duplicate
-	return net.FileConn(f)
+	conn, err := net.FileConn(f)
+	if err != nil {
+		return nil, c.opError("detach", err)
+	}
+	closeFD(c.detach())
+	return conn, nil
 }
 
 // DetachFD is like Detach, but returns the file descriptor, in non-blocking
 // mode. The caller owns it and must close it.
 func (c *Conn) DetachFD() (int, error) {
-	switch {
-	case c.state&(closing|ended) != 0:
-		return -1, net.ErrClosed
-	case c.out != nil || c.dial != nil:
-		return -1, ErrUnsent
+	if err := c.detachError(); err != nil {
+		return -1, err
 	}
-	c.removeFromLoop()
+	return c.detach(), nil
+}
+
+// detachError returns why the connection cannot be detached, or nil.
+func (c *Conn) detachError() error {
+	switch {
+	case c.life == failing:
+		return c.err
+	case c.life != starting && c.life != connected:
+		return c.opError("detach", net.ErrClosed)
+	case c.out != nil || c.fd < 0:
+		return c.opError("detach", ErrUnsent)
+	}
+	return nil
+}
+
+// detach gives up the descriptor.
+func (c *Conn) detach() int {
+	c.release(detached)
 	fd := int(c.fd)
 	c.fd = -1
 	c.set.remove(c)
-	return fd, nil
+	return fd
 }

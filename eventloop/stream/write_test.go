@@ -208,7 +208,7 @@ func TestWriteInsideHandlers(t *testing.T) {
 		p.onConnectionMade = func(c *stream.Conn) { c.Write([]byte("hello ")) }
 		p.onDataReceived = func(c *stream.Conn, data []byte) { c.Write(data) }
 		p.onConnectionLost = func(c *stream.Conn, err error) {
-			if _, err := c.Write([]byte("too late")); err != net.ErrClosed {
+			if _, err := c.Write([]byte("too late")); !errors.Is(err, net.ErrClosed) {
 				l.Errorf("write in ConnectionLost: %v", err)
 			}
 		}
