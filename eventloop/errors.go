@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 )
 
 // Errors that methods of this package return, wrapped: test for them with
@@ -17,7 +18,14 @@ var (
 	// a callback or on another goroutine.
 	ErrRunning = errors.New("loop is already running")
 
-	// ErrNilCallback reports a nil function argument.
+	// ErrInvalidLoop reports a call of a method of a nil loop, or of one that was
+	// not made by New.
+	ErrInvalidLoop = errors.New("loop is nil or was not made by New")
+
+	// ErrNilSelector reports a selector of WithSelector that is a nil pointer.
+	ErrNilSelector = errors.New("selector is nil")
+
+	// ErrNilCallback reports a nil function or FileHandler as an argument.
 	ErrNilCallback = errors.New("nil callback")
 
 	// ErrNoCallback reports a ready key that was registered directly with the
@@ -33,6 +41,10 @@ var (
 	// exist or that a process cannot catch.
 	ErrInvalidSignal = errors.New("signal cannot be caught")
 
+	// ErrWorkExited is the error that DoResult gives to done if work has called
+	// runtime.Goexit, as testing's FailNow does.
+	ErrWorkExited = errors.New("work called runtime.Goexit")
+
 	// ErrWrongGoroutine reports a call from a goroutine other than the one that
 	// runs the loop. Only a loop with WithDebug checks for it.
 	ErrWrongGoroutine = errors.New("called from outside the loop's goroutine; use Post")
@@ -45,9 +57,36 @@ func (closedError) Is(target error) bool { return target == os.ErrClosed }
 
 func opError(op string, err error) error { return fmt.Errorf("eventloop: %s: %w", op, err) }
 
+// isInvalid reports whether a loop is nil or was not made by New.
+func (l *Loop) isInvalid() bool { return l == nil || l.sel == nil }
+
+// isNil reports whether v is nil or holds a nil pointer or function.
+func isNil(v any) bool {
+	switch v := reflect.ValueOf(v); v.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Slice, reflect.Chan:
+		return v.IsNil()
+	}
+	return false
+}
+
+// checkPost validates a call of a method that any goroutine may call.
+func (l *Loop) checkPost(op string, isNil bool) error {
+	switch {
+	case l.isInvalid():
+		return opError(op, ErrInvalidLoop)
+	case isNil:
+		return opError(op, ErrNilCallback)
+	}
+	return nil
+}
+
 // checkCall validates a call of a method that belongs to the loop's goroutine.
 func (l *Loop) checkCall(op string, isNil bool) error {
 	switch {
+	case l.isInvalid():
+		return opError(op, ErrInvalidLoop)
 	case isNil:
 		return opError(op, ErrNilCallback)
 	case l.closing.Load():

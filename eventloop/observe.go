@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"runtime/trace"
 	"strconv"
+	"strings"
 	"time"
 
 	"goselectors/selectors"
@@ -30,10 +31,11 @@ type observer struct {
 
 // A callbackOrigin describes a callback for logs, traces and panics.
 type callbackOrigin struct {
-	kind         string // Panic.Kind
-	fn           any
+	kind         string  // Panic.Kind
+	fn           any     // a function or a FileHandler
 	registeredAt uintptr // program counter; 0 if not recorded
 	fd           int     // of a file; else -1
+	subject      any     // Panic.Subject
 }
 
 func (o *observer) init(l *Loop) {
@@ -45,8 +47,8 @@ func (o *observer) init(l *Loop) {
 }
 
 // beginCallback is called before each callback if the loop is observing.
-func (l *Loop) beginCallback(kind string, registeredAt uintptr, fn any, fd int) {
-	l.current, l.region = callbackOrigin{kind, fn, registeredAt, fd}, nil
+func (l *Loop) beginCallback(origin callbackOrigin) {
+	l.current, l.region = origin, nil
 	if l.trace && trace.IsEnabled() {
 		l.region = trace.StartRegion(context.Background(), l.current.name())
 	}
@@ -65,6 +67,18 @@ func (l *Loop) standsFor(fn any) {
 	if l.region != nil {
 		l.region.End()
 		l.region = trace.StartRegion(context.Background(), l.current.name())
+	}
+}
+
+// SetSubject names what the running callback is about, such as a connection or a
+// request. [Panic] and the log of slow callbacks report it. It holds until the
+// callback returns or SetSubject is called again. Without a call the subject of a
+// callback for a file is the file object, and others have none. It is for callbacks
+// of the loop; elsewhere it does nothing. Without WithPanicHandler,
+// WithSlowCallback, WithTrace and WithDebug it costs nothing and stores nothing.
+func (l *Loop) SetSubject(subject any) {
+	if l != nil && l.observing && l.current.kind != "" {
+		l.current.subject = subject
 	}
 }
 
@@ -87,21 +101,41 @@ func (l *Loop) endCallback() {
 	l.current = callbackOrigin{}
 }
 
-// name returns the name of the callback's function.
+// name returns the name of the callback's function, or of the type of a
+// FileHandler.
 func (o callbackOrigin) name() string {
-	if o.fn == nil {
-		return "unknown"
+	if _, ok := o.fn.(FileHandler); ok {
+		return fmt.Sprintf("%T", o.fn)
 	}
-	if f := runtime.FuncForPC(reflect.ValueOf(o.fn).Pointer()); f != nil {
-		return f.Name()
+	if v := reflect.ValueOf(o.fn); v.Kind() == reflect.Func {
+		if f := runtime.FuncForPC(v.Pointer()); f != nil {
+			return f.Name()
+		}
 	}
 	return "unknown"
+}
+
+// subjectText describes the subject for a log. It reads only values that cannot
+// change, and those that describe themselves.
+func (o callbackOrigin) subjectText() string {
+	switch o.subject.(type) {
+	case fmt.Stringer, error:
+		return fmt.Sprint(o.subject)
+	}
+	switch reflect.ValueOf(o.subject).Kind() {
+	case reflect.Pointer, reflect.Struct, reflect.Map, reflect.Slice, reflect.Array, reflect.Chan, reflect.Func:
+		return fmt.Sprintf("%T", o.subject)
+	}
+	return fmt.Sprint(o.subject)
 }
 
 func (o callbackOrigin) attrs() []slog.Attr {
 	attrs := []slog.Attr{slog.String("kind", o.kind), slog.String("callback", o.name())}
 	if o.fd >= 0 {
 		attrs = append(attrs, slog.Int("fd", o.fd))
+	}
+	if o.subject != nil {
+		attrs = append(attrs, slog.String("subject", o.subjectText()))
 	}
 	if o.registeredAt != 0 {
 		attrs = append(attrs, slog.String("from", fileLine(o.registeredAt)))
@@ -114,12 +148,13 @@ type Panic struct {
 	Value    any    // the value the callback panicked with
 	Stack    []byte // the stack at the panic
 	Kind     string // "file", "timer", "soon", "post", "signal" or "work"
-	Callback string // the name of the callback's function
+	Callback string // the name of the callback's function, or of the type of a FileHandler
+	Subject  any    // what the callback was about: see SetSubject
 }
 
-// runUntilPanic is runAll, but it returns false after the first panic, which it
-// has passed to the panic handler. It returns true when all callbacks have run.
-func (l *Loop) runUntilPanic() (done bool) {
+// runUntilPanic calls run. It returns false after a panic, which it has passed to
+// the panic handler.
+func (l *Loop) runUntilPanic(run func(*Loop)) (done bool) {
 	defer func() {
 		if done {
 			return
@@ -128,11 +163,11 @@ func (l *Loop) runUntilPanic() (done bool) {
 		if v == nil { // runtime.Goexit: do not interfere
 			return
 		}
-		p := Panic{Value: v, Stack: debug.Stack(), Kind: l.current.kind, Callback: l.current.name()}
+		p := Panic{Value: v, Stack: debug.Stack(), Kind: l.current.kind, Callback: l.current.name(), Subject: l.current.subject}
 		l.endCallback()
 		l.panicHandler(p)
 	}()
-	l.runAll()
+	run(l)
 	return true
 }
 
@@ -145,24 +180,30 @@ func (l *Loop) callSite() uintptr {
 	return callerPC()
 }
 
-// callerPC returns the program counter of the innermost frame that is not in
-// this package.
+// callerPC returns the program counter of the innermost frame that is neither in
+// this package nor in package stream.
 func callerPC() uintptr {
 	var pcs [8]uintptr
-	n := runtime.Callers(2, pcs[:])
-	frames := runtime.CallersFrames(pcs[:n])
-	for i := range n {
-		frame, _ := frames.Next()
-		if !inThisPackage(frame.Function) {
-			return pcs[i]
+	for skip := 2; ; skip += len(pcs) {
+		n := runtime.Callers(skip, pcs[:])
+		frames := runtime.CallersFrames(pcs[:n])
+		for i := range n {
+			frame, _ := frames.Next()
+			if !isOwnFunction(frame.Function) {
+				return pcs[i]
+			}
+		}
+		if n < len(pcs) {
+			return 0
 		}
 	}
-	return 0
 }
 
-func inThisPackage(function string) bool {
-	const prefix = "goselectors/eventloop."
-	return len(function) > len(prefix) && function[:len(prefix)] == prefix
+// isOwnFunction reports whether a function is in this package or in package
+// stream, whose calls are made for a user.
+func isOwnFunction(function string) bool {
+	rest, ok := strings.CutPrefix(function, "goselectors/eventloop")
+	return ok && (strings.HasPrefix(rest, ".") || strings.HasPrefix(rest, "/stream."))
 }
 
 // fileLine returns file:line of a program counter.
@@ -174,11 +215,11 @@ func fileLine(pc uintptr) string {
 // reportLeaks logs the files and timers that are still registered.
 func (l *Loop) reportLeaks() {
 	for key := range l.sel.Keys() {
-		callback, _ := callbackOf(key)
-		o := callbackOrigin{kind: "file", fd: key.FD, registeredAt: l.filesRegisteredAt[key]}
-		if callback != nil {
-			o.fn = callback
+		if w, ok := key.Data.(*fileWatchers); ok {
+			l.reportWatchers(key, w)
+			continue
 		}
+		o := callbackOrigin{kind: "file", fn: key.Data, fd: key.FD, registeredAt: l.filesRegisteredAt[key]}
 		l.log.LogAttrs(context.Background(), slog.LevelWarn, "eventloop: file still registered at Close",
 			append(o.attrs(), slog.String("events", key.Events.String()), slog.String("object", fmt.Sprintf("%T", key.FileObj)))...)
 	}
@@ -189,6 +230,24 @@ func (l *Loop) reportLeaks() {
 		o := callbackOrigin{kind: "timer", fn: t.fn, registeredAt: t.registeredAt, fd: -1}
 		l.log.LogAttrs(context.Background(), slog.LevelWarn, "eventloop: timer still active at Close",
 			append(o.attrs(), slog.Duration("when", t.when))...)
+	}
+}
+
+// reportWatchers logs the readers, writers and waiters of a file.
+func (l *Loop) reportWatchers(key *selectors.SelectorKey, w *fileWatchers) {
+	report := func(kind string, d direction, x watcher) {
+		o := callbackOrigin{kind: kind, fn: x.fn, registeredAt: x.registeredAt, fd: key.FD}
+		l.log.LogAttrs(context.Background(), slog.LevelWarn, "eventloop: file still registered at Close",
+			append(o.attrs(), slog.String("events", d.interest().String()), slog.String("object", fmt.Sprintf("%T", x.fileobj)))...)
+	}
+	for d := range numDirections {
+		side := &w.sides[d]
+		if side.permanent.fn != nil {
+			report("file", d, side.permanent)
+		}
+		for x := side.first; x != nil; x = x.next {
+			report("waiter", d, x.watcher)
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ type options struct {
 	panicHandler  func(Panic)
 	slowThreshold time.Duration // zero: callbacks are not measured
 	log           *slog.Logger
+	maxWorkers    int // goroutines of Do at a time; zero: no limit
 	debug         bool
 	trace         bool
 }
@@ -36,12 +37,12 @@ func newOptions(opts []Option) (o options) {
 }
 
 // WithSelector makes the loop wait with s. The loop owns s from then on: Close
-// closes it.
+// closes it. If s is nil the loop has the default selector.
 func WithSelector(s selectors.Selector) Option { return func(o *options) { o.selector = s } }
 
 // WithClock makes the loop read the time from now instead of the monotonic
 // clock. The clock must never go backwards, and must advance while the selector
-// waits: see package looptest.
+// waits: see package looptest. If now is nil the loop has the monotonic clock.
 func WithClock(now func() time.Duration) Option { return func(o *options) { o.clock = now } }
 
 // WithPanicHandler makes the loop recover the panics of callbacks. It calls
@@ -59,6 +60,12 @@ func WithSlowCallback(threshold time.Duration) Option {
 
 // WithLogger makes the loop log to log instead of [slog.Default].
 func WithLogger(log *slog.Logger) Option { return func(o *options) { o.log = log } }
+
+// WithWorkers makes the loop run the work of Do and DoResult on at most n
+// goroutines at a time, as asyncio's executor and libuv's thread pool do. Further
+// work waits and is started in the order of the calls. Close drops work that has not
+// been started. Without WithWorkers, or if n is not positive, there is no limit.
+func WithWorkers(n int) Option { return func(o *options) { o.maxWorkers = max(n, 0) } }
 
 // WithTrace makes each callback a region of the execution trace, named after
 // its function, while runtime/trace is enabled.

@@ -83,11 +83,11 @@ func (s *signalSource) receive(handler weak.Pointer[SignalHandler]) {
 // process, the signal gets back its previous action. Stop reports whether the
 // handler was active. It is for the loop's goroutine.
 func (h *SignalHandler) Stop() bool {
-	l := h.loop
-	if !l.callAllowed("stop a signal handler") || h.stopped {
+	if h == nil || h.loop == nil || !h.loop.callAllowed("stop a signal handler") || h.stopped {
 		return false
 	}
 	h.stopped = true
+	l := h.loop
 	l.mu.Lock()
 	delete(l.signals, h)
 	l.mu.Unlock()

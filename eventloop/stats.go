@@ -22,6 +22,12 @@ type Stats struct {
 	// with WithSlowCallback or WithDebug.
 	LongestCallback time.Duration
 
+	// PendingWork is the number of calls of Do and DoResult whose work is queued or
+	// running, or whose done has not been called yet; QueuedWork is the number of
+	// those that wait for a goroutine (see WithWorkers). Both are current, and zero
+	// after Close.
+	PendingWork, QueuedWork int
+
 	// Selector has the counters of the loop's selector, if it is one of package
 	// selectors: shortages that it has survived.
 	Selector selectors.Stats
@@ -33,6 +39,9 @@ const LateAfter = 10 * time.Millisecond
 // Stats returns the counters. Any goroutine may call it. The figures are about
 // those of the end of the last turn; they are not one atomic snapshot.
 func (l *Loop) Stats() Stats {
+	if l.isInvalid() {
+		return Stats{}
+	}
 	stats := Stats{
 		Turns:           l.stats.turns.Load(),
 		Callbacks:       l.stats.callbacks.Load(),
@@ -42,6 +51,11 @@ func (l *Loop) Stats() Stats {
 		LatestTimer:     time.Duration(l.stats.latestTimer.Load()),
 		LongestCallback: time.Duration(l.stats.longestCallback.Load()),
 	}
+	l.mu.Lock()
+	if !l.closing.Load() {
+		stats.PendingWork, stats.QueuedWork = int(l.pendingWork.Load()), l.work.queued
+	}
+	l.mu.Unlock()
 	if sel, ok := l.sel.(interface{ Stats() selectors.Stats }); ok {
 		stats.Selector = sel.Stats()
 	}

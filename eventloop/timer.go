@@ -6,8 +6,8 @@ import (
 )
 
 // A Timer calls a function on the loop at its deadline. CallLater, CallAt and
-// Every return timers; a nil or zero Timer is not valid. Its methods are for the
-// loop's goroutine.
+// Every return timers. A nil or zero Timer is one that was stopped and cannot be
+// reset. The methods are for the loop's goroutine.
 type Timer struct {
 	loop         *Loop
 	fn           func()
@@ -22,12 +22,18 @@ type Timer struct {
 // beginning of the turn, and fn is never called early. Timers with equal
 // deadlines run in the order of scheduling. The number of timers is not limited.
 func (l *Loop) CallLater(d time.Duration, fn func()) (*Timer, error) {
-	return l.newTimer("call later", addClamped(l.clock(), d), 0, fn)
+	if err := l.checkCall("call later", fn == nil); err != nil {
+		return nil, err
+	}
+	return l.newTimer(addClamped(l.clock(), d), 0, fn), nil
 }
 
 // CallAt calls fn once, at the loop's time when: see Now.
 func (l *Loop) CallAt(when time.Duration, fn func()) (*Timer, error) {
-	return l.newTimer("call at", when, 0, fn)
+	if err := l.checkCall("call at", fn == nil); err != nil {
+		return nil, err
+	}
+	return l.newTimer(when, 0, fn), nil
 }
 
 // Every calls fn once per interval until the timer is stopped; the first call is
@@ -35,19 +41,19 @@ func (l *Loop) CallAt(when time.Duration, fn func()) (*Timer, error) {
 // long fn takes. Deadlines that are missed are skipped. An interval that is not
 // positive is [ErrInvalidInterval].
 func (l *Loop) Every(interval time.Duration, fn func()) (*Timer, error) {
+	if err := l.checkCall("every", fn == nil); err != nil {
+		return nil, err
+	}
 	if interval <= 0 {
 		return nil, opError("every", ErrInvalidInterval)
 	}
-	return l.newTimer("every", addClamped(l.clock(), interval), interval, fn)
+	return l.newTimer(addClamped(l.clock(), interval), interval, fn), nil
 }
 
-func (l *Loop) newTimer(op string, when, interval time.Duration, fn func()) (*Timer, error) {
-	if err := l.checkCall(op, fn == nil); err != nil {
-		return nil, err
-	}
+func (l *Loop) newTimer(when, interval time.Duration, fn func()) *Timer {
 	t := &Timer{loop: l, fn: fn, when: when, interval: interval, registeredAt: l.callSite(), slot: noSlot}
 	l.timers.start(t)
-	return t, nil
+	return t
 }
 
 // addClamped returns t+d, clamped to the range of a Duration.
@@ -64,10 +70,9 @@ func addClamped(t, d time.Duration) time.Duration {
 
 // Stop ends the timer and reports whether it was active. The loop then holds no
 // reference to it. Stop does nothing on a timer that has already been called
-// (unless it is one of Every), was stopped before, or whose loop is closed. On a
-// nil or zero Timer it panics.
+// (unless it is one of Every), was stopped before, or whose loop is closed.
 func (t *Timer) Stop() bool {
-	if !t.loop.callAllowed("stop a timer") {
+	if t == nil || t.loop == nil || !t.loop.callAllowed("stop a timer") {
 		return false
 	}
 	wasActive := t.Active()
@@ -78,9 +83,9 @@ func (t *Timer) Stop() bool {
 // Reset schedules the timer for d from now, as CallLater does, and reports
 // whether it was active. A timer that was called or stopped becomes active
 // again. A timer of Every continues with its interval from the new deadline. If
-// the loop is closed, Reset does nothing. On a nil or zero Timer it panics.
+// the loop is closed, Reset does nothing.
 func (t *Timer) Reset(d time.Duration) bool {
-	if !t.loop.callAllowed("reset a timer") {
+	if t == nil || t.loop == nil || !t.loop.callAllowed("reset a timer") {
 		return false
 	}
 	wasActive := t.Active()
@@ -90,11 +95,16 @@ func (t *Timer) Reset(d time.Duration) bool {
 }
 
 // Active reports whether the timer is still to be called.
-func (t *Timer) Active() bool { return t.slot != noSlot }
+func (t *Timer) Active() bool { return t != nil && t.loop != nil && t.slot != noSlot }
 
 // When returns the loop's time of the next call, or that of the last call if
-// the timer is not active.
-func (t *Timer) When() time.Duration { return t.when }
+// the timer is not active. It is zero for a nil or zero Timer.
+func (t *Timer) When() time.Duration {
+	if t == nil {
+		return 0
+	}
+	return t.when
+}
 
 // runTimer calls a due timer, unless it was stopped or reset since it became
 // due.

@@ -84,8 +84,9 @@ type dueEntry struct {
 
 func newHeapModel(n int) *heapModel {
 	m := &heapModel{timers: make([]Timer, n), model: make([]modelTimer, n)}
+	loop := new(Loop) // a Timer without a loop is not active
 	for i := range m.timers {
-		m.timers[i].slot = noSlot
+		m.timers[i] = Timer{loop: loop, slot: noSlot}
 	}
 	return m
 }

@@ -17,11 +17,15 @@ import (
 //
 // The numbers are the steps in the package documentation.
 func (l *Loop) turn(timeout time.Duration) error {
-	if !l.hasLeftover() { // otherwise a panic ended the last turn: run the rest of it
+	if l.beginning || !l.hasLeftover() { // otherwise a panic ended the last turn: run the rest of it
+		if l.beginning || len(l.hooks) > 0 {
+			l.beginTurn()
+		}
 		wait := l.selectTimeout(timeout)                         // 1
 		events, err := l.sel.SelectInto(l.ready.items[:0], wait) // 2
 		l.afterSelect()
 		if err != nil {
+			l.guard((*Loop).runAfterHooks)
 			return err
 		}
 		l.ready.items = events // 3
@@ -42,7 +46,7 @@ func (l *Loop) afterSelect() {
 // selectTimeout returns how long Select may wait: until the next timer, at most
 // timeout, and zero if there is something to run already.
 func (l *Loop) selectTimeout(timeout time.Duration) time.Duration {
-	if len(l.nextTurn) > 0 || timeout == 0 {
+	if len(l.nextTurn) > 0 || len(l.invalidFiles) > 0 || timeout == 0 {
 		return 0
 	}
 	if deadline, ok := l.timers.nextDeadline(); ok {
@@ -87,6 +91,12 @@ func (l *Loop) wakeIfAsleep() {
 // collectDue collects the callbacks of this turn other than those of ready keys.
 func (l *Loop) collectDue() {
 	l.callbacksBeforeTurn, l.filesChanged = l.callbacksRun, false
+	l.watchersBeforeTurn = l.lastWatcher
+	if len(l.invalidFiles) > 0 {
+		l.ready.items = append(l.ready.items, l.invalidFiles...)
+		clear(l.invalidFiles)
+		l.invalidFiles = l.invalidFiles[:0]
+	}
 	l.scheduled.items, l.nextTurn = l.nextTurn, l.scheduled.items[:0]
 	if len(l.timers.heap) > 0 {
 		l.dueTimers.items = l.timers.popDue(l.Now(), l.dueTimers.items[:0])
@@ -99,19 +109,17 @@ func (l *Loop) collectDue() {
 	}
 }
 
-// hasLeftover reports whether callbacks of the last turn have not run yet.
-func (l *Loop) hasLeftover() bool {
-	return l.scheduled.hasMore() || l.ready.hasMore() || l.dueTimers.hasMore() || l.posts.hasMore()
+// hasLeftover reports whether callbacks or hooks of the last turn have not run yet.
+func (l *Loop) hasLeftover() bool { return l.hasCallbacks() || l.afterHooks.hasMore() }
+
+// hasCallbacks reports whether callbacks of this turn have not run yet.
+func (l *Loop) hasCallbacks() bool {
+	return l.dispatch.file != nil || l.scheduled.hasMore() || l.ready.hasMore() || l.dueTimers.hasMore() || l.posts.hasMore()
 }
 
 // run runs the collected callbacks in order.
 func (l *Loop) run() error {
-	if l.panicHandler == nil {
-		l.runAll()
-	} else {
-		for !l.runUntilPanic() {
-		}
-	}
+	l.guard((*Loop).runAll)
 	l.stats.publish(l.callbacksRun)
 	if len(l.withoutCallback) > 0 {
 		return l.noCallbackError()
@@ -119,7 +127,20 @@ func (l *Loop) run() error {
 	return nil
 }
 
+// guard calls run, and calls it again after each panic if there is a panic handler.
+func (l *Loop) guard(run func(*Loop)) {
+	if l.panicHandler == nil {
+		run(l)
+		return
+	}
+	for !l.runUntilPanic(run) {
+	}
+}
+
 func (l *Loop) runAll() {
+	if l.dispatch.file != nil { // a watcher has panicked
+		l.continueDispatch()
+	}
 	if l.scheduled.hasMore() {
 		drain(l, &l.scheduled, (*Loop).runTask)
 	}
@@ -132,32 +153,77 @@ func (l *Loop) runAll() {
 	if l.posts.hasMore() {
 		drain(l, &l.posts, (*Loop).runTask)
 	}
+	if l.afterHooks.hasMore() {
+		l.runAfterHooks()
+	}
 }
 
 // runReady runs the callback of a ready key.
 func (l *Loop) runReady(ready selectors.Ready) {
-	callback, ok := callbackOf(ready.Key)
+	key := ready.Key
+	callback, ok := key.Data.(Callback)
 	if !ok {
-		l.withoutCallback = append(l.withoutCallback, ready.Key)
+		if callback, ok = key.Data.(func(any, selectors.Event)); !ok {
+			l.runHandler(ready)
+			return
+		}
+	}
+	if callback == nil {
+		l.withoutCallback = append(l.withoutCallback, key)
 		return
 	}
-	if (l.filesChanged || l.selectorShared && l.callbacksRun > l.callbacksBeforeTurn) && !l.isCurrentKey(ready.Key) {
-		return // an earlier callback of this turn has removed or replaced the key
+	if l.isOutdated(key) {
+		return
 	}
 	l.callbacksRun++
 	if l.observing {
-		l.beginCallback("file", l.filesRegisteredAt[ready.Key], callback, ready.Key.FD)
+		l.beginFile(key, callback)
 	}
-	callback(ready.Key.FileObj, ready.Events)
+	callback(key.FileObj, ready.Events)
 	if l.observing {
 		l.endCallback()
 	}
 }
 
+// runHandler is runReady for a key whose data is not a function.
+func (l *Loop) runHandler(ready selectors.Ready) {
+	key := ready.Key
+	if w, ok := key.Data.(*fileWatchers); ok {
+		l.runWatchers(w, ready.Events)
+		return
+	}
+	handler, ok := key.Data.(FileHandler)
+	if !ok {
+		l.withoutCallback = append(l.withoutCallback, key)
+		return
+	}
+	if l.isOutdated(key) {
+		return
+	}
+	l.callbacksRun++
+	if l.observing {
+		l.beginFile(key, handler)
+	}
+	handler.FileReady(key.FileObj, ready.Events)
+	if l.observing {
+		l.endCallback()
+	}
+}
+
+// isOutdated reports whether an earlier callback of this turn has removed or
+// replaced a ready key.
+func (l *Loop) isOutdated(key *selectors.SelectorKey) bool {
+	return (l.filesChanged || l.selectorShared && l.callbacksRun > l.callbacksBeforeTurn) && !l.isCurrentKey(key)
+}
+
+func (l *Loop) beginFile(key *selectors.SelectorKey, callback any) {
+	l.beginCallback(callbackOrigin{kind: "file", fn: callback, registeredAt: l.filesRegisteredAt[key], fd: key.FD, subject: key.FileObj})
+}
+
 func (l *Loop) runTask(t task) {
 	l.callbacksRun++
 	if l.observing {
-		l.beginCallback(t.kind, t.registeredAt, t.fn, -1)
+		l.beginCallback(callbackOrigin{kind: t.kind, fn: t.fn, registeredAt: t.registeredAt, fd: -1})
 	}
 	t.fn()
 	if l.observing {
@@ -202,17 +268,6 @@ func (q *queue[T]) clear() {
 	}
 	clear(q.items) // drop the references
 	q.items, q.next = q.items[:0], 0
-}
-
-// callbackOf returns the callback of a key.
-func callbackOf(key *selectors.SelectorKey) (Callback, bool) {
-	switch callback := key.Data.(type) {
-	case Callback:
-		return callback, callback != nil
-	case func(any, selectors.Event):
-		return callback, callback != nil
-	}
-	return nil, false
 }
 
 // isCurrentKey reports whether key is still the key of its file.
