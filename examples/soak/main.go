@@ -58,11 +58,14 @@ func main() {
 	c := config{out: os.Stdout}
 	flag.DurationVar(&c.duration, "time", time.Minute, "run for this `duration`, at least 2s")
 	flag.IntVar(&c.clients, "clients", 32, "the `number` of clients, from 1 to 1000")
-	flag.Uint64Var(&c.seed, "seed", uint64(time.Now().UnixNano()), "the `number` that determines what the clients do")
+	flag.Uint64Var(&c.seed, "seed", 0, "the `number` that determines what the clients do; 0 means a new one")
 	cli.BackendFlag()
 	cli.Parse("soak")
 	if c.duration < 2*time.Second || c.clients < 1 || c.clients > 1000 {
 		cli.UsageError("-time must be at least 2s, and -clients from 1 to 1000")
+	}
+	if c.seed == 0 {
+		c.seed = uint64(time.Now().UnixNano())
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
