@@ -28,7 +28,7 @@ func run(addr string) error {
 		return err
 	}
 	defer loop.Close()
-	db := &store{loop: loop, keys: make(map[string]*value)}
+	db := newStore(loop)
 	l, err := stream.Listen(loop, "tcp", addr, func() stream.Handler { return &client{db: db} })
 	if err != nil {
 		return err
