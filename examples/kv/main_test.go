@@ -32,15 +32,6 @@ func TestTooManyClients(t *testing.T) {
 	})
 }
 
-// resp encodes a command in RESP, as an array of bulk strings.
-func resp(args ...string) string {
-	s := fmt.Sprintf("*%d\r\n", len(args))
-	for _, a := range args {
-		s += fmt.Sprintf("$%d\r\n%s\r\n", len(a), a)
-	}
-	return s
-}
-
 // TestProtocol sends commands one by one, then all of them in one write, then one
 // byte at a time. The replies are the same each time.
 func TestProtocol(t *testing.T) {

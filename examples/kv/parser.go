@@ -89,6 +89,7 @@ func (q *parser) parse(p []byte) (n int, complete bool, err error) {
 func (q *parser) reset() {
 	if cap(q.data) > maxReused {
 		q.data = nil
+		clear(q.args)
 	}
 	if cap(q.line) > maxInline/16 {
 		q.line = nil
@@ -201,6 +202,7 @@ func (q *parser) endArgument() (complete bool, err error) {
 	if q.state = atSize; len(q.ends) < q.count {
 		return false, nil
 	}
+	q.args = slices.Grow(q.args, q.count)
 	start := 0
 	for _, end := range q.ends {
 		q.args = append(q.args, q.data[start:end:end])
