@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -142,6 +143,25 @@ func TestExpiry(t *testing.T) {
 			}
 		}
 		servertest.Exchange(t, conn, resp("GET", "persistent"), "$1\r\ny\r\n")
+	})
+}
+
+// TestStoppedProcess stops the server, as Ctrl-Z does, for longer than the time to
+// live of a key. The first command afterwards does not find the key.
+func TestStoppedProcess(t *testing.T) {
+	servertest.EachBackend(t, func(t *testing.T, backend string) {
+		cmd := servertest.Command(t, backend, "-addr", "127.0.0.1:0")
+		conn := servertest.Dial(t, servertest.Start(t, "kv", cmd).Addr)
+		servertest.Exchange(t, conn, resp("SET", "k", "1", "PX", "50"), "+OK\r\n")
+		if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(150 * time.Millisecond)
+		io.WriteString(conn, resp("GET", "k"))
+		if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		servertest.Exchange(t, conn, "", "$-1\r\n")
 	})
 }
 
