@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -76,8 +77,68 @@ func TestConversation(t *testing.T) {
 		a.expectLine(t, b.name+": fine")
 		b.Close()
 		a.expectLine(t, b.name+": (left)")
-		io.WriteString(a, strings.Repeat("x", 2000))
+		c := join(t, addr)
+		a.expectLine(t, c.name+": (came)")
+		io.WriteString(a, "\x1b[31mred\rguest9: lie\u009b1m\n")
+		c.expectLine(t, a.name+":  [31mred guest9: lie 1m")
+		longest := strings.Repeat("x", 1000)
+		io.WriteString(a, longest+"\n")
+		c.expectLine(t, a.name+": "+longest)
+		io.WriteString(a, "last line\nx"+longest+"not read\nnot read\n"+strings.Repeat("not read\n", 100_000))
 		a.expectLine(t, "The line is longer than 1000 bytes.")
+		c.expectLine(t, a.name+": last line")
+		c.expectLine(t, a.name+": (left)")
+		if a.Scan() || a.Err() != nil {
+			t.Errorf("after the last line %s read %q, %v", a.name, a.Text(), a.Err())
+		}
+	})
+}
+
+// TestSingleBytes sends a line in many writes, and many lines in one write.
+func TestSingleBytes(t *testing.T) {
+	eachBackend(t, func(t *testing.T, addr string) {
+		a, b := join(t, addr), join(t, addr)
+		a.expectLine(t, b.name+": (came)")
+		a.SetNoDelay(true)
+		line := strings.Repeat("0123456789", 100)
+		for _, b := range []byte(line + "\n") {
+			a.Write([]byte{b})
+		}
+		b.expectLine(t, a.name+": "+line)
+		const lines = 3000 // less than the high-water mark: none is dropped
+		io.WriteString(a, strings.Repeat("x\n", lines))
+		for range lines {
+			b.expectLine(t, a.name+": x")
+		}
+	})
+}
+
+// TestTerminate sends SIGTERM after a guest has sent lines. The other guests get all
+// of them before the end.
+func TestTerminate(t *testing.T) {
+	servertest.EachBackend(t, func(t *testing.T, backend string) {
+		cmd := servertest.Command(t, backend, "-addr", "127.0.0.1:0")
+		server := servertest.Start(t, "chat", cmd)
+		a, b := join(t, server.Addr), join(t, server.Addr)
+		a.expectLine(t, b.name+": (came)")
+		const lines = 500
+		io.WriteString(a, strings.Repeat("hello\n", lines))
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		for range lines {
+			b.expectLine(t, a.name+": hello")
+		}
+		for _, u := range []*user{a, b} {
+			u.expectLine(t, "(the server is stopping)")
+			if u.Scan() || u.Err() != nil {
+				t.Errorf("after the end %s read %q, %v", u.name, u.Text(), u.Err())
+			}
+			u.Close()
+		}
+		if stderr := server.WaitEnd(t); stderr != "" {
+			t.Errorf("standard error: %q", stderr)
+		}
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -73,6 +74,28 @@ func TestIdle(t *testing.T) {
 		server.Stop(t)
 		if cpu := server.CPU(); cpu > idle/2 {
 			t.Errorf("%v of processor time in %v without input", cpu, idle)
+		}
+	})
+}
+
+// TestTerminate ends the server just after a client has sent a message. The client
+// gets all of it. A client that does not read does not prevent the end.
+func TestTerminate(t *testing.T) {
+	servertest.EachBackend(t, func(t *testing.T, backend string) {
+		server := start(t, backend)
+		unread, idle, conn := servertest.Dial(t, server.Addr), servertest.Dial(t, server.Addr), servertest.Dial(t, server.Addr)
+		fill(t, unread)
+		checkEcho(t, idle, "hello")
+		checkEcho(t, conn, "hello")
+		message := strings.Repeat("0123456789", 6000) // one read of the server
+		io.WriteString(conn, message)
+		if stderr := server.Stop(t); stderr != "" {
+			t.Errorf("standard error: %q", stderr)
+		}
+		for c, want := range map[net.Conn]string{idle: "", conn: message} {
+			if got, err := io.ReadAll(c); err != nil || string(got) != want {
+				t.Errorf("%d bytes, %v; want %d", len(got), err, len(want))
+			}
 		}
 	})
 }

@@ -29,10 +29,5 @@ func run(addr string) error {
 	}
 	defer loop.Close()
 	db := newStore(loop)
-	l, err := stream.Listen(loop, "tcp", addr, func() stream.Handler { return &client{db: db} })
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	return server.RunLoop(loop, l.Addr())
+	return server.ListenAndRun(loop, addr, func() stream.Handler { return &client{db: db} })
 }

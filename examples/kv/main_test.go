@@ -165,6 +165,37 @@ func TestStoppedProcess(t *testing.T) {
 	})
 }
 
+// TestTerminate sends SIGTERM while replies wait for a client. The client gets them
+// all, an idle client gets the end, and the server ends.
+func TestTerminate(t *testing.T) {
+	servertest.EachBackend(t, func(t *testing.T, backend string) {
+		cmd := servertest.Command(t, backend, "-addr", "127.0.0.1:0")
+		server := servertest.Start(t, "kv", cmd)
+		const count = 40
+		big := strings.Repeat("0123456789abcdef", 1<<16)
+		conn, idle := servertest.Dial(t, server.Addr), servertest.Dial(t, server.Addr)
+		servertest.Exchange(t, conn, resp("SET", "big", big), "+OK\r\n")
+		servertest.Exchange(t, idle, resp("PING"), "+PONG\r\n")
+		io.WriteString(conn, strings.Repeat(resp("GET", "big"), count))
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(idle); err != nil || len(got) > 0 {
+			t.Errorf("the idle client got %q, %v", got, err)
+		}
+		got, err := io.ReadAll(conn)
+		want := strings.Repeat(fmt.Sprintf("$%d\r\n%s\r\n", len(big), big), count)
+		if err != nil || string(got) != want {
+			t.Errorf("%d bytes, %v; want %d", len(got), err, len(want))
+		}
+		conn.Close()
+		idle.Close()
+		if stderr := server.WaitEnd(t); stderr != "" {
+			t.Errorf("standard error: %q", stderr)
+		}
+	})
+}
+
 // TestBigValues uses a value that arrives in many pieces, and a client that does
 // not read its replies for some time. This client does not delay another one.
 func TestBigValues(t *testing.T) {
