@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { servertest.Main(m, main) }
 func eachBackend(t *testing.T, test func(t *testing.T, addr string)) {
 	servertest.EachBackend(t, func(t *testing.T, backend string) {
 		server := servertest.Start(t, "chat", servertest.Command(t, backend, "-addr", "127.0.0.1:0"))
-		test(t, server.Addr)
+		t.Run("users", func(t *testing.T) { test(t, server.Addr) }) // its end closes the connections
 		if stderr := server.Stop(t); stderr != "" {
 			t.Errorf("standard error: %q", stderr)
 		}

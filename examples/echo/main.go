@@ -124,7 +124,7 @@ func (c *client) close() {
 }
 
 // grace is how long clients may take to read their data after Ctrl-C.
-const grace = 2 * time.Second
+const grace = time.Second
 
 // serve is the whole event loop. It runs until ctx ends, and then until the queued
 // data is written, at most for the grace period.

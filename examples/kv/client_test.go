@@ -124,6 +124,8 @@ func TestFairness(t *testing.T) {
 func TestEnds(t *testing.T) {
 	for name, c := range map[string]struct{ request, want string }{
 		"quit":           {resp("PING") + resp("QUIT"), "+PONG\r\n+OK\r\n"},
+		"HTTP":           {"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "-ERR wrong number of arguments for 'get' command\r\n"},
+		"HTTP POST":      {"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n", ""},
 		"protocol error": {resp("PING") + "*x\r\n", "+PONG\r\n-ERR Protocol error: invalid multibulk length\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {

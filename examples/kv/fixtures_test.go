@@ -40,7 +40,9 @@ func startServer(t *testing.T, b selectors.Backend) *testServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	loop, err := eventloop.New(eventloop.WithSelector(sel))
+	loop, err := eventloop.New(eventloop.WithSelector(sel), eventloop.WithPanicHandler(func(p eventloop.Panic) {
+		t.Errorf("panic: %v\n%s", p.Value, p.Stack)
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}

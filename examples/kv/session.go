@@ -32,6 +32,8 @@ var sessionCommands = map[string]command{
 	"HELLO":  {-1, 0, 0, "connection", "Selects the version of the protocol", (*client).hello},
 	"PING":   {-1, 0, 0, "connection", "Returns PONG or its argument", (*client).ping},
 	"QUIT":   {-1, 0, 0, "connection", "Closes the connection", (*client).quit},
+	"POST":   {-1, 0, 0, "connection", "Closes the connection, because the client speaks HTTP", (*client).http},
+	"HOST:":  {-1, 0, 0, "connection", "Closes the connection, because the client speaks HTTP", (*client).http},
 	"RESET":  {1, 0, 0, "connection", "Resets the connection to its first state", (*client).reset},
 	"SELECT": {2, 0, 0, "connection", "Selects database 0", (*client).selectDB},
 	"CONFIG": {-2, 0, 0, "server", "Returns settings", (*client).config},
@@ -181,6 +183,14 @@ func (c *client) setInfo(out []byte, args [][]byte) []byte {
 func (c *client) quit(out []byte, _ [][]byte) []byte {
 	c.ended = true
 	return appendStatus(out, "OK")
+}
+
+// http closes the connection without a reply. A web page can make a browser send an
+// HTTP request to this server, with a body that contains commands. POST or the line
+// "Host:" comes before the body.
+func (c *client) http(out []byte, _ [][]byte) []byte {
+	c.ended = true
+	return out
 }
 
 func (c *client) reset(out []byte, _ [][]byte) []byte {

@@ -70,7 +70,7 @@ func TestSession(t *testing.T) {
 		{"INFO keyspace", "$12\r\n# Keyspace\r\n\r\n"},
 		{"SET k 1 EX 10", "+OK\r\n"},
 		{"INFO keyspace", "$44\r\n# Keyspace\r\ndb0:keys=1,expires=1,avg_ttl=0\r\n\r\n"},
-		{"COMMAND COUNT", ":18\r\n"},
+		{"COMMAND COUNT", ":20\r\n"},
 		{"COMMAND DOCS nosuch", "*0\r\n"},
 		{"COMMAND NOSUCH", "-ERR unknown subcommand 'NOSUCH'. Try COMMAND HELP.\r\n"},
 		{"COMMAND INFO" + strings.Repeat(" get", 1000), "-ERR wrong number of arguments for 'command' command\r\n"},
