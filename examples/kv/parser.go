@@ -169,8 +169,11 @@ func (q *parser) endLine(line []byte) (complete bool, err error) {
 
 // parseLength returns the number in a line of digits that ends with CR.
 func parseLength(line []byte, limit int) (value int, ok bool) {
-	digits, found := bytes.CutSuffix(line, []byte("\r"))
-	for _, digit := range digits {
+	last := len(line) - 1
+	if last < 1 || line[last] != '\r' {
+		return 0, false
+	}
+	for _, digit := range line[:last] {
 		if digit < '0' || digit > '9' {
 			return 0, false
 		}
@@ -178,7 +181,7 @@ func parseLength(line []byte, limit int) (value int, ok bool) {
 			return 0, false
 		}
 	}
-	return value, found && len(digits) > 0
+	return value, true
 }
 
 // append adds p to the current argument. When data has to grow, it doubles at
@@ -194,15 +197,18 @@ func (q *parser) append(p []byte) {
 // endArgument ends an argument that has arrived, and the command if it is the
 // last one.
 func (q *parser) endArgument() (complete bool, err error) {
-	if !bytes.HasSuffix(q.data, []byte("\r\n")) {
+	end := len(q.data) - len("\r\n")
+	if q.data[end] != '\r' || q.data[end+1] != '\n' {
 		return false, errors.New("expected CR LF after an argument")
 	}
-	q.data = q.data[:len(q.data)-len("\r\n")]
-	q.ends = append(q.ends, len(q.data))
+	q.data = q.data[:end]
+	q.ends = append(q.ends, end)
 	if q.state = atSize; len(q.ends) < q.count {
 		return false, nil
 	}
-	q.args = slices.Grow(q.args, q.count)
+	if cap(q.args) < q.count {
+		q.args = make([][]byte, 0, q.count)
+	}
 	start := 0
 	for _, end := range q.ends {
 		q.args = append(q.args, q.data[start:end:end])
