@@ -15,8 +15,7 @@ import (
 	"goselectors/examples/internal/servertest"
 )
 
-// readAll discards what the server sends, and returns its size. It compares the
-// replies with a value, if the value is not empty.
+// readReplies reads count replies and checks that each is the value.
 func readReplies(t *testing.T, conn io.Reader, value string, count int) {
 	t.Helper()
 	want := fmt.Sprintf("$%d\r\n%s\r\n", len(value), value)
@@ -151,6 +150,7 @@ func TestEnds(t *testing.T) {
 // nothing, does not keep its connection.
 func TestEndOfUnreadable(t *testing.T) {
 	eachStore(t, func(s *testServer) {
+		s.Parallel()
 		conn := servertest.Dial(s.T, s.addr)
 		s.exchange(resp("SET", "big", strings.Repeat("x", 8<<20)), "+OK\r\n")
 		io.WriteString(conn, resp("GET", "big"))
@@ -223,6 +223,7 @@ func TestShutdownRequested(t *testing.T) {
 // TestShutdownOfSender asks a client to end that does not stop sending.
 func TestShutdownOfSender(t *testing.T) {
 	eachStore(t, func(s *testServer) {
+		s.Parallel()
 		conn := servertest.Dial(s.T, s.addr)
 		s.until("the client has connected", func() bool { return len(s.clients) == 1 })
 		stop := make(chan struct{})
