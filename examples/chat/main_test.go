@@ -13,7 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"goselectors/eventloop"
+	"goselectors/eventloop/stream"
 	"goselectors/examples/internal/servertest"
+	"goselectors/selectors"
 )
 
 func TestMain(m *testing.M) { servertest.Main(m, main) }
@@ -140,6 +143,50 @@ func TestTerminate(t *testing.T) {
 			t.Errorf("standard error: %q", stderr)
 		}
 	})
+}
+
+// TestShutdownRequested tells the guests that the server is going before the loop
+// has read what one of them has sent. The other guest gets it all the same.
+func TestShutdownRequested(t *testing.T) {
+	for _, b := range selectors.Backends() {
+		t.Run(b.Name, func(t *testing.T) {
+			sel, err := b.New()
+			if err != nil {
+				t.Fatal(err)
+			}
+			loop, err := eventloop.New(eventloop.WithSelector(sel))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer loop.Close()
+			r := &room{guests: make(map[*guest]bool)}
+			l, err := stream.Listen(loop, "tcp", "127.0.0.1:0", func() stream.Handler { return &guest{room: r} })
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, b := servertest.Dial(t, l.Addr().String()), servertest.Dial(t, l.Addr().String())
+			for deadline := time.Now().Add(servertest.Timeout); len(r.guests) < 2 && time.Now().Before(deadline); {
+				loop.RunOnce(time.Second)
+			}
+			io.WriteString(a, strings.Repeat("hello\n", 100))
+			l.Close()
+			for g := range r.guests {
+				g.ShutdownRequested(g.conn)
+			}
+			a.Close() // the server sees it after the lines
+			for deadline := time.Now().Add(servertest.Timeout); l.Len() > 1 && time.Now().Before(deadline); {
+				loop.RunOnce(time.Second)
+			}
+			b.CloseWrite()
+			for deadline := time.Now().Add(servertest.Timeout); l.Len() > 0 && time.Now().Before(deadline); {
+				loop.RunOnce(time.Second)
+			}
+			got, err := io.ReadAll(b)
+			if n := strings.Count(string(got), ": hello\n"); n != 100 || !strings.HasSuffix(string(got), "(the server is stopping)\n") || err != nil {
+				t.Errorf("%d lines of 100, %v; the end is %q", n, err, got[max(len(got)-40, 0):])
+			}
+		})
+	}
 }
 
 // TestManyUsers has users that read, users that write, users that do neither, and
