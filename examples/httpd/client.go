@@ -88,10 +88,8 @@ func (c *client) DataReceived(_ *stream.Conn, p []byte) {
 // serve handles the requests in p and stores what it cannot handle yet. Responses
 // that are available at once are collected in a buffer and written together.
 func (c *client) serve(p []byte) {
-	for !c.responding && !c.writePaused && !c.lastResponse && !c.conn.Closed() {
-		if len(p) == 0 {
-			break
-		}
+	found := false // a request
+	for len(p) > 0 && !c.responding && !c.writePaused && !c.lastResponse && !c.conn.Closed() {
 		size, f := c.head.find(p)
 		if size == 0 && f == nil {
 			break // incomplete
@@ -104,6 +102,7 @@ func (c *client) serve(p []byte) {
 			c.refuse(f)
 			break
 		}
+		found = true
 		c.head = headFinder{}
 		c.deadline.requests++
 		c.bodyRemaining = r.ContentLength
@@ -115,9 +114,10 @@ func (c *client) serve(p []byte) {
 		}
 	}
 	c.flush()
-	if c.lastResponse || len(p) == 0 {
+	switch {
+	case c.lastResponse || len(p) == 0:
 		c.unparsed = nil // an idle connection has no buffer
-	} else {
+	case found || len(c.unparsed) == 0: // otherwise p is c.unparsed
 		c.unparsed = append(c.unparsed[:0], p...)
 	}
 	c.updateReading()
