@@ -165,6 +165,10 @@ func (c *client) yield() {
 
 // resume continues with the rest of the replies and of the received commands.
 func (c *client) resume() {
+	if c.conn.Closed() {
+		c.conn.Close() // a write has failed: do not wait for the rest of the input
+		return
+	}
 	if c.busy() {
 		return
 	}
