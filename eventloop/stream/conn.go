@@ -330,7 +330,7 @@ func (c *Conn) drain() {
 
 // resumeLimit is how long a connection whose write side has failed waits for
 // ResumeReading, so that one that nobody resumes does not stay for ever.
-const resumeLimit = 30 * time.Second
+const resumeLimit = 10 * time.Second
 
 // waitForResume waits for ResumeReading after the write side has failed. A handler
 // may have paused reading until ResumeWriting.
@@ -352,7 +352,7 @@ func (c *Conn) waitForResume() {
 // is full, TCP stops the peer. While reading is paused, a peer that goes away is
 // noticed only by a write, after ResumeReading, or by a [HangupHandler]. If a write
 // fails meanwhile and the kernel has data to read, the connection ends after
-// ResumeReading, or after 30 seconds.
+// ResumeReading, or after 10 seconds.
 func (c *Conn) PauseReading() {
 	c.paused = true
 	c.watch()

@@ -148,8 +148,11 @@ func (c *client) PauseWriting(conn *stream.Conn) {
 	conn.PauseReading()
 }
 
-func (c *client) ResumeWriting(*stream.Conn) {
+func (c *client) ResumeWriting(conn *stream.Conn) {
 	c.paused = false
+	if conn.Closed() { // a write has failed
+		conn.Close()
+	}
 	c.resume()
 }
 
@@ -165,16 +168,15 @@ func (c *client) yield() {
 
 // resume continues with the rest of the replies and of the received commands.
 func (c *client) resume() {
-	if c.conn.Closed() {
-		c.conn.Close() // a write has failed: do not wait for the rest of the input
-		return
-	}
 	if c.busy() {
 		return
 	}
 	p := c.unparsed
 	c.unparsed = nil
 	c.unparsed = c.serve(p)
+	if c.conn.Closed() {
+		c.conn.Close() // a write has failed: drop the rest of the input
+	}
 	if c.busy() {
 		return
 	}
