@@ -147,6 +147,25 @@ func TestPacketCloseInside(t *testing.T) {
 		h.expect(l, `datagram "one"`, "closed by nil")
 		h.expectNone(l)
 
+		// The number of the closed socket is that of another one at once.
+		h, next := newPackets(), newPackets()
+		h.onDatagram = func(c *stream.PacketConn, _ []byte, _ netip.AddrPort) {
+			c.Close()
+			c, err := stream.ListenPacket(l.Loop, "udp4", "127.0.0.1:0", next)
+			if err != nil {
+				l.Error(err)
+				return
+			}
+			c.WriteTo([]byte("to the next"), addrPortOf(c.LocalAddr()))
+			next.onDatagram = func(c *stream.PacketConn, _ []byte, _ netip.AddrPort) { c.Close() }
+		}
+		c = l.listenPacket("udp4", "127.0.0.1:0", h)
+		h.expect(l, "opened")
+		write(l, udpClient(l, c), "one")
+		next.expect(l, "opened", `datagram "to the next"`, "closed by nil")
+		h.expect(l, `datagram "one"`, "closed by nil")
+		h.expectNone(l)
+
 		h = newPackets()
 		h.onOpen = func(c *stream.PacketConn) { c.Close() }
 		l.listenPacket("udp4", "127.0.0.1:0", h)

@@ -86,7 +86,7 @@ func TestPacketUnix(t *testing.T) {
 }
 
 // TestPacketUnixFile: the file of a socket is removed at its end, unless it is
-// another file by then, and also if the working directory has changed.
+// another file by then.
 func TestPacketUnixFile(t *testing.T) {
 	eachBackend(t, func(l *testLoop) {
 		path := socketDir(l) + "/s"
@@ -116,6 +116,22 @@ func TestPacketUnixFile(t *testing.T) {
 		l.do(func() { second.Close() })
 		if !missing() {
 			l.Error("the file of the second socket is still there")
+		}
+	})
+}
+
+// TestPacketUnixRelative: the file of a relative path is removed, also if the working
+// directory has changed.
+func TestPacketUnixRelative(t *testing.T) {
+	dir := socketDir(t)
+	t.Chdir(dir)
+	eachBackend(t, func(l *testLoop) {
+		l.Chdir(dir)
+		c := l.listenPacket("unixgram", "s", newPackets())
+		l.Chdir("/")
+		l.do(func() { c.Close() })
+		if _, err := os.Lstat(dir + "/s"); !errors.Is(err, os.ErrNotExist) {
+			l.Errorf("the file after Close: %v", err)
 		}
 	})
 }
