@@ -3,6 +3,7 @@
 package stream_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -352,7 +353,7 @@ func TestPacketBadInput(t *testing.T) {
 				if test.address == "127.0.0.1:123456" {
 					continue // a name for DialPacket
 				}
-				c, err = stream.DialPacket(nil, test.loop, test.network, test.address, test.h, test.opts...)
+				c, err = stream.DialPacket(context.Background(), test.loop, test.network, test.address, test.h, test.opts...)
 				checkPacketError(l, c, err, "stream: dial "+test.network+" "+test.address+": ", test.text, test.want)
 			}
 			if os.Getuid() != 0 {
@@ -453,8 +454,8 @@ func TestPacketClosedLoop(t *testing.T) {
 	path := socketDir(t) + "/s"
 	loop.Close()
 	_, listenErr := stream.ListenPacket(loop, "unixgram", path, h)
-	_, dialErr := stream.DialPacket(nil, loop, "udp4", "127.0.0.1:9", h)
-	_, nameErr := stream.DialPacket(nil, loop, "udp4", "localhost:9", h)
+	_, dialErr := stream.DialPacket(context.Background(), loop, "udp4", "127.0.0.1:9", h)
+	_, nameErr := stream.DialPacket(context.Background(), loop, "udp4", "localhost:9", h)
 	for _, err := range []error{listenErr, dialErr, nameErr} {
 		if !errors.Is(err, eventloop.ErrClosed) {
 			t.Error(err)

@@ -338,7 +338,7 @@ func TestDialPacketResolving(t *testing.T) {
 		h := newPackets()
 		before := descriptors(l)
 		l.do(func() {
-			c, err := stream.DialPacket(nil, l.Loop, "udp4", address, h)
+			c, err := stream.DialPacket(context.Background(), l.Loop, "udp4", address, h)
 			if err != nil {
 				l.Error(err)
 				return
@@ -363,7 +363,7 @@ func TestDialPacketResolving(t *testing.T) {
 
 		h = newPackets()
 		l.do(func() {
-			c, err := stream.DialPacket(nil, l.Loop, "udp4", address, h)
+			c, err := stream.DialPacket(context.Background(), l.Loop, "udp4", address, h)
 			if err != nil {
 				l.Error(err)
 				return
@@ -393,7 +393,7 @@ func TestDialPacketResolving(t *testing.T) {
 
 		h = newPackets()
 		l.do(func() {
-			if _, err := stream.DialPacket(nil, l.Loop, "udp4", "127.0.0.1:no-such-service", h); err != nil {
+			if _, err := stream.DialPacket(context.Background(), l.Loop, "udp4", "127.0.0.1:no-such-service", h); err != nil {
 				l.Error(err)
 			}
 		})
