@@ -18,7 +18,7 @@
 //	loop.create_unix_server           Listen with "unix"
 //	loop.create_connection            Dial
 //	loop.create_unix_connection       Dial with "unix"
-//	loop.create_datagram_endpoint     ListenPacket
+//	loop.create_datagram_endpoint     ListenPacket, DialPacket
 //	loop.connect_accepted_socket      Wrap
 //	transport.write, writelines       Conn.Write, Conn.Writev
 //	transport.write_eof               Conn.CloseWrite
@@ -38,6 +38,8 @@
 //	protocol.resume_writing           Handler.ResumeWriting
 //	protocol.datagram_received        PacketHandler.DatagramReceived
 //	protocol.error_received           PacketHandler.ErrorReceived
+//	connection_made, connection_lost  PacketOpenHandler, PacketCloseHandler
+//	of a DatagramProtocol
 //
 // # What a connection promises
 //
