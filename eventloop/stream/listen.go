@@ -186,14 +186,17 @@ func (l *Listener) end() {
 
 // onReady is the loop's callback.
 func (l *Listener) onReady(_ any, events selectors.Event) {
+	defer func() { // also if newHandler panics
+		if l.failing && l.state == accepting && !isReadable(l.socket.fd) {
+			l.failing = false
+		}
+	}()
 	err := error(errBadFD)
 	if events&selectors.EventInvalid == 0 {
 		err = l.acceptBatch()
 	}
 	switch {
-	case l.state != accepting, err == nil:
-	case err == selectors.ErrWouldBlock:
-		l.failing = false
+	case l.state != accepting, err == nil, err == selectors.ErrWouldBlock:
 	case isSocketGone(err):
 		l.end()
 		l.report(err)
