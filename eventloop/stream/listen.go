@@ -45,7 +45,8 @@ import (
 //	loop closed                     any                   nothing until Close
 //
 // Functions of the user are called when a change of state is complete, so they may
-// call any method, and may panic.
+// call any method, and may panic. Epoll does not report a descriptor that was closed:
+// with it, such a listener ends with Close.
 type Listener struct {
 	loop     *eventloop.Loop
 	socket   boundSocket
