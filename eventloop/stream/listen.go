@@ -53,6 +53,7 @@ type Listener struct {
 	opts     *options
 	onAccept func(fd int, remote netip.AddrPort) // takes ownership of an accepted descriptor
 	set      *connSet                            // of the accepted connections
+	accept   acceptFunc                          // the function accept; tests replace it
 
 	state      listenerState
 	failing    bool             // an error was reported; cleared when no connection is waiting
@@ -60,6 +61,8 @@ type Listener struct {
 	retryTimer *eventloop.Timer // nil unless suspended
 	finish     *finish          // nil before finishAccepting
 }
+
+type acceptFunc func(fd int) (newFD int, remote netip.AddrPort, err error)
 
 // listenerState is the state of a Listener.
 type listenerState uint8
@@ -119,7 +122,7 @@ func listenError(network, address string, err error) error {
 }
 
 func newListener(loop *eventloop.Loop, s boundSocket, newHandler func() Handler, o *options) *Listener {
-	l := &Listener{loop: loop, socket: s, opts: o, set: &connSet{}, state: opening}
+	l := &Listener{loop: loop, socket: s, opts: o, set: &connSet{}, accept: accept, state: opening}
 	l.onAccept = func(fd int, remote netip.AddrPort) { startAccepted(loop, fd, remote, newHandler, o, l.set) }
 	return l
 }
@@ -218,7 +221,7 @@ func (l *Listener) acceptBatch() error {
 	state := l.state
 	var connErr error // cleared by a successful accept
 	for range maxAcceptsPerTurn {
-		fd, remote, err := accept(l.socket.fd)
+		fd, remote, err := l.accept(l.socket.fd)
 		switch {
 		case err == nil:
 			connErr, l.retryDelay = nil, 0
