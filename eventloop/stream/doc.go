@@ -124,7 +124,8 @@
 //
 // Do not close a loop that has connections, because closing a loop does not call
 // ConnectionLost. Close the listeners, abort the connections and let the loop
-// run one more turn first. [Group.Shutdown] does this for its own listeners.
+// run one more turn first. [Listener.Shutdown] and [Group.Shutdown] do this for the
+// connections of listeners.
 //
 // # Cost of an idle connection
 //

@@ -125,7 +125,7 @@ func TestListenerShutdown(t *testing.T) {
 		p.expect(l, "ConnectionLost")
 		l.expectDone(ln, r, nil)
 		l.do(func() {
-			if err := ln.Shutdown(nil, nil); !errors.Is(err, net.ErrClosed) {
+			if err := ln.Shutdown(context.Background(), nil); !errors.Is(err, net.ErrClosed) {
 				l.Errorf("Shutdown after the end: %v", err)
 			}
 		})
