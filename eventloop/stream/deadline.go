@@ -84,7 +84,7 @@ func (c *Conn) setTimeout(kind timeoutKind, d time.Duration) {
 		c.stopTimeouts()
 		return
 	}
-	t.watching = true
+	t.noteAccepted(c, t.since[kind])
 	t.schedule(c, t.since[kind])
 }
 

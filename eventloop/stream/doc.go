@@ -90,7 +90,8 @@
 //	next turn                 failing, not paused             DataReceived; if nothing is left, EOFReceived if the
 //	                                                          peer had closed its write side, and end
 //	next turn                 failing, paused                 if nothing is left to read, end; otherwise wait for
-//	                                                          ResumeReading, and call ResumeWriting after PauseWriting
+//	                                                          ResumeReading, up to 30 s, and call ResumeWriting if
+//	                                                          PauseWriting was called
 //	peer gone                 connected, reading ended,       end by EPIPE or the socket's error; by nil for the
 //	                          nothing to send                 write end of a pipe
 //	peer gone                 connected, paused,              HangupReceived

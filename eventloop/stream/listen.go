@@ -357,9 +357,11 @@ func (l *Listener) acceptRest() {
 		}
 	}
 	complete = true
+	// accept(2) may fail for lack of descriptors although no connection is waiting.
+	failed := err != nil && err != selectors.ErrWouldBlock && isReadable(l.socket.fd)
 	l.end()
 	f.ended()
-	if err != nil && err != selectors.ErrWouldBlock {
+	if failed {
 		l.report(err)
 	}
 }

@@ -33,7 +33,7 @@ var modelVerbs = []modelVerb{
 	{"peer-finish", nil}, {"peer-close", nil}, {"peer-reset", nil},
 	{"close-write", nil}, {"close", nil}, {"abort", nil},
 	{"pause", nil}, {"pause", nil}, {"resume", nil}, {"resume", nil},
-	{"detach", nil}, {"detach-fd", nil},
+	{"detach", nil}, {"detach-fd", nil}, {"detach-without-descriptor", nil},
 	{"idle-timeout", modelLimits}, {"read-timeout", modelLimits}, {"write-timeout", modelLimits},
 	{"panic", nil},
 	{"loop-stop", nil}, {"loop-close", nil},

@@ -27,7 +27,6 @@ type modelRun struct {
 	loop    *eventloop.Loop
 	conn    *stream.Conn
 	peer    int // -1 after close
-	hold    bool
 	armed   [modelMethods][]*modelOp
 	errs    []error
 	done    []string // the operations
@@ -226,6 +225,8 @@ func (r *modelRun) doConn(op *modelOp) {
 		c.ResumeReading()
 	case "detach", "detach-fd":
 		r.detach(op.verb == "detach")
+	case "detach-without-descriptor":
+		r.detachRefused()
 	case "idle-timeout":
 		r.setTimeout(idleLimit, op.arg, c.SetIdleTimeout)
 	case "read-timeout":
@@ -306,6 +307,28 @@ func (r *modelRun) detach(asConn bool) {
 		}
 	}
 	r.fail(r.detached(asConn, err))
+}
+
+// detachRefused calls Detach while the process has no free descriptor.
+func (r *modelRun) detachRefused() {
+	var limit unix.Rlimit
+	must(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	free := mustFD(unix.FcntlInt(uintptr(r.sockets.unix), unix.F_DUPFD_CLOEXEC, 0))
+	unix.Close(free)
+	none := limit
+	none.Cur = uint64(free)
+	must(unix.Setrlimit(unix.RLIMIT_NOFILE, &none))
+	conn, err := r.conn.Detach()
+	must(unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	if conn != nil {
+		conn.Close()
+	}
+	if r.life <= inConnected && r.unsent == 0 && !(r.life == inStart && r.isDial()) {
+		r.cover("Detach without descriptor")
+		r.fail(unless(errors.Is(err, unix.EMFILE), "error %v, want EMFILE", err))
+		return
+	}
+	r.fail(r.detached(true, err))
 }
 
 // turn runs the loop, and ends a panic of the model.

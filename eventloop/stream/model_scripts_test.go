@@ -33,6 +33,9 @@ var connScripts = []string{
 	"unix wrap hangup-handler; pause; peer-finish; close-write; resume",
 	"unix wrap hangup-handler panic-handler; pause; in HangupReceived 0 panic; peer-close",
 
+	"unix wrap; detach-without-descriptor; peer-write 100; peer-close; detach-without-descriptor",
+	"unix dial early; write 1; peer-drain; peer-close; write 5000; loop-stop; write 70000",
+
 	// The queue.
 	"unix wrap marks=1; writev 70000; peer-drain; write 70000; close; peer-drain",
 	"tcp wrap marks=2; write 70000; peer-read 5000; peer-read 5000; peer-drain; close-write; peer-drain",

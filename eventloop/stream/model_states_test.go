@@ -166,6 +166,7 @@ var modelRows = []string{
 	`timeout stream: read`,
 	`timeout stream: write`,
 	`timeout stream: first byte`,
+	`^Detach without descriptor`,
 	`too much unsent`,
 	`panic in ConnectionMade`,
 	`panic in DataReceived`,

@@ -26,6 +26,7 @@ type connModel struct {
 	atMarks int  // what was queued at SetWaterMarks: ResumeWriting may wait for the next progress
 	hungUp  bool // HangupReceived was called since PauseReading
 
+	hold       bool // the model does not know how far the loop has come
 	loopClosed bool
 	calls      int           // of methods
 	running    []modelMethod // methods that have not returned, outermost first
@@ -367,7 +368,7 @@ func (m *connModel) refused(err error) error {
 	m.cover(m.state() + " Write refused")
 	want := stream.ErrWriteClosed
 	switch {
-	case m.life == inFailing && m.failure == nil: // or it has ended already
+	case m.life == inFailing && (m.failure == nil || m.hold): // or it has ended already
 		return unless(isGone(err) || errors.Is(err, net.ErrClosed), "error %v, want that the peer has gone", err)
 	case m.life == inFailing:
 		want = m.failure

@@ -202,10 +202,14 @@ func eachPanicLoop(t *testing.T, test func(l *testLoop, panics *atomic.Int64)) {
 	}
 }
 
-// refusedAddr returns an address of UDP that no socket has.
+// refusedAddr returns an address of UDP that no socket has. On Linux it is not on
+// 127.0.0.1, where a later socket of a test could get the port.
 func refusedAddr(t testing.TB) netip.AddrPort {
 	t.Helper()
-	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	conn, err := net.ListenPacket("udp4", "127.0.0.77:0")
+	if err != nil {
+		conn, err = net.ListenPacket("udp4", "127.0.0.1:0")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
