@@ -172,7 +172,9 @@ func (m *connModel) look(v view) {
 		return
 	}
 	before := m.unsent
-	m.unsent = v.unsent
+	if m.life != inClosing || v.unsent > 0 || !m.mayFail() { // else it may have failed
+		m.unsent = v.unsent
+	}
 	switch {
 	case m.life != inConnected:
 	case !v.closed || m.readEnd && m.writing == writeIsFinishing && (before == 0 || !m.mayFail()):
