@@ -570,8 +570,9 @@ func testMemberEnds(t *testing.T, b selectors.Backend, end func(*eventloop.Loop)
 		}
 		return total == 2
 	})
-	unblock := make(chan struct{})
-	m.loop.Post(func() { <-unblock })
+	blocked, unblock := make(chan struct{}), make(chan struct{})
+	m.loop.Post(func() { close(blocked); <-unblock })
+	<-blocked
 	for range 4 { // two of them are given to the blocked loop
 		conn, err := net.Dial("tcp", addr.String())
 		if err != nil {
