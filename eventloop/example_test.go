@@ -4,9 +4,12 @@ package eventloop_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -146,6 +149,177 @@ func ExampleLoop_Do() {
 	})
 	loop.Run(context.Background())
 	// Output: true <nil>
+}
+
+// DoResult passes what work has returned to done, on the loop.
+func ExampleDoResult() {
+	loop, err := eventloop.New(eventloop.WithWorkers(4))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer loop.Close()
+
+	eventloop.DoResult(loop, func() (int, error) {
+		return strconv.Atoi("forty-two") // a long computation
+	}, func(n int, err error) {
+		fmt.Println(n, err)
+		loop.Stop()
+	})
+	loop.Run(context.Background())
+	// Output: 0 strconv.Atoi: parsing "forty-two": invalid syntax
+}
+
+// A reader and a writer of one connection, which know nothing of each other. The
+// writer removes itself when it has sent all.
+func ExampleLoop_AddReader() {
+	loop, err := eventloop.New()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer loop.Close()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	conn, peer := fds[0], fds[1]
+	defer syscall.Close(conn)
+	defer syscall.Close(peer)
+
+	buf := make([]byte, 64)
+	loop.AddReader(conn, func(fileobj any, _ selectors.Event) {
+		n, err := selectors.TryRead(fileobj, buf)
+		fmt.Printf("received %q %v\n", buf[:n], err)
+		loop.Stop()
+	})
+	loop.AddWriter(conn, func(fileobj any, _ selectors.Event) {
+		n, err := selectors.TryWrite(fileobj, []byte("ping"))
+		fmt.Println("sent", n, err)
+		loop.RemoveWriter(fileobj)
+	})
+	loop.AddReader(peer, func(fileobj any, _ selectors.Event) {
+		selectors.TryRead(fileobj, buf)
+		selectors.TryWrite(fileobj, []byte("pong"))
+	})
+	loop.Run(context.Background())
+	// Output:
+	// sent 4 <nil>
+	// received "pong" <nil>
+}
+
+// Two functions wait for the same pipe. Both are called; the one that finds nothing
+// waits again.
+func ExampleLoop_OnceReadable() {
+	loop, err := eventloop.New()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer loop.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+
+	wait := func(name string) {
+		var ready eventloop.Callback
+		ready = func(fileobj any, _ selectors.Event) {
+			var b [1]byte
+			if _, err := selectors.TryRead(fileobj, b[:]); errors.Is(err, selectors.ErrWouldBlock) {
+				loop.OnceReadable(fileobj, ready)
+				return
+			}
+			fmt.Printf("%s has read %q\n", name, b)
+			w.WriteString("b")
+		}
+		loop.OnceReadable(r, ready)
+	}
+	wait("first")
+	wait("second")
+	w.WriteString("a")
+	for range 3 {
+		loop.RunOnce(0)
+	}
+	// Output:
+	// first has read "a"
+	// second has read "b"
+}
+
+// Schedule is CallSoon with a Handle that cancels the call.
+func ExampleLoop_Schedule() {
+	loop, err := eventloop.New()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer loop.Close()
+
+	loop.Schedule(func() { fmt.Println("first") })
+	second, _ := loop.Schedule(func() { fmt.Println("never printed") })
+	loop.CallSoon(func() { fmt.Println("third") })
+	fmt.Println("cancelled:", second.Cancel())
+	loop.RunOnce(0)
+	fmt.Println("cancelled again:", second.Cancel())
+	// Output:
+	// cancelled: true
+	// first
+	// third
+	// cancelled again: false
+}
+
+// The callbacks of a turn collect what they have to say, and it is written once at
+// the end of the turn.
+func ExampleLoop_OnTurn() {
+	loop, err := eventloop.New()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer loop.Close()
+
+	var lines []string
+	loop.OnTurn(nil, func() {
+		fmt.Println(strings.Join(lines, ", "))
+		lines = lines[:0]
+	})
+	for _, name := range []string{"a", "b", "c"} {
+		loop.CallSoon(func() { lines = append(lines, name) })
+	}
+	loop.RunOnce(0)
+	// Output: a, b, c
+}
+
+// A session handles its own file, without a closure. A panic of its method says
+// which session it was about.
+func ExampleLoop_RegisterHandler() {
+	loop, err := eventloop.New(eventloop.WithPanicHandler(func(p eventloop.Panic) {
+		fmt.Println("panic:", p.Value, "about", p.Subject)
+	}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer loop.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+
+	loop.RegisterHandler(r, selectors.EventRead, &session{loop: loop, user: "alice"})
+	w.WriteString("x")
+	loop.RunOnce(0)
+	// Output: panic: no such command about session of alice
+}
+
+type session struct {
+	loop *eventloop.Loop
+	user string
+}
+
+func (s *session) String() string { return "session of " + s.user }
+
+func (s *session) FileReady(fileobj any, events selectors.Event) {
+	s.loop.SetSubject(s)
+	panic("no such command")
 }
 
 // Stop the loop when the process receives SIGTERM.

@@ -2,6 +2,7 @@ package eventloop
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -147,7 +148,7 @@ func (o callbackOrigin) attrs() []slog.Attr {
 type Panic struct {
 	Value    any    // the value the callback panicked with
 	Stack    []byte // the stack at the panic
-	Kind     string // "file", "timer", "soon", "post", "signal" or "work"
+	Kind     string // "file", "waiter", "timer", "soon", "post", "signal", "work" or "hook"
 	Callback string // the name of the callback's function, or of the type of a FileHandler
 	Subject  any    // what the callback was about: see SetSubject
 }
@@ -181,29 +182,31 @@ func (l *Loop) callSite() uintptr {
 }
 
 // callerPC returns the program counter of the innermost frame that is neither in
-// this package nor in package stream.
+// this package nor in package stream, which makes its calls for a user. If the
+// loop has called package stream, which no user's function has, it is a frame of
+// that package.
 func callerPC() uintptr {
 	var pcs [8]uintptr
+	var inStream uintptr
 	for skip := 2; ; skip += len(pcs) {
 		n := runtime.Callers(skip, pcs[:])
 		frames := runtime.CallersFrames(pcs[:n])
 		for i := range n {
 			frame, _ := frames.Next()
-			if !isOwnFunction(frame.Function) {
+			name, isOwn := strings.CutPrefix(frame.Function, "goselectors/eventloop")
+			switch {
+			case isOwn && strings.HasPrefix(name, "/stream."):
+				inStream = cmp.Or(inStream, pcs[i])
+			case isOwn && name == ".(*Loop).guard": // it calls all callbacks
+				return inStream
+			case !isOwn || !strings.HasPrefix(name, "."):
 				return pcs[i]
 			}
 		}
 		if n < len(pcs) {
-			return 0
+			return inStream
 		}
 	}
-}
-
-// isOwnFunction reports whether a function is in this package or in package
-// stream, whose calls are made for a user.
-func isOwnFunction(function string) bool {
-	rest, ok := strings.CutPrefix(function, "goselectors/eventloop")
-	return ok && (strings.HasPrefix(rest, ".") || strings.HasPrefix(rest, "/stream."))
 }
 
 // fileLine returns file:line of a program counter.

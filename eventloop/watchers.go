@@ -70,7 +70,7 @@ type fileWatchers struct {
 	sides    [numDirections]side
 	fileobj  any
 	fd       int
-	number   any // fd, converted once, because the conversion allocates
+	number   any             // fd, converted once, because the conversion allocates
 	interest selectors.Event // of the key
 	invalid  bool            // the watchers were told that the file is closed
 }

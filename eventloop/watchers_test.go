@@ -162,8 +162,14 @@ func TestWatchers(t *testing.T) {
 		}},
 		testCase{"the last waiter changes to Register", func(t *testing.T, k loopKind) {
 			for name, change := range map[string]func(l *eventloop.Loop, fd int, callback eventloop.Callback) error{
-				"Register": func(l *eventloop.Loop, fd int, c eventloop.Callback) error { _, err := l.Register(fd, read, c); return err },
-				"Replace":  func(l *eventloop.Loop, fd int, c eventloop.Callback) error { _, err := l.Replace(fd, read, c); return err },
+				"Register": func(l *eventloop.Loop, fd int, c eventloop.Callback) error {
+					_, err := l.Register(fd, read, c)
+					return err
+				},
+				"Replace": func(l *eventloop.Loop, fd int, c eventloop.Callback) error {
+					_, err := l.Replace(fd, read, c)
+					return err
+				},
 				"Unregister": func(l *eventloop.Loop, fd int, c eventloop.Callback) error {
 					if _, err := l.Unregister(fd); !errors.Is(err, selectors.ErrNotRegistered) {
 						return fmt.Errorf("Unregister: %v, want ErrNotRegistered", err)

@@ -105,7 +105,8 @@ func wakeUps(t *testing.T, connections, waiters int, newWaiter func(listener int
 				count.Add(1)
 				// While the connection waits, another selector that has been woken finds it.
 				pause := unix.NsecToTimespec(int64(500 * time.Microsecond))
-				unix.Nanosleep(&pause, nil)
+				for unix.Nanosleep(&pause, &pause) == unix.EINTR {
+				}
 				for {
 					conn, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
 					if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 
 	"goselectors/selectors/internal/sys"
@@ -12,7 +13,7 @@ import (
 // TryRead reads once from a file object without waiting and returns the number
 // of bytes. If there is nothing to read the error is [ErrWouldBlock]. At the end
 // of the file it is io.EOF, also for a bare descriptor. An empty datagram or packet
-// is 0 bytes and no error.
+// is 0 bytes and no error; [TryReadFrom] returns the sender, too.
 //
 // Where read(2) returns 0 although the file has not ended, the error is
 // ErrWouldBlock: a terminal in non-canonical mode with VMIN 0 and no input, and a
@@ -54,6 +55,45 @@ func TryWrite(fileobj any, p []byte) (n int, err error) {
 		n, err = sys.Write(fd, p, false)
 	} else {
 		n, err = tryObject(fileobj, p, sys.Write)
+	}
+	return n, tryError("write", err)
+}
+
+// TryReadFrom receives one datagram without waiting and returns the sender. It is
+// [TryRead] for datagram sockets, which would lose the sender. The sender is the
+// zero AddrPort if it has no IP address, as on a Unix socket. A datagram that is
+// larger than p is cut off.
+//
+// An error of a datagram that was sent earlier, such as ECONNREFUSED on a connected
+// socket, is returned once, and the next call goes on. If IP_RECVERR or
+// SO_TIMESTAMPING is set, the socket stays ready until its error queue is read, too:
+// see docs/recipes.md.
+func TryReadFrom(fileobj any, p []byte) (n int, from netip.AddrPort, err error) {
+	if fd, number := asNumber(fileobj); number && fd >= 0 {
+		n, from, err = sys.ReceiveFrom(fd, p, false)
+	} else {
+		_, nonblocking := fileobj.(net.Conn)
+		err = withFD(fileobj, func(fd int) (err error) {
+			n, from, err = sys.ReceiveFrom(fd, p, nonblocking)
+			return err
+		})
+	}
+	return n, from, tryError("read", err)
+}
+
+// TryWriteTo sends one datagram to an address without waiting. If there is no room
+// the error is [ErrWouldBlock]. An IPv6 socket takes IPv4 addresses too, unless it
+// has IPV6_V6ONLY. A zone is the name or the number of a network interface. On a
+// connected socket use [TryWrite]: not every system allows another address.
+func TryWriteTo(fileobj any, p []byte, to netip.AddrPort) (n int, err error) {
+	if fd, number := asNumber(fileobj); number && fd >= 0 {
+		n, err = sys.SendTo(fd, p, to, false)
+	} else {
+		_, nonblocking := fileobj.(net.Conn)
+		err = withFD(fileobj, func(fd int) (err error) {
+			n, err = sys.SendTo(fd, p, to, nonblocking)
+			return err
+		})
 	}
 	return n, tryError("write", err)
 }

@@ -10,7 +10,9 @@ import (
 // data is received, and the peer accepts no data that was sent to it. Data that
 // only fills the kernel's buffer does not count, where the kernel tells how much it
 // holds (Linux, macOS, FreeBSD; elsewhere it counts). A peer that accepts data
-// slowly keeps the connection alive.
+// slowly keeps the connection alive. (On a Unix socket the kernel reports data as
+// accepted in pieces of up to half the size of the send buffer, on Linux about
+// 100 KiB.)
 //
 // For this timeout and the other ones: zero or less means none. A call replaces the
 // earlier timeout and counts from now. The connection ends at the earliest after d,
@@ -85,7 +87,7 @@ func (c *Conn) setTimeout(kind timeoutKind, d time.Duration) {
 		c.stopTimeouts()
 		return
 	}
-	t.watching = true
+	t.noteAccepted(c, t.since[kind])
 	t.schedule(c, t.since[kind])
 }
 

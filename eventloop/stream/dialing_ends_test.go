@@ -129,43 +129,59 @@ func TestDialEnds(t *testing.T) {
 		{"cancel", func(_ *testLoop, _ *stream.Conn, cancel func()) { cancel() }, context.Canceled},
 		{"idle", func(_ *testLoop, c *stream.Conn, _ func()) { c.SetIdleTimeout(time.Millisecond) }, stream.ErrIdle},
 	}
+	type dial struct {
+		conn   *stream.Conn
+		cancel func()
+		*recorder
+	}
 	eachBackend(t, func(l *testLoop) {
 		files := settledDescriptors(l)
 		for _, stage := range stages {
 			useStage(l, stage)
-			for _, end := range ends {
-				ctx, cancel := context.WithCancel(context.Background())
-				p := newRecorder()
-				var c *stream.Conn
-				l.do(func() {
+			dials := make([]dial, len(ends))
+			l.do(func() {
+				for i, end := range ends {
+					ctx, cancel := context.WithCancel(context.Background())
+					d := dial{cancel: cancel, recorder: newRecorder()}
 					var err error
-					if c, err = stream.Dial(ctx, l.Loop, stage.network, stage.address, p); err != nil {
+					if d.conn, err = stream.Dial(ctx, l.Loop, stage.network, stage.address, d.recorder); err != nil {
 						l.Error(err)
-					} else if stage.wait == 0 {
-						end.end(l, c, cancel)
+						return
 					}
-				})
+					if stage.wait == 0 {
+						end.end(l, d.conn, cancel)
+					}
+					dials[i] = d
+				}
+			})
+			if l.Failed() {
+				return
+			}
+			time.Sleep(stage.wait)
+			for i, end := range ends {
+				d := dials[i]
 				if stage.wait > 0 {
-					time.Sleep(stage.wait)
-					checkNothingRegistered(l, stage.sockets)
-					l.do(func() { end.end(l, c, cancel) })
+					checkRegistered(l, stage.sockets*(len(ends)-i))
+					l.do(func() { end.end(l, d.conn, d.cancel) })
 				}
 				if end.want == nil {
-					p.expect(l, "ConnectionLost")
+					d.expect(l, "ConnectionLost")
 				} else {
-					p.expect(l, "ConnectionLost with error")
+					d.expect(l, "ConnectionLost with error")
 				}
-				if !errors.Is(p.err, end.want) {
-					l.Errorf("%s, %s: error %v, want %v", stage.name, end.name, p.err, end.want)
+				if !errors.Is(d.err, end.want) {
+					l.Errorf("%s, %s: error %v, want %v", stage.name, end.name, d.err, end.want)
 				}
-				checkNothingRegistered(l, 0)
-				cancel()
-				l.do(func() {
-					if len(p.events) > 0 {
-						l.Errorf("%s, %s: event %q after the end", stage.name, end.name, <-p.events)
-					}
-				})
+				d.cancel()
 			}
+			checkRegistered(l, 0)
+			l.do(func() {
+				for i, end := range ends {
+					if len(dials[i].events) > 0 {
+						l.Errorf("%s, %s: event %q after the end", stage.name, end.name, <-dials[i].events)
+					}
+				}
+			})
 		}
 		waitAtMost(l, "descriptors", files, func() int { return descriptors(l) })
 	})

@@ -187,3 +187,34 @@ func TestDialNoDescriptors(t *testing.T) {
 		})
 	}
 }
+
+// TestDialNotRegistered checks a socket that the selector refuses. The registration
+// of other code for the same descriptor stays.
+func TestDialNotRegistered(t *testing.T) {
+	for _, b := range selectors.Backends() {
+		t.Run(b.Name, func(t *testing.T) {
+			loop := backendLoop(t, b)
+			s := newSlowSocket(t)
+			replaceDialSystem(t, func(system *dialSystem) {
+				system.socket = func(net.Addr) (int, error) {
+					_, err := loop.Register(s.fd, selectors.EventRead, func(any, selectors.Event) {})
+					return s.fd, err
+				}
+				system.connect = func(int, net.Addr) error { return errInProgress }
+				system.close = func(int) {}
+			})
+			h := &lifeRecorder{}
+			if _, err := Dial(context.Background(), loop, "tcp", "127.0.0.1:1", h); err != nil {
+				t.Fatal(err)
+			}
+			runUntil(t, loop, func() bool { return h.connected || h.ended })
+			if !errors.Is(h.err, selectors.ErrRegistered) {
+				t.Errorf("error %v, want %v", h.err, selectors.ErrRegistered)
+			}
+			if _, err := loop.Unregister(s.fd); err != nil {
+				t.Errorf("the other registration is gone: %v", err)
+			}
+			unix.Close(s.fd)
+		})
+	}
+}

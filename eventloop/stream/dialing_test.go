@@ -44,7 +44,7 @@ func deadAddr(t testing.TB) net.Addr {
 	return addr
 }
 
-func checkNothingRegistered(l *testLoop, want int) {
+func checkRegistered(l *testLoop, want int) {
 	l.Helper()
 	l.do(func() {
 		if n := l.Selector().Len(); n != want {
@@ -94,14 +94,14 @@ func TestDialAddresses(t *testing.T) {
 					checkErrorIs(l, p.err, test.err)
 				}
 			}
-			checkNothingRegisteredEventually(l, ln, other)
+			waitOnlyRegistered(l, ln, other)
 		}
 		waitAtMost(l, "descriptors", files, func() int { return descriptors(l) })
 	})
 }
 
-// checkNothingRegisteredEventually waits until only the listeners are left.
-func checkNothingRegisteredEventually(l *testLoop, listeners ...*stream.Listener) {
+// waitOnlyRegistered waits until only the listeners are registered.
+func waitOnlyRegistered(l *testLoop, listeners ...*stream.Listener) {
 	l.Helper()
 	l.eventually("only the listeners are registered", func() bool { return l.Selector().Len() == len(listeners) })
 }
@@ -161,7 +161,7 @@ func TestDialFallback(t *testing.T) {
 			}
 			l.do(func() { c.Close() })
 			p.expect(l, "ConnectionLost")
-			checkNothingRegisteredEventually(l, ln)
+			waitOnlyRegistered(l, ln)
 		}
 		waitAtMost(l, "descriptors", files, func() int { return descriptors(l) })
 		l.do(func() { ln.Close() })
@@ -214,7 +214,7 @@ func TestDialContextEnded(t *testing.T) {
 				}
 			}
 		}
-		checkNothingRegisteredEventually(l, ln)
+		waitOnlyRegistered(l, ln)
 		waitAtMost(l, "descriptors", files, func() int { return descriptors(l) })
 	})
 }
@@ -300,7 +300,7 @@ func TestDialClosedDescriptor(t *testing.T) {
 			}
 			other.Close()
 		})
-		checkNothingRegistered(l, 0)
+		checkRegistered(l, 0)
 	})
 }
 

@@ -290,7 +290,7 @@ func exhaustDescriptors(backend string) error {
 		if _, err := unix.Write(fd, []byte("hello")); err != nil {
 			return err
 		}
-		if n, err := unix.Read(fd, make([]byte, 5)); n != 5 || err != nil {
+		if n, err := readRetrying(fd, make([]byte, 5)); n != 5 || err != nil {
 			return fmt.Errorf("client %d: read %d, %w", i, n, err)
 		}
 		unix.Close(fd)
@@ -299,6 +299,16 @@ func exhaustDescriptors(backend string) error {
 		return fmt.Errorf("%d reports, want 1", n)
 	}
 	return nil
+}
+
+// readRetrying is read(2), repeated after a signal. The system does not repeat it for
+// a socket with SO_RCVTIMEO (signal(7)), and the runtime sends many signals.
+func readRetrying(fd int, p []byte) (int, error) {
+	for {
+		if n, err := unix.Read(fd, p); err != unix.EINTR {
+			return n, err
+		}
+	}
 }
 
 // assign sets a field whose type differs between systems.

@@ -28,8 +28,9 @@ import (
 //
 // Shutdown returns an error, and changes nothing, if the listener was shut down
 // already ([net.ErrClosed]) or the loop is closed ([eventloop.ErrClosed]). If the loop
-// is closed later, done is called by the Close, Abort or Detach that ends the last
-// connection. If the loop is stopped, the steps go on when it runs again.
+// is closed later, the steps end, and done is called by the Close, Abort or Detach
+// that ends the last connection, if there is one. If the loop is stopped, the steps go
+// on when it runs again.
 func (l *Listener) Shutdown(ctx context.Context, done func(error)) error {
 	if l.state == noListener || l.finish != nil {
 		return opError("shutdown", l.name(), net.ErrClosed)
@@ -41,12 +42,14 @@ func (l *Listener) Shutdown(ctx context.Context, done func(error)) error {
 	if err := l.finishAccepting(ctx, d.begin); err != nil {
 		return opError("shutdown", l.name(), errors.Unwrap(err))
 	}
+	l.set.onEmpty = d.empty
 	return nil
 }
 
 // A drain ends the connections of a set to which none is added any more.
 //
 //	state     event                         what happens
+//	new       begin                         telling
 //	telling   step                          each connection is told; then waiting
 //	waiting   context ends                  aborting
 //	aborting  step                          each connection is aborted; then waiting for ConnectionLost
@@ -60,16 +63,17 @@ type drain struct {
 	ctx  context.Context
 	done func(error) // may be nil
 
+	begun       bool
 	queue       []*Conn     // of the current step
 	act         func(*Conn) // tells or aborts a connection
 	err         error       // for done
-	stopContext func() bool // removes the callback from the context
+	stopContext func() bool // removes the callback from the context; nil before begin
 	finished    bool
 }
 
 // begin starts the first step. It calls no function of the user.
 func (d *drain) begin() {
-	d.set.onEmpty = d.empty
+	d.begun, d.set.onEmpty = true, d.empty
 	d.act, d.queue = (*Conn).shutdownRequested, slices.Clone(d.set.conns)
 	d.stopContext = context.AfterFunc(d.ctx, func() { d.loop.Post(d.expire) })
 	d.loop.CallSoon(d.step) // a closed loop calls nothing any more
@@ -92,9 +96,7 @@ func (d *drain) step() {
 			d.act(c)
 		}
 	}
-	if len(d.set.conns) == 0 {
-		d.finish()
-	}
+	d.finishIfEmpty()
 }
 
 // expire is called on the loop when the context has ended.
@@ -115,7 +117,13 @@ func (d *drain) startAborting() {
 // empty is called when the last connection has gone. Its ConnectionLost may be
 // panicking, so done is called in the next turn.
 func (d *drain) empty() {
-	if d.loop.CallSoon(d.finish) != nil { // the loop is closed
+	if d.loop.CallSoon(d.finishIfEmpty) != nil { // the loop is closed
+		d.finish()
+	}
+}
+
+func (d *drain) finishIfEmpty() {
+	if d.begun && len(d.set.conns) == 0 {
 		d.finish()
 	}
 }
@@ -126,7 +134,9 @@ func (d *drain) finish() {
 	}
 	d.finished = true
 	d.set.onEmpty = nil
-	d.stopContext()
+	if d.stopContext != nil {
+		d.stopContext()
+	}
 	if d.done != nil {
 		d.done(d.err)
 	}

@@ -17,6 +17,7 @@ func isSocketGone(error) bool               { return false }
 func idOfFD(int) (fileID, error)            { return fileID{}, errors.ErrUnsupported }
 func idOfSocketFile(string) (fileID, error) { return fileID{}, errors.ErrUnsupported }
 func isAbstract(string) bool                { return true }
+func isReadable(int) bool                   { return false }
 func checkListening(int) error              { return errors.ErrUnsupported }
 func hasDeadOwner(string) bool              { return false }
 func inheritFD(int) error                   { return errors.ErrUnsupported }

@@ -60,6 +60,13 @@ func checkListening(fd int) error {
 	return err
 }
 
+// isReadable reports whether poll(2) reports a descriptor readable, or that it is
+// not open.
+func isReadable(fd int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return n > 0 && err == nil
+}
+
 // hasDeadOwner reports whether no process listens on the socket at path: connect(2)
 // is refused. A socket whose queue is full has an owner.
 func hasDeadOwner(path string) bool {

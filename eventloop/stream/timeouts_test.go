@@ -7,212 +7,355 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"goselectors/eventloop"
 	"goselectors/eventloop/stream"
+	"goselectors/selectors"
+
+	"golang.org/x/sys/unix"
 )
 
-const shortTimeout = 150 * time.Millisecond
+// A clockLoop is a loop with a clock that only the test advances. The test runs the
+// loop itself, so that the load of the machine makes no difference.
+type clockLoop struct {
+	testing.TB
+	*eventloop.Loop
+	now time.Duration
+}
 
-// expectTimeout checks that the connection ends with an error that is a timeout, not
-// earlier than limit after start.
-func (l *testLoop) expectTimeout(p *recorder, want error, start time.Time, limit time.Duration) {
-	l.Helper()
-	for {
-		select {
-		case event := <-p.events:
-			if event != "ConnectionLost with error" {
-				if event == "ConnectionLost" {
-					l.Fatal("ConnectionLost without error")
-				}
-				continue
-			}
-		case <-time.After(testTimeout):
-			l.Fatalf("no ConnectionLost, want %v", want)
+// eachClockLoop runs a test with a clockLoop on every backend, and with each network.
+func eachClockLoop(t *testing.T, test func(l *clockLoop, network string)) {
+	for _, network := range networks {
+		for _, b := range selectors.Backends() {
+			t.Run(network+"/"+b.Name, func(t *testing.T) {
+				l := &clockLoop{TB: t, now: time.Hour}
+				l.Loop = newLoop(t, b, eventloop.WithClock(func() time.Duration { return l.now }))
+				t.Cleanup(func() { l.Close() })
+				test(l, network)
+			})
 		}
-		break
-	}
-	if !errors.Is(p.err, want) || !errors.Is(p.err, os.ErrDeadlineExceeded) {
-		l.Errorf("ConnectionLost got %v, want %v", p.err, want)
-	}
-	if elapsed := time.Since(start); elapsed < limit {
-		l.Errorf("%v after only %v", want, elapsed)
 	}
 }
+
+// run runs the loop until nothing more happens.
+func (l *clockLoop) run() {
+	l.Helper()
+	for quiet := 0; quiet < 3; quiet++ {
+		ran, err := l.RunOnce(0)
+		if err != nil {
+			l.Fatal(err)
+		}
+		if ran > 0 {
+			quiet = 0
+		}
+	}
+}
+
+// advance lets time pass in small steps. It calls each at every step.
+func (l *clockLoop) advance(d time.Duration, each func()) {
+	l.Helper()
+	const step = 5 * time.Millisecond
+	for end := l.now + d; l.now < end; {
+		l.now += step
+		if each != nil {
+			each()
+		}
+		l.run()
+	}
+}
+
+// pair returns a connection with a recorder and its non-blocking peer.
+func (l *clockLoop) pair(network string, p *recorder, opts ...stream.Option) (c *stream.Conn, peer int) {
+	l.Helper()
+	var fd int
+	if network == "unix" {
+		ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		if err != nil {
+			l.Fatal(err)
+		}
+		fd, peer = ends[0], ends[1]
+	} else {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			l.Fatal(err)
+		}
+		defer ln.Close()
+		client, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			l.Fatal(err)
+		}
+		defer client.Close()
+		server, err := ln.Accept()
+		if err != nil {
+			l.Fatal(err)
+		}
+		defer server.Close()
+		fd, peer = dupConn(l, server), dupConn(l, client)
+	}
+	if err := unix.SetNonblock(peer, true); err != nil {
+		l.Fatal(err)
+	}
+	// A Unix socket sends pieces of half this size, and reports them as accepted when
+	// they are read whole.
+	if network == "unix" {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 16<<10); err != nil {
+			l.Fatal(err)
+		}
+	}
+	l.Cleanup(func() { unix.Close(peer) })
+	c, err := stream.Wrap(l.Loop, fd, p, opts...)
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.Cleanup(c.Abort)
+	l.run()
+	p.expect(l, "ConnectionMade")
+	return c, peer
+}
+
+func dupConn(t testing.TB, conn net.Conn) int {
+	t.Helper()
+	f, err := conn.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	fd, err := unix.Dup(int(f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+// read reads at most n bytes from a peer.
+func (l *clockLoop) read(peer, n int) (got int) {
+	buf := make([]byte, n)
+	for got < n {
+		m, err := unix.Read(peer, buf[got:])
+		if err == unix.EINTR {
+			continue
+		}
+		if m <= 0 {
+			break
+		}
+		got += m
+	}
+	return got
+}
+
+func (l *clockLoop) write(peer int, s string) {
+	l.Helper()
+	for {
+		_, err := unix.Write(peer, []byte(s))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			l.Error(err)
+		}
+		return
+	}
+}
+
+// expectAlive checks that the connection has not ended.
+func (l *clockLoop) expectAlive(p *recorder, when string) {
+	l.Helper()
+	for len(p.events) > 0 {
+		if event := <-p.events; event == "ConnectionLost" || event == "ConnectionLost with error" {
+			l.Fatalf("%s: %s: %v", when, event, p.err)
+		}
+	}
+}
+
+// expectTimeout checks that the connection does not end within limit minus a
+// step, and ends with an error that is a timeout within 5/4 of it.
+func (l *clockLoop) expectTimeout(p *recorder, want error, limit time.Duration, each func()) {
+	l.Helper()
+	l.advance(limit-10*time.Millisecond, each)
+	l.expectAlive(p, "before the timeout")
+	l.advance(limit/4+20*time.Millisecond, each)
+	last := ""
+	for len(p.events) > 0 {
+		last = <-p.events
+	}
+	if last != "ConnectionLost with error" || !errors.Is(p.err, want) || !errors.Is(p.err, os.ErrDeadlineExceeded) {
+		l.Errorf("%q with %v, want %v", last, p.err, want)
+	}
+}
+
+const timeout = 400 * time.Millisecond // on the test's clock
 
 // TestIdleAfterBusyTurn checks that activity is dated when it happens: a connection
 // that has answered late in a turn is not idle.
 func TestIdleAfterBusyTurn(t *testing.T) {
-	eachBackend(t, func(l *testLoop) {
-		var lastWrite [2]atomic.Int64
-		var handlers []*recorder
-		newHandler := func() stream.Handler {
-			i := len(handlers)
-			p := newRecorder()
-			p.onDataReceived = func(c *stream.Conn, data []byte) {
-				time.Sleep(2 * shortTimeout)
-				c.Write(data)
-				lastWrite[i].Store(int64(time.Since(testStart)))
-			}
-			handlers = append(handlers, p)
-			return p
+	eachClockLoop(t, func(l *clockLoop, network string) {
+		p, q := newRecorder(), newRecorder()
+		answer := func(c *stream.Conn, data []byte) {
+			l.now += 2 * timeout
+			c.Write(data)
 		}
-		ln := l.listen("tcp", newHandler, stream.WithIdleTimeout(shortTimeout))
-		peers := []net.Conn{l.connect(ln), l.connect(ln)}
-		l.eventually("two connections", func() bool { return ln.Len() == 2 })
-		l.do(func() { // both are ready in one turn
-			for _, peer := range peers {
-				write(l, peer, "question")
-			}
-			time.Sleep(quietPeriod)
-		})
-		for i, p := range handlers {
-			var buf [8]byte
-			if _, err := io.ReadFull(peers[i], buf[:]); err != nil {
-				l.Errorf("answer %d: %v", i, err)
-			}
-			p.expect(l, "ConnectionMade", "DataReceived question")
-			for event := range p.events {
-				if event == "ConnectionLost with error" {
-					break
-				}
-			}
-			checkErrorIs(l, p.err, stream.ErrIdle)
-			if idle := time.Since(testStart) - time.Duration(lastWrite[i].Load()); idle < shortTimeout {
-				l.Errorf("connection %d was lost %v after its answer", i, idle)
-			}
+		p.onDataReceived, q.onDataReceived = answer, answer
+		_, peerP := l.pair(network, p, stream.WithIdleTimeout(timeout))
+		_, peerQ := l.pair(network, q, stream.WithIdleTimeout(timeout))
+		l.write(peerP, "question") // both are ready in one turn
+		l.write(peerQ, "question")
+		l.run()
+		l.expectAlive(q, "after the turn")
+		q.events <- "checked"
+		l.expectTimeout(q, stream.ErrIdle, timeout, nil)
+		if n := l.read(peerP, 8) + l.read(peerQ, 8); n != 16 {
+			l.Errorf("the peers have %d bytes, want both answers", n)
 		}
 	})
 }
 
-var testStart = time.Now()
-
 // TestIdleSlowReader checks that a peer that reads slowly keeps its connection, and
 // that one that stops reading loses it.
 func TestIdleSlowReader(t *testing.T) {
-	eachNetwork(t, func(l *testLoop, network string) {
-		p := newRecorder()
-		c, peer := l.pair(network, p, stream.WithIdleTimeout(2*shortTimeout), stream.WithWriteTimeout(2*shortTimeout))
-		l.do(func() { c.Write(make([]byte, 64<<20)) })
-		p.expect(l, "PauseWriting")
-		buf := make([]byte, 16<<10)
-		for start := time.Now(); time.Since(start) < 6*shortTimeout; time.Sleep(10 * time.Millisecond) {
-			if _, err := io.ReadFull(peer, buf); err != nil {
-				l.Fatalf("after %v: %v", time.Since(start), err)
-			}
-		}
-		if len(p.events) > 0 {
-			l.Fatalf("event %q", <-p.events)
-		}
-		p.expect(l, "ConnectionLost with error")
-		checkErrorIs(l, p.err, stream.ErrIdle, stream.ErrWriteTimeout)
-	})
+	for name, option := range map[string]stream.Option{"idle": stream.WithIdleTimeout(timeout), "write": stream.WithWriteTimeout(timeout)} {
+		t.Run(name, func(t *testing.T) {
+			eachClockLoop(t, func(l *clockLoop, network string) {
+				want := stream.ErrIdle
+				if name == "write" {
+					want = stream.ErrWriteTimeout
+				}
+				p := newRecorder()
+				c, peer := l.pair(network, p, option)
+				c.Write(make([]byte, 32<<20))
+				l.advance(5*timeout, func() { l.read(peer, 16<<10) })
+				l.expectAlive(p, "while the peer reads")
+				if c.Unsent() == 0 {
+					l.Fatal("the peer has read all")
+				}
+				if network == "unix" {
+					l.expectTimeout(p, want, timeout, nil)
+					return
+				}
+				// The kernel of a TCP peer accepts data in larger pieces than the peer
+				// reads, so the time may count from earlier.
+				l.advance(2*timeout, nil)
+				p.expect(l, "ConnectionLost with error")
+				checkErrorIs(l, p.err, want)
+			})
+		})
+	}
 }
 
 // TestHeartbeats checks which timeouts find a peer that does not read the heartbeats
 // sent to it, and one that reads them and never answers.
 func TestHeartbeats(t *testing.T) {
-	heartbeat := func(l *testLoop, c *stream.Conn) {
-		l.do(func() {
-			if _, err := l.Every(shortTimeout/3, func() { c.Write([]byte("alive")) }); err != nil {
+	eachClockLoop(t, func(l *clockLoop, network string) {
+		heartbeat := func(c *stream.Conn) {
+			if _, err := l.Every(timeout/4, func() { c.Write([]byte("alive")) }); err != nil {
 				l.Error(err)
 			}
-		})
-	}
-	eachNetwork(t, func(l *testLoop, network string) {
-		l.part("read timeout", func(l *testLoop) {
-			p := newRecorder()
-			c, peer := l.pair(network, p, stream.WithReadTimeout(shortTimeout))
-			go io.Copy(io.Discard, peer)
-			start := time.Now()
-			heartbeat(l, c)
-			l.expectTimeout(p, stream.ErrReadTimeout, start.Add(-quietPeriod), shortTimeout)
-		})
-		l.part("idle timeout, peer reads", func(l *testLoop) {
-			p := newRecorder()
-			c, peer := l.pair(network, p, stream.WithIdleTimeout(shortTimeout))
-			go io.Copy(io.Discard, peer)
-			heartbeat(l, c)
-			time.Sleep(4 * shortTimeout)
-			if len(p.events) > 0 {
-				l.Errorf("event %q", <-p.events)
-			}
-		})
-		if network == "unix" {
-			l.part("idle timeout, peer does not read", func(l *testLoop) {
-				p := newRecorder()
-				c, _ := l.pair(network, p, stream.WithIdleTimeout(shortTimeout))
-				start := time.Now()
-				heartbeat(l, c)
-				l.expectTimeout(p, stream.ErrIdle, start.Add(-quietPeriod), shortTimeout)
-			})
 		}
+		p := newRecorder()
+		c, peer := l.pair(network, p, stream.WithReadTimeout(timeout))
+		heartbeat(c)
+		l.expectTimeout(p, stream.ErrReadTimeout, timeout, func() { l.read(peer, 100) })
+
+		p = newRecorder()
+		c, peer = l.pair(network, p, stream.WithIdleTimeout(timeout))
+		heartbeat(c)
+		l.advance(4*timeout, func() { l.read(peer, 100) })
+		l.expectAlive(p, "while the peer reads")
+		if network == "unix" { // the kernel of a TCP peer acknowledges for it
+			l.advance(timeout/4, func() { l.read(peer, 100) })
+			l.advance(2*timeout, nil)
+			p.expect(l, "ConnectionLost with error")
+			checkErrorIs(l, p.err, stream.ErrIdle)
+		}
+	})
+}
+
+// TestIdleGivesTimeToAnswer checks that what is sent near the end of the idle time
+// gives the peer the whole time to accept it.
+func TestIdleGivesTimeToAnswer(t *testing.T) {
+	eachClockLoop(t, func(l *clockLoop, network string) {
+		p := newRecorder()
+		c, _ := l.pair(network, p, stream.WithIdleTimeout(timeout))
+		l.advance(timeout-10*time.Millisecond, nil)
+		c.Write(make([]byte, 8<<20))
+		l.expectTimeout(p, stream.ErrIdle, timeout, nil)
 	})
 }
 
 // TestReadTimeout checks that reading that is paused does not count, that data
 // does, and that the timeout can be changed and removed.
 func TestReadTimeout(t *testing.T) {
-	eachBackend(t, func(l *testLoop) {
+	eachClockLoop(t, func(l *clockLoop, network string) {
 		p := newRecorder()
-		c, peer := l.pair("tcp", p)
-		l.do(func() {
-			c.SetReadTimeout(shortTimeout)
-			c.PauseReading()
-		})
-		time.Sleep(2 * shortTimeout)
-		p.expectNone(l)
-		l.do(c.ResumeReading)
+		c, peer := l.pair(network, p)
+		c.SetReadTimeout(timeout)
+		c.PauseReading()
+		l.advance(2*timeout, nil)
+		l.expectAlive(p, "while reading is paused")
+		c.ResumeReading()
 		for range 6 {
-			write(l, peer, "x")
+			l.write(peer, "x")
+			l.advance(timeout/2, nil)
 			p.expect(l, "DataReceived x")
-			time.Sleep(shortTimeout / 3)
 		}
-		l.do(func() { c.SetReadTimeout(0) })
-		time.Sleep(2 * shortTimeout)
-		p.expectNone(l)
-		start := time.Now()
-		l.do(func() {
-			c.SetReadTimeout(time.Hour)
-			c.SetReadTimeout(shortTimeout)
-		})
-		l.expectTimeout(p, stream.ErrReadTimeout, start, shortTimeout)
+		c.SetReadTimeout(0)
+		l.advance(2*timeout, nil)
+		l.expectAlive(p, "without a timeout")
+		c.SetReadTimeout(time.Hour)
+		c.SetReadTimeout(timeout)
+		l.expectTimeout(p, stream.ErrReadTimeout, timeout, nil)
+	})
+}
+
+// TestReadTimeoutAfterEnd checks that the time does not count after the end of the
+// peer's data.
+func TestReadTimeoutAfterEnd(t *testing.T) {
+	eachClockLoop(t, func(l *clockLoop, network string) {
+		p := newRecorder()
+		p.keepOpen = true
+		_, peer := l.pair(network, p, stream.WithReadTimeout(timeout), stream.WithFirstByteTimeout(timeout))
+		unix.Shutdown(peer, unix.SHUT_WR)
+		l.advance(3*timeout, nil)
+		p.expect(l, "EOFReceived")
+		l.expectAlive(p, "after the end")
 	})
 }
 
 // TestFirstByteTimeout checks that it ends a silent client, and only that.
 func TestFirstByteTimeout(t *testing.T) {
-	eachBackend(t, func(l *testLoop) {
+	eachClockLoop(t, func(l *clockLoop, network string) {
 		silent, talking := newRecorder(), newRecorder()
-		start := time.Now()
-		l.pair("tcp", silent, stream.WithFirstByteTimeout(shortTimeout))
-		_, peer := l.pair("tcp", talking, stream.WithFirstByteTimeout(shortTimeout))
-		write(l, peer, "x")
-		talking.expect(l, "DataReceived x")
-		l.expectTimeout(silent, stream.ErrFirstByteTimeout, start, shortTimeout)
-		time.Sleep(shortTimeout)
-		talking.expectNone(l)
+		_, peer := l.pair(network, talking, stream.WithFirstByteTimeout(timeout))
+		l.pair(network, silent, stream.WithFirstByteTimeout(timeout))
+		l.write(peer, "x")
+		l.expectTimeout(silent, stream.ErrFirstByteTimeout, timeout, nil)
+		l.advance(timeout, nil)
+		l.expectAlive(talking, "after the first byte")
 	})
 }
 
-// TestWriteTimeout checks that a peer that does not read is found, and that time
-// without queued data does not count.
+// TestWriteTimeout checks that a peer that does not read is found, also after Close,
+// and that time without queued data does not count.
 func TestWriteTimeout(t *testing.T) {
-	eachNetwork(t, func(l *testLoop, network string) {
+	eachClockLoop(t, func(l *clockLoop, network string) {
 		p := newRecorder()
-		c, peer := l.pair(network, p, stream.WithWriteTimeout(shortTimeout))
-		time.Sleep(2 * shortTimeout)
-		p.expectNone(l)
-		start := time.Now()
-		l.do(func() {
-			c.Write(make([]byte, 16<<20))
-			c.Close()
-		})
-		l.expectTimeout(p, stream.ErrWriteTimeout, start, shortTimeout)
-		if _, err := io.Copy(io.Discard, peer); err == nil && network == "tcp" {
-			l.Error("the peer takes the end for the end of the data")
+		c, peer := l.pair(network, p, stream.WithWriteTimeout(timeout))
+		l.advance(3*timeout, nil)
+		l.expectAlive(p, "with an empty queue")
+		c.Write(make([]byte, 8<<20))
+		c.Close()
+		l.expectTimeout(p, stream.ErrWriteTimeout, timeout, nil)
+		if network == "tcp" {
+			for {
+				_, err := unix.Read(peer, make([]byte, 64<<10))
+				if err == unix.ECONNRESET {
+					break
+				}
+				if err != nil && err != unix.EINTR {
+					l.Fatalf("the peer reads %v, want a reset", err)
+				}
+			}
 		}
 	})
 }

@@ -62,11 +62,11 @@ func main() {
 	cli.StopOnInterrupt(loop)
 	listener, err := net.Listen("tcp", *addr)
 	cli.Check(err)
-	s := &scheduler{loop: loop, tasks: make(map[*task]func())}
+	s := newScheduler(loop)
 	s.spawn(func(t *task) { serve(t, listener) })
 	cli.Listening(listener.Addr(), "one task per client")
 	cli.Check(loop.Run(context.Background()))
 	cli.Printf("cancelling %d tasks", len(s.tasks))
-	s.cancel()
+	s.cancelAll()
 	cli.Printf("bye")
 }

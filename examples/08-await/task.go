@@ -4,6 +4,7 @@ import (
 	"errors"
 	"iter"
 	"net"
+	"slices"
 	"time"
 
 	"goselectors/eventloop"
@@ -17,18 +18,24 @@ import (
 type task struct {
 	*scheduler
 	yield  func(struct{}) bool // stops the task; returns false if it is cancelled
-	resume func()              // continues the task
+	resume func()              // continues the task; does nothing after its end
+	cancel func()              // makes the task return errCancelled from where it waits
 }
 
 // scheduler holds the tasks that have not ended. The loop does the rest: it
 // resumes a task when the event that the task waits for has happened.
 type scheduler struct {
 	loop  *eventloop.Loop
-	tasks map[*task]func() // the function cancels the task
+	tasks map[*task]bool
+	waits map[any][]*wait // by file; for close
+}
+
+func newScheduler(loop *eventloop.Loop) *scheduler {
+	return &scheduler{loop: loop, tasks: make(map[*task]bool), waits: make(map[any][]*wait)}
 }
 
 // spawn starts a task in the next turn, like asyncio's create_task.
-func (s *scheduler) spawn(run func(*task)) {
+func (s *scheduler) spawn(run func(*task)) *task {
 	t := &task{scheduler: s}
 	next, stop := iter.Pull(func(yield func(struct{}) bool) {
 		t.yield = yield
@@ -36,16 +43,20 @@ func (s *scheduler) spawn(run func(*task)) {
 		delete(s.tasks, t)
 	})
 	t.resume = func() { next() }
-	s.tasks[t] = stop
-	s.loop.CallSoon(t.resume)
-}
-
-// cancel makes every task return errCancelled from where it waits. The deferred
-// calls of the task run then, as in any function.
-func (s *scheduler) cancel() {
-	for t, stop := range s.tasks {
+	t.cancel = func() {
 		stop()
 		delete(s.tasks, t) // a task that never started does not do it itself
+	}
+	s.tasks[t] = true
+	s.loop.CallSoon(t.resume)
+	return t
+}
+
+// cancelAll cancels every task. The deferred calls of the tasks run then, as in
+// any function.
+func (s *scheduler) cancelAll() {
+	for t := range s.tasks {
+		t.cancel()
 	}
 }
 
@@ -59,22 +70,45 @@ func (t *task) suspend() error {
 	return nil
 }
 
+// wait is a task that waits for a file.
+type wait struct {
+	*task
+	closed bool // another task has closed the file
+}
+
+// onceFunc is the loop's OnceReadable or OnceWritable.
+type onceFunc = func(any, eventloop.Callback) (*eventloop.Waiter, error)
+
 // waitReady waits until a file is ready. This is where await meets the selector:
-// the callback of the key resumes the task. The registration is one-shot; a task
-// that waits for the same file again enables it again.
-func (t *task) waitReady(file any, events selectors.Event) error {
-	_, err := t.loop.Replace(file, events|selectors.OneShot, func(any, selectors.Event) { t.resume() })
+// the callback resumes the task. Any number of tasks may wait for one file, to read
+// and to write. All of them are resumed when it is ready. The first ones may take all
+// that there is; the others then try in vain and wait again.
+func (t *task) waitReady(once onceFunc, file any) error {
+	waiter, err := once(file, func(any, selectors.Event) { t.resume() })
 	if err != nil {
 		return err
 	}
-	return t.suspend()
+	w := &wait{task: t}
+	t.waits[file] = append(t.waits[file], w)
+	err = t.suspend()
+	waiter.Cancel() // a cancelled task does not wait any more
+	t.waits[file] = slices.DeleteFunc(t.waits[file], func(other *wait) bool { return other == w })
+	if len(t.waits[file]) == 0 {
+		delete(t.waits, file)
+	}
+	if w.closed && err == nil {
+		err = net.ErrClosed
+	}
+	return err
 }
 
 // sleep waits for a duration. Other tasks run meanwhile.
 func (t *task) sleep(d time.Duration) error {
-	if _, err := t.loop.CallLater(d, t.resume); err != nil {
+	timer, err := t.loop.CallLater(d, t.resume)
+	if err != nil {
 		return err
 	}
+	defer timer.Stop() // if the task is cancelled
 	return t.suspend()
 }
 
@@ -86,7 +120,7 @@ func (t *task) accept(listener net.Listener) (net.Conn, error) {
 		if err != selectors.ErrWouldBlock {
 			return conn, err
 		}
-		if err := t.waitReady(listener, selectors.EventRead); err != nil {
+		if err := t.waitReady(t.loop.OnceReadable, listener); err != nil {
 			return nil, err
 		}
 	}
@@ -98,7 +132,7 @@ func (t *task) read(conn net.Conn, p []byte) (int, error) {
 		if err != selectors.ErrWouldBlock {
 			return n, err
 		}
-		if err := t.waitReady(conn, selectors.EventRead); err != nil {
+		if err := t.waitReady(t.loop.OnceReadable, conn); err != nil {
 			return 0, err
 		}
 	}
@@ -109,7 +143,7 @@ func (t *task) write(conn net.Conn, p []byte) error {
 		n, err := selectors.TryWrite(conn, p)
 		p = p[n:]
 		if err == selectors.ErrWouldBlock {
-			err = t.waitReady(conn, selectors.EventWrite)
+			err = t.waitReady(t.loop.OnceWritable, conn)
 		}
 		if err != nil {
 			return err
@@ -118,8 +152,15 @@ func (t *task) write(conn net.Conn, p []byte) error {
 	return nil
 }
 
-// close unregisters and closes a connection.
+// close unregisters and closes a connection. Tasks that wait for it get
+// net.ErrClosed. Without close they would wait for ever: a file that was closed does
+// not become ready.
 func (t *task) close(conn net.Conn) {
 	t.loop.Unregister(conn)
 	conn.Close()
+	for _, w := range t.waits[conn] {
+		w.closed = true
+		t.loop.CallSoon(w.resume)
+	}
+	delete(t.waits, conn)
 }

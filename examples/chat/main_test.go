@@ -9,10 +9,14 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"goselectors/eventloop"
+	"goselectors/eventloop/stream"
 	"goselectors/examples/internal/servertest"
+	"goselectors/selectors"
 )
 
 func TestMain(m *testing.M) { servertest.Main(m, main) }
@@ -22,7 +26,7 @@ func TestMain(m *testing.M) { servertest.Main(m, main) }
 func eachBackend(t *testing.T, test func(t *testing.T, addr string)) {
 	servertest.EachBackend(t, func(t *testing.T, backend string) {
 		server := servertest.Start(t, "chat", servertest.Command(t, backend, "-addr", "127.0.0.1:0"))
-		test(t, server.Addr)
+		t.Run("users", func(t *testing.T) { test(t, server.Addr) }) // its end closes the connections
 		if stderr := server.Stop(t); stderr != "" {
 			t.Errorf("standard error: %q", stderr)
 		}
@@ -76,9 +80,113 @@ func TestConversation(t *testing.T) {
 		a.expectLine(t, b.name+": fine")
 		b.Close()
 		a.expectLine(t, b.name+": (left)")
-		io.WriteString(a, strings.Repeat("x", 2000))
+		c := join(t, addr)
+		a.expectLine(t, c.name+": (came)")
+		io.WriteString(a, "\x1b[31mred\rguest9: lie\u009b1m\n")
+		c.expectLine(t, a.name+":  [31mred guest9: lie 1m")
+		longest := strings.Repeat("x", 1000)
+		io.WriteString(a, longest+"\n")
+		c.expectLine(t, a.name+": "+longest)
+		io.WriteString(a, "last line\nx"+longest+"not read\nnot read\n"+strings.Repeat("not read\n", 100_000))
 		a.expectLine(t, "The line is longer than 1000 bytes.")
+		c.expectLine(t, a.name+": last line")
+		c.expectLine(t, a.name+": (left)")
+		if a.Scan() || a.Err() != nil {
+			t.Errorf("after the last line %s read %q, %v", a.name, a.Text(), a.Err())
+		}
 	})
+}
+
+// TestSingleBytes sends a line in many writes, and many lines in one write.
+func TestSingleBytes(t *testing.T) {
+	eachBackend(t, func(t *testing.T, addr string) {
+		a, b := join(t, addr), join(t, addr)
+		a.expectLine(t, b.name+": (came)")
+		a.SetNoDelay(true)
+		line := strings.Repeat("0123456789", 100)
+		for _, b := range []byte(line + "\n") {
+			a.Write([]byte{b})
+		}
+		b.expectLine(t, a.name+": "+line)
+		const lines = 3000 // less than the high-water mark: none is dropped
+		io.WriteString(a, strings.Repeat("x\n", lines))
+		for range lines {
+			b.expectLine(t, a.name+": x")
+		}
+	})
+}
+
+// TestTerminate sends SIGTERM after a guest has sent lines. The other guests get all
+// of them before the end.
+func TestTerminate(t *testing.T) {
+	servertest.EachBackend(t, func(t *testing.T, backend string) {
+		cmd := servertest.Command(t, backend, "-addr", "127.0.0.1:0")
+		server := servertest.Start(t, "chat", cmd)
+		a, b := join(t, server.Addr), join(t, server.Addr)
+		a.expectLine(t, b.name+": (came)")
+		const lines = 500
+		io.WriteString(a, strings.Repeat("hello\n", lines))
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		for range lines {
+			b.expectLine(t, a.name+": hello")
+		}
+		for _, u := range []*user{a, b} {
+			u.expectLine(t, "(the server is stopping)")
+			if u.Scan() || u.Err() != nil {
+				t.Errorf("after the end %s read %q, %v", u.name, u.Text(), u.Err())
+			}
+			u.Close()
+		}
+		if stderr := server.WaitEnd(t); stderr != "" {
+			t.Errorf("standard error: %q", stderr)
+		}
+	})
+}
+
+// TestShutdownRequested tells the guests that the server is going before the loop
+// has read what one of them has sent. The other guest gets it all the same.
+func TestShutdownRequested(t *testing.T) {
+	for _, b := range selectors.Backends() {
+		t.Run(b.Name, func(t *testing.T) {
+			sel, err := b.New()
+			if err != nil {
+				t.Fatal(err)
+			}
+			loop, err := eventloop.New(eventloop.WithSelector(sel))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer loop.Close()
+			r := &room{guests: make(map[*guest]bool)}
+			l, err := stream.Listen(loop, "tcp", "127.0.0.1:0", func() stream.Handler { return &guest{room: r} })
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, b := servertest.Dial(t, l.Addr().String()), servertest.Dial(t, l.Addr().String())
+			for deadline := time.Now().Add(servertest.Timeout); len(r.guests) < 2 && time.Now().Before(deadline); {
+				loop.RunOnce(time.Second)
+			}
+			io.WriteString(a, strings.Repeat("hello\n", 100))
+			l.Close()
+			for g := range r.guests {
+				g.ShutdownRequested(g.conn)
+			}
+			a.Close() // the server sees it after the lines
+			for deadline := time.Now().Add(servertest.Timeout); l.Len() > 1 && time.Now().Before(deadline); {
+				loop.RunOnce(time.Second)
+			}
+			b.CloseWrite()
+			for deadline := time.Now().Add(servertest.Timeout); l.Len() > 0 && time.Now().Before(deadline); {
+				loop.RunOnce(time.Second)
+			}
+			got, err := io.ReadAll(b)
+			if n := strings.Count(string(got), ": hello\n"); n != 100 || !strings.HasSuffix(string(got), "(the server is stopping)\n") || err != nil {
+				t.Errorf("%d lines of 100, %v; the end is %q", n, err, got[max(len(got)-40, 0):])
+			}
+		})
+	}
 }
 
 // TestManyUsers has users that read, users that write, users that do neither, and

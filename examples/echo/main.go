@@ -27,6 +27,7 @@ type callback func(selectors.Event)
 type echoServer struct {
 	sel      selectors.Selector
 	listener net.Listener
+	stopping bool           // no more data is read
 	buf      [64 << 10]byte // shared: callbacks run one at a time
 }
 
@@ -56,7 +57,8 @@ func (s *echoServer) accept(selectors.Event) {
 // tries again in a second.
 func (s *echoServer) resumeAccept() {
 	_, err := s.sel.Register(s.listener, selectors.EventRead, callback(s.accept))
-	if err != nil && !errors.Is(err, selectors.ErrClosed) {
+	stopped := errors.Is(err, selectors.ErrClosed) || errors.Is(err, syscall.EBADF) // the selector or the listener is closed
+	if err != nil && !stopped {
 		fmt.Fprintln(os.Stderr, "echo: accepting is paused for another second:", err)
 		time.AfterFunc(time.Second, s.resumeAccept)
 	}
@@ -98,13 +100,13 @@ func (c *client) ready(events selectors.Event) {
 		}
 	}
 	var interest selectors.Event
-	if !c.eof && len(c.queued) < maxQueued {
+	if !c.eof && !c.stopping && len(c.queued) < maxQueued {
 		interest |= selectors.EventRead
 	}
 	if len(c.queued) > 0 { // only then: a socket is nearly always writable
 		interest |= selectors.EventWrite
 	}
-	if interest == 0 { // end of input, and all of it is written back
+	if interest == 0 { // no more input, and all of it is written back
 		c.close()
 	} else if interest != c.interest {
 		c.interest = interest
@@ -121,20 +123,46 @@ func (c *client) close() {
 	c.Conn.Close()
 }
 
-// serve is the whole event loop.
+// grace is how long clients may take to read their data after Ctrl-C.
+const grace = time.Second
+
+// serve is the whole event loop. It runs until ctx ends, and then until the queued
+// data is written, at most for the grace period.
 func (s *echoServer) serve(ctx context.Context) error {
 	context.AfterFunc(ctx, func() { s.sel.Wake() }) // ends a Select in progress
 	var batch []selectors.Ready
-	for ctx.Err() == nil {
+	var deadline time.Time
+	for {
+		timeout := time.Duration(-1) // no limit
+		if ctx.Err() != nil {
+			if !s.stopping {
+				deadline = time.Now().Add(grace)
+				s.stop()
+			}
+			if timeout = time.Until(deadline); timeout <= 0 || s.sel.Len() == 0 {
+				return nil
+			}
+		}
 		var err error
-		if batch, err = s.sel.SelectInto(batch[:0], -1); err != nil {
+		if batch, err = s.sel.SelectInto(batch[:0], timeout); err != nil {
 			return err
 		}
 		for _, ready := range batch {
 			ready.Key.Data.(callback)(ready.Events)
 		}
 	}
-	return nil
+}
+
+// stop closes the listener. Every client is called once more, to read what has
+// arrived. After that no data is read, and a client is closed when its queued data
+// is written. A client that is still sending gets a reset.
+func (s *echoServer) stop() {
+	s.sel.Unregister(s.listener)
+	s.listener.Close()
+	s.stopping = true
+	for key := range s.sel.Keys() {
+		key.Data.(callback)(selectors.EventRead)
+	}
 }
 
 func main() {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -73,6 +75,66 @@ func TestIdle(t *testing.T) {
 		server.Stop(t)
 		if cpu := server.CPU(); cpu > idle/2 {
 			t.Errorf("%v of processor time in %v without input", cpu, idle)
+		}
+	})
+}
+
+// TestStop stops a server that has not yet read what a client has sent. The client
+// gets it all the same.
+func TestStop(t *testing.T) {
+	for _, b := range selectors.Backends() {
+		t.Run(b.Name, func(t *testing.T) {
+			sel, err := b.New()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer sel.Close()
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &echoServer{sel: sel, listener: listener}
+			if _, err := sel.Register(listener, selectors.EventRead, callback(s.accept)); err != nil {
+				t.Fatal(err)
+			}
+			conn := servertest.Dial(t, listener.Addr().String())
+			ready, err := sel.Select(servertest.Timeout)
+			if err != nil || len(ready) != 1 {
+				t.Fatal(ready, err)
+			}
+			s.accept(ready[0].Events)
+			message := strings.Repeat("0123456789", 1000)
+			io.WriteString(conn, message)
+			stopped, stop := context.WithCancel(context.Background())
+			stop()
+			if err := s.serve(stopped); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(conn); err != nil || string(got) != message {
+				t.Errorf("%d bytes, %v; want %d", len(got), err, len(message))
+			}
+		})
+	}
+}
+
+// TestTerminate ends the server just after a client has sent a message. The client
+// gets all of it. A client that does not read does not prevent the end.
+func TestTerminate(t *testing.T) {
+	servertest.EachBackend(t, func(t *testing.T, backend string) {
+		server := start(t, backend)
+		unread, idle, conn := servertest.Dial(t, server.Addr), servertest.Dial(t, server.Addr), servertest.Dial(t, server.Addr)
+		fill(t, unread)
+		checkEcho(t, idle, "hello")
+		checkEcho(t, conn, "hello")
+		message := strings.Repeat("0123456789", 6000) // one read of the server
+		io.WriteString(conn, message)
+		if stderr := server.Stop(t); stderr != "" {
+			t.Errorf("standard error: %q", stderr)
+		}
+		for c, want := range map[net.Conn]string{idle: "", conn: message} {
+			if got, err := io.ReadAll(c); err != nil || string(got) != want {
+				t.Errorf("%d bytes, %v; want %d", len(got), err, len(want))
+			}
 		}
 	})
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"mime"
@@ -9,83 +11,96 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
-
-	"goselectors/eventloop"
 )
 
-// A loopState holds what the clients of one loop share. Only the goroutine of that
-// loop uses it, except for root, which all goroutines may use.
-type loopState struct {
-	loop  *eventloop.Loop
-	root  *os.Root
-	files map[string]*file // cache of small files, by request target
-	out   []byte           // responses to be written; empty between callbacks
-
-	dateHeader  string        // value of the Date header
-	dateUpdated time.Duration // loop time of dateHeader
-}
-
-// date returns the value of the Date header. It is at most half a second old.
-func (s *loopState) date() string {
-	if now := s.loop.Now(); s.dateHeader == "" || now-s.dateUpdated > time.Second/2 {
-		s.dateHeader, s.dateUpdated = time.Now().UTC().Format(http.TimeFormat), now
-	}
-	return s.dateHeader
-}
-
-// A file is the content of a small file, the list of a directory, or a large file
-// that is open.
+// A file is a small file or the list of a directory in memory, a large file that is
+// open, or a redirect.
 type file struct {
-	contentType  string
-	lastModified string // complete Last-Modified header line
-	size         int64
-	body         []byte        // of a small file; otherwise nil
-	dirNames     []string      // of a directory; otherwise nil
-	large        *os.File      // a large file; otherwise nil
-	loadedAt     time.Duration // loop time
+	contentType string
+	etag        string    // identifies the content; empty if there is none
+	modTime     time.Time // zero if not known
+	size        int64
+	body        []byte        // nil for a large file
+	large       *os.File      // a large file; otherwise nil
+	redirect    string        // the right path; empty for a file
+	loadedAt    time.Duration // loop time
 }
 
 const (
-	maxCachedSize  = 64 << 10 // bytes; larger files are read in pieces of this size
-	maxCachedFiles = 1000
-	cacheDuration  = time.Second // a cached file is not read again for this time
+	maxSmallFile  = 64 << 10 // bytes; larger files are read in pieces of this size
+	maxCacheSize  = 16 << 20 // bytes of all files in a cache
+	cacheDuration = time.Second
+	maxListed     = 10000 // names in the list of a directory
+	sniffSize     = 512   // bytes that http.DetectContentType looks at
 )
 
-// serveFile loads a file or directory and responds with its contents. Calls that
-// access the disk may block, and a disk file has no readiness events. So these
-// calls run on another goroutine.
-func (c *client) serveFile(target string, minorVersion byte, isHead bool) {
-	name, err := url.PathUnescape(target)
-	if err != nil || !strings.HasPrefix(name, "/") || strings.ContainsRune(name, 0) {
-		c.writeStatus(http.StatusBadRequest, isHead)
+// A fileCache holds small files, by their cleaned path, so that most requests are
+// answered at once. A file is used for cacheDuration.
+type fileCache struct {
+	files map[string]*file
+	size  int // bytes of all files
+}
+
+// get returns a file, or nil if it is not in the cache or too old.
+func (s *fileCache) get(name string, now time.Duration) *file {
+	if f := s.files[name]; f != nil && now-f.loadedAt < cacheDuration {
+		return f
+	}
+	return nil
+}
+
+// add adds a file if it is small.
+func (s *fileCache) add(name string, f *file, now time.Duration) {
+	if f.large != nil || f.redirect != "" || len(f.body) > maxSmallFile {
 		return
 	}
-	name = strings.TrimPrefix(path.Clean(name), "/")
-	if name == "" {
-		name = "."
+	if old := s.files[name]; old != nil {
+		s.size -= len(old.body)
+	}
+	const overhead = 1 << 10 // of an entry, roughly
+	if s.size+len(f.body)+overhead*len(s.files) > maxCacheSize {
+		clear(s.files)
+		s.size = 0
+	}
+	f.loadedAt = now
+	s.files[name] = f
+	s.size += len(f.body)
+}
+
+// serveFile responds with a file or the list of a directory. Calls that access the
+// disk may block, and a disk file has no readiness events. So these calls run on
+// another goroutine.
+func (c *client) serveFile(r *http.Request) {
+	name := path.Clean(r.URL.Path)
+	if strings.HasSuffix(r.URL.Path, "/") && name != "/" {
+		name += "/" // a directory is meant
+	}
+	if f := c.cache.get(name, c.loop.Now()); f != nil {
+		c.respondFile(r, f)
+		return
 	}
 	c.responding = true
 	c.flush() // earlier responses
 	var f *file
+	var err error
 	c.loop.Do(
 		func() { f, err = loadFile(c.root, name) },
 		func() {
 			if c.conn.Closed() {
-				if f != nil && f.large != nil {
-					f.large.Close()
-				}
+				f.close()
 				return
 			}
-			switch {
-			case errors.Is(err, fs.ErrNotExist):
-				c.writeStatus(http.StatusNotFound, isHead)
-			case err != nil:
-				c.writeStatus(http.StatusForbidden, isHead)
-			default:
-				c.cacheFile(target, f)
-				c.writeFile(f, minorVersion, isHead)
+			c.response.reset()
+			if err != nil {
+				status := statusOf(err)
+				c.respondText(r, status, http.StatusText(status))
+			} else {
+				c.cache.add(name, f, c.loop.Now())
+				c.respondFile(r, f)
 			}
 			if c.transfer == nil {
 				c.finishResponse()
@@ -93,141 +108,154 @@ func (c *client) serveFile(target string, minorVersion byte, isHead bool) {
 		})
 }
 
-// cacheFile adds a file to the cache if it is small.
-func (s *loopState) cacheFile(target string, f *file) {
-	if f.body == nil {
+// respondFile responds with a file that is loaded. Package http decides what is
+// sent: all of the file, a range, only the header, or that the client has it
+// already.
+func (c *client) respondFile(r *http.Request, f *file) {
+	w := &c.response
+	if f.redirect != "" {
+		target := url.URL{Path: f.redirect, RawQuery: r.URL.RawQuery}
+		http.Redirect(w, r, target.String(), http.StatusMovedPermanently)
+		c.sendResponse(r)
 		return
 	}
-	if len(s.files) >= maxCachedFiles {
-		clear(s.files)
+	w.header["Content-Type"] = []string{f.contentType}
+	if f.etag != "" {
+		w.header["Etag"] = []string{f.etag}
 	}
-	f.loadedAt = s.loop.Now()
-	s.files[target] = f
+	if strings.Contains(r.Header.Get("Range"), ",") {
+		r.Header.Del("Range") // a server may ignore it (RFC 9110 14.2), and parts are not contiguous
+	}
+	http.ServeContent(w, r, "", f.modTime, &fileContent{io.NewSectionReader(f, 0, f.size), f})
+	c.sendResponse(r)
+	f.close() // unless there is a transfer
 }
 
-// loadFile opens a file or directory and reads it, unless it is a large file. It
-// may block.
-func loadFile(root *os.Root, name string) (*file, error) {
-	f, err := root.Open(name)
-	if err != nil {
-		return nil, err
+// ReadAt reads from the file. It may block.
+func (f *file) ReadAt(p []byte, offset int64) (int, error) {
+	if f.large != nil {
+		return f.large.ReadAt(p, offset)
 	}
-	keepOpen := false
-	defer func() {
-		if !keepOpen {
-			f.Close()
-		}
-	}()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if info.IsDir() {
-		dirNames, err := readDirNames(f)
-		return &file{dirNames: dirNames}, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fs.ErrPermission
-	}
-	contentType := mime.TypeByExtension(path.Ext(name))
-	if contentType == "" {
-		contentType = "application/octet-stream"
-	}
-	result := &file{contentType: contentType, size: info.Size(), lastModified: "Last-Modified: " + info.ModTime().UTC().Format(http.TimeFormat) + "\r\n"}
-	if result.size > maxCachedSize {
-		keepOpen = true
-		result.large = f
-		return result, nil
-	}
-	result.body, err = io.ReadAll(io.LimitReader(f, maxCachedSize))
-	result.size = int64(len(result.body))
-	return result, err
+	return 0, errors.ErrUnsupported
 }
 
-// readDirNames returns the names in a directory. The result is never nil.
-func readDirNames(dir *os.File) ([]string, error) {
-	entries, err := dir.ReadDir(-1)
-	names := []string{}
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names, err
-}
-
-// writeFile writes the response for a file. If the file is large, it starts a
-// transfer, which ends the response and closes the file.
-func (c *client) writeFile(f *file, minorVersion byte, isHead bool) {
-	if f.dirNames != nil {
-		chunked := c.beginChunks(minorVersion)
-		if isHead {
-			return
-		}
-		for _, name := range f.dirNames {
-			c.writeChunk(name+"\n", chunked)
-		}
-		if chunked {
-			c.writeChunk("", true) // the last chunk
-		}
-		return
-	}
-	c.writeHeader(http.StatusOK, f.contentType, f.size, f.lastModified)
-	switch {
-	case f.large == nil && !isHead:
-		c.out = append(c.out, f.body...)
-	case f.large != nil && isHead:
+// close closes a large file. f may be nil.
+func (f *file) close() {
+	if f != nil && f.large != nil {
 		f.large.Close()
-	case f.large != nil:
-		c.flush()
-		c.transfer = &transfer{file: f.large, remaining: f.size, buf: make([]byte, maxCachedSize)}
-		c.transfer.readNext(c)
+		f.large = nil
 	}
 }
 
-// A transfer is the response for a large file. It reads one piece at a time on
-// another goroutine and writes it on the loop, as fast as the client reads.
-type transfer struct {
-	file      *os.File
-	remaining int64 // bytes not yet read
-	buf       []byte
-	reading   bool // on another goroutine, which uses file and buf
-	connLost  bool
+// statusOf returns the status of a response for an error of loadFile.
+func statusOf(err error) int {
+	is := func(target error) bool { return errors.Is(err, target) }
+	switch {
+	case is(fs.ErrNotExist), is(syscall.ENOTDIR), is(syscall.ENAMETOOLONG):
+		return http.StatusNotFound
+	case is(syscall.EMFILE), is(syscall.ENFILE):
+		return http.StatusServiceUnavailable
+	default:
+		return http.StatusForbidden // no permission, or not inside of the root
+	}
 }
 
-// readNext reads the next piece, unless a read is in progress or writing is paused.
-func (t *transfer) readNext(c *client) {
-	if t.reading || c.writePaused {
-		return
+// loadFile opens a file or directory and reads it, unless it is a large file. The
+// name begins with a slash, and ends with one if a directory is meant. It may
+// block, but not for longer than the disk needs.
+func loadFile(root *os.Root, name string) (*file, error) {
+	inRoot := cmp.Or(strings.Trim(name, "/"), ".")
+	f, info, err := openFile(root, inRoot)
+	if err != nil {
+		return nil, err
 	}
-	t.reading = true
-	var n int
-	var err error
-	c.loop.Do(
-		func() { n, err = io.ReadFull(t.file, t.buf[:min(t.remaining, int64(len(t.buf)))]) },
-		func() {
-			t.reading = false
-			switch {
-			case t.connLost:
-				t.file.Close()
-				return
-			case err != nil: // the file was truncated: Content-Length is wrong
-				c.conn.Abort()
-				return
-			}
-			c.conn.Write(t.buf[:n])
-			if t.remaining -= int64(n); t.remaining > 0 {
-				t.readNext(c)
-				return
-			}
-			t.file.Close()
-			c.transfer = nil
-			c.finishResponse()
-		})
+	asDir := strings.HasSuffix(name, "/")
+	switch {
+	case info.IsDir() && asDir:
+		defer f.Close()
+		index := path.Join(inRoot, "index.html")
+		if _, err := root.Lstat(index); err == nil {
+			return loadFile(root, "/"+index)
+		}
+		return listDir(f)
+	case info.IsDir():
+		f.Close()
+		return &file{redirect: name + "/"}, nil
+	case asDir:
+		f.Close()
+		return nil, fs.ErrNotExist
+	}
+	result := &file{
+		contentType: mime.TypeByExtension(path.Ext(name)),
+		etag:        fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size()),
+		modTime:     info.ModTime(),
+		size:        info.Size(),
+	}
+	var start []byte
+	if result.size > maxSmallFile {
+		start = make([]byte, sniffSize)
+		var n int
+		n, err = f.ReadAt(start, 0)
+		start, result.large = start[:n], f
+	} else {
+		result.body, err = io.ReadAll(io.LimitReader(f, maxSmallFile))
+		start, result.size = result.body, int64(len(result.body))
+		f.Close()
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	if result.contentType == "" {
+		result.contentType = http.DetectContentType(start)
+	}
+	return result, nil
 }
 
-// connectionLost closes the file, after the read in progress if there is one.
-func (t *transfer) connectionLost() {
-	t.connLost = true
-	if !t.reading {
-		t.file.Close()
+// openFile opens a regular file or a directory. To open a FIFO waits until another
+// process opens its other end, which may be never, and to open a device may have
+// an effect. So the type is checked first. It is checked again afterwards, because
+// the name may stand for another file then. With openFlags the call does not wait
+// even in that case.
+func openFile(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
+	info, err := root.Stat(name)
+	if err != nil {
+		return nil, nil, err
 	}
+	if !isServed(info) {
+		return nil, nil, fs.ErrPermission
+	}
+	f, err := root.OpenFile(name, os.O_RDONLY|openFlags, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	if info, err = f.Stat(); err == nil && !isServed(info) {
+		err = fs.ErrPermission
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
+}
+
+func isServed(info fs.FileInfo) bool { return info.Mode().IsRegular() || info.IsDir() }
+
+// listDir returns the list of a directory, one name in each line.
+func listDir(dir *os.File) (*file, error) {
+	entries, err := dir.ReadDir(maxListed)
+	if err != nil && err != io.EOF { // io.EOF: the directory is empty
+		return nil, err
+	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		name := e.Name()
+		if e.IsDir() {
+			name += "/"
+		}
+		names = append(names, name+"\n")
+	}
+	slices.Sort(names)
+	body := []byte(strings.Join(names, ""))
+	return &file{contentType: "text/plain; charset=utf-8", size: int64(len(body)), body: body}, nil
 }

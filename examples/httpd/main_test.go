@@ -4,17 +4,20 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"goselectors/eventloop/stream"
 	"goselectors/examples/internal/servertest"
+	"goselectors/selectors"
 )
 
 func TestMain(m *testing.M) { servertest.Main(m, main) }
@@ -22,11 +25,13 @@ func TestMain(m *testing.M) { servertest.Main(m, main) }
 // A testServer is a running server and the files that it serves.
 type testServer struct {
 	addr, dir string
-	big       []byte // contents of big.bin
+	big       []byte             // contents of big.bin
+	process   *servertest.Server // of start
+	here      *httpServer        // of startHere
 }
 
-// start starts a server with two loops and some files.
-func start(t *testing.T, backend string) *testServer {
+// makeFiles makes some files to serve.
+func makeFiles(t *testing.T) *testServer {
 	t.Helper()
 	s := &testServer{dir: t.TempDir(), big: make([]byte, 1<<20+12345)}
 	rand.NewChaCha8([32]byte{1}).Read(s.big)
@@ -38,8 +43,50 @@ func start(t *testing.T, backend string) *testServer {
 		}
 	}
 	os.Symlink("/etc/passwd", filepath.Join(s.dir, "outside"))
-	cmd := servertest.Command(t, backend, "-addr", "127.0.0.1:0", "-dir", s.dir, "-loops", "2")
-	s.addr = servertest.Start(t, "httpd", cmd).Addr
+	return s
+}
+
+// start starts a server with two loops and some files, in a process of its own.
+func start(t *testing.T, backend string, args ...string) *testServer {
+	t.Helper()
+	s := makeFiles(t)
+	cmd := servertest.Command(t, backend, append(args, "-addr", "127.0.0.1:0", "-dir", s.dir, "-loops", "2")...)
+	s.process = servertest.Start(t, "httpd", cmd)
+	s.addr = s.process.Addr
+	return s
+}
+
+// startHere starts a server in this process, with long limits unless the test sets
+// others. With newHandler the test can change the handlers of connections.
+func startHere(t *testing.T, backend string, set func(*config), newHandler func(*client) stream.Handler) *testServer {
+	t.Helper()
+	t.Setenv(selectors.BackendEnv, backend)
+	s := makeFiles(t)
+	cfg := config{dir: s.dir, loops: 2, limits: timeLimits{servertest.Timeout, servertest.Timeout, servertest.Timeout, servertest.Timeout}}
+	if set != nil {
+		set(&cfg)
+	}
+	var err error
+	if s.here, err = newServer(cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if err := s.here.stop(ctx); err != nil && ctx.Err() == nil {
+			t.Error(err)
+		}
+	})
+	addr, err := s.here.group.Listen("tcp", "127.0.0.1:0", func() stream.Handler {
+		if newHandler != nil {
+			return newHandler(s.here.newClient())
+		}
+		return s.here.newClient()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.addr = addr.String()
 	return s
 }
 
@@ -49,9 +96,13 @@ func eachBackend(t *testing.T, test func(t *testing.T, s *testServer)) {
 }
 
 func TestCommandLine(t *testing.T) {
-	servertest.CheckCommandLines(t, "httpd", servertest.CommandLine{
-		Args: []string{"-dir", filepath.Join(t.TempDir(), "missing")}, Exit: 1, Output: "missing",
-	})
+	servertest.CheckCommandLines(t, "httpd",
+		servertest.CommandLine{Args: []string{"-dir", filepath.Join(t.TempDir(), "missing")}, Exit: 1, Output: "missing"},
+		servertest.CommandLine{Args: []string{"-addr", "nonsense"}, Exit: 1, Output: "nonsense"},
+		servertest.CommandLine{Args: []string{"-loops", "-1"}, Exit: 2, Output: "-loops -1 is negative"},
+		servertest.CommandLine{Args: []string{"-idle-timeout", "0s"}, Exit: 2, Output: "time limit"},
+		servertest.CommandLine{Args: []string{"-grace", "-1s"}, Exit: 2, Output: "time limit"},
+	)
 }
 
 // TestClient uses the client of package net/http.
@@ -72,6 +123,7 @@ func TestClient(t *testing.T) {
 				{"GET", "/sub/a%20b.html", 200, "<p>deep</p>"},
 				{"GET", "/sub/../hello.txt", 200, "hello, world\n"},
 				{"GET", "/sub/", 200, "a b.html\n"},
+				{"GET", "/sub", 200, "a b.html\n"}, // after a redirect
 				{"GET", "/big.bin", 200, string(s.big)},
 				{"HEAD", "/big.bin", 200, ""},
 				{"GET", "/missing", 404, "Not Found\n"},
@@ -150,45 +202,6 @@ func TestPipelining(t *testing.T) {
 	})
 }
 
-// TestSingleRequest sends requests after which the server closes the connection:
-// the last ones, and invalid ones.
-func TestSingleRequest(t *testing.T) {
-	eachBackend(t, func(t *testing.T, s *testServer) {
-		for _, c := range []struct{ name, request, status, body string }{
-			{"close", "GET /hello.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "200", "hello, world\n"},
-			{"1.0", "GET /hello.txt HTTP/1.0\r\n\r\n", "200", "hello, world\n"},
-			{"1.0, no chunks", "GET /ticks/2 HTTP/1.0\r\n\r\n", "200", "tick 1\ntick 2\n"},
-			{"close, then more input", "GET /hello.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" + strings.Repeat("more", 50000), "200", "hello, world\n"},
-			{"no host", "GET / HTTP/1.1\r\n\r\n", "400", "Bad Request\n"},
-			{"two hosts", "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", "400", "Bad Request\n"},
-			{"no request line", "nonsense\r\n\r\n", "400", "Bad Request\n"},
-			{"header without a name", "GET / HTTP/1.1\r\nHost: x\r\n: y\r\n\r\n", "400", "Bad Request\n"},
-			{"space before the colon", "GET / HTTP/1.1\r\nHost : x\r\n\r\n", "400", "Bad Request\n"},
-			{"two lengths", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n", "400", "Bad Request\n"},
-			{"chunked request", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", "501", "Not Implemented\n"},
-			{"2.0", "GET / HTTP/2.0\r\n\r\n", "505", "HTTP Version Not Supported\n"},
-			{"long header", "GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 20000), "431", "Request Header Fields Too Large\n"},
-		} {
-			t.Run(c.name, func(t *testing.T) {
-				conn := servertest.Dial(t, s.addr)
-				go io.WriteString(conn, c.request)
-				r := bufio.NewReader(conn)
-				response, err := http.ReadResponse(r, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				body, err := io.ReadAll(response.Body)
-				if err != nil || strconv.Itoa(response.StatusCode) != c.status || string(body) != c.body || !response.Close {
-					t.Errorf("%s, close %v, %q, %v; want %s, close true, %q", response.Status, response.Close, body, err, c.status, c.body)
-				}
-				if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-					t.Errorf("after the response: read %d, %v; want io.EOF", n, err)
-				}
-			})
-		}
-	})
-}
-
 // TestSlowClients has clients that send many requests and read no responses. Some
 // of them disconnect. The server still serves other clients.
 func TestSlowClients(t *testing.T) {
@@ -216,39 +229,6 @@ func TestSlowClients(t *testing.T) {
 			response.Body.Close()
 			if string(body) != "hello, world\n" {
 				t.Errorf("hello.txt: %q", body)
-			}
-		}
-	})
-}
-
-func TestCurl(t *testing.T) {
-	eachBackend(t, func(t *testing.T, s *testServer) {
-		url := "http://" + s.addr
-		if got := servertest.RunTool(t, "curl", "-sS", "--max-time", "20", url+"/hello.txt", url+"/ticks/2", url+"/missing", url+"/hello.txt"); got != "hello, world\ntick 1\ntick 2\nNot Found\nhello, world\n" {
-			t.Errorf("output for four requests: %q", got)
-		}
-		// The connection is persistent: the second request does not open another one.
-		if got := servertest.RunTool(t, "curl", "-sS", "--max-time", "20", "-o", os.DevNull, "-o", os.DevNull, "-w", "%{num_connects} ", url+"/hello.txt", url+"/big.bin"); got != "1 0 " {
-			t.Errorf("new connections of two requests: %q, want %q", got, "1 0 ")
-		}
-		if got := servertest.RunTool(t, "curl", "-sS", "--max-time", "20", "--limit-rate", "20M", url+"/big.bin"); got != string(s.big) {
-			t.Errorf("big.bin: %d bytes", len(got))
-		}
-		if got := servertest.RunTool(t, "curl", "-sS", "--max-time", "20", "-0", url+"/hello.txt"); got != "hello, world\n" {
-			t.Errorf("with HTTP/1.0: %q", got)
-		}
-	})
-}
-
-func TestWrk(t *testing.T) {
-	eachBackend(t, func(t *testing.T, s *testServer) {
-		out := servertest.RunTool(t, "wrk", "-t1", "-c50", "-d1s", "http://"+s.addr+"/hello.txt")
-		if !strings.Contains(out, "Requests/sec:") || strings.Contains(out, "Non-2xx") || strings.Contains(out, "Socket errors") {
-			t.Errorf("%s", out)
-		}
-		for line := range strings.Lines(out) {
-			if strings.Contains(line, "Requests/sec") {
-				t.Log(strings.TrimSpace(line))
 			}
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,15 +31,6 @@ func TestTooManyClients(t *testing.T) {
 	servertest.EachBackend(t, func(t *testing.T, backend string) {
 		servertest.TooManyClients(t, "kv", backend, "PING\r\n", "+PONG\r\n")
 	})
-}
-
-// resp encodes a command in RESP, as an array of bulk strings.
-func resp(args ...string) string {
-	s := fmt.Sprintf("*%d\r\n", len(args))
-	for _, a := range args {
-		s += fmt.Sprintf("$%d\r\n%s\r\n", len(a), a)
-	}
-	return s
 }
 
 // TestProtocol sends commands one by one, then all of them in one write, then one
@@ -151,6 +143,56 @@ func TestExpiry(t *testing.T) {
 			}
 		}
 		servertest.Exchange(t, conn, resp("GET", "persistent"), "$1\r\ny\r\n")
+	})
+}
+
+// TestStoppedProcess stops the server, as Ctrl-Z does, for longer than the time to
+// live of a key. The first command afterwards does not find the key.
+func TestStoppedProcess(t *testing.T) {
+	servertest.EachBackend(t, func(t *testing.T, backend string) {
+		cmd := servertest.Command(t, backend, "-addr", "127.0.0.1:0")
+		conn := servertest.Dial(t, servertest.Start(t, "kv", cmd).Addr)
+		servertest.Exchange(t, conn, resp("SET", "k", "1", "PX", "50"), "+OK\r\n")
+		if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(150 * time.Millisecond)
+		io.WriteString(conn, resp("GET", "k"))
+		if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		servertest.Exchange(t, conn, "", "$-1\r\n")
+	})
+}
+
+// TestTerminate sends SIGTERM while replies wait for a client. The client gets them
+// all, an idle client gets the end, and the server ends.
+func TestTerminate(t *testing.T) {
+	servertest.EachBackend(t, func(t *testing.T, backend string) {
+		cmd := servertest.Command(t, backend, "-addr", "127.0.0.1:0")
+		server := servertest.Start(t, "kv", cmd)
+		const count = 40
+		big := strings.Repeat("0123456789abcdef", 1<<16)
+		conn, idle := servertest.Dial(t, server.Addr), servertest.Dial(t, server.Addr)
+		servertest.Exchange(t, conn, resp("SET", "big", big), "+OK\r\n")
+		servertest.Exchange(t, idle, resp("PING"), "+PONG\r\n")
+		io.WriteString(conn, strings.Repeat(resp("GET", "big"), count))
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(idle); err != nil || len(got) > 0 {
+			t.Errorf("the idle client got %q, %v", got, err)
+		}
+		got, err := io.ReadAll(conn)
+		want := strings.Repeat(fmt.Sprintf("$%d\r\n%s\r\n", len(big), big), count)
+		if err != nil || string(got) != want {
+			t.Errorf("%d bytes, %v; want %d", len(got), err, len(want))
+		}
+		conn.Close()
+		idle.Close()
+		if stderr := server.WaitEnd(t); stderr != "" {
+			t.Errorf("standard error: %q", stderr)
+		}
 	})
 }
 

@@ -2,7 +2,8 @@
 // lines, mounts, pressure, cgroups, perf events, tun interfaces, error queues and
 // routing messages. Each file is one recipe, to be copied. docs/recipes.md has a
 // table for each: the interest, the report, what to read until the file is
-// silent, and what is easily done wrong. All of these exist only on Linux.
+// silent, and what is easily done wrong. All of these exist only on Linux. [Heartbeat] is
+// for every platform: it spreads work on many connections over time.
 //
 // The functions called Watch register a descriptor with a selector. Its key's data
 // is a handler, and [Serve] calls the handlers:

@@ -8,8 +8,10 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"goselectors/eventloop"
+	"goselectors/eventloop/stream"
 	"goselectors/examples/internal/cli"
 )
 
@@ -37,15 +39,33 @@ func Main(programName string, run func() error) {
 // Listening prints the address of the server.
 func Listening(addr net.Addr) { cli.Printf("listening on %v", addr) }
 
-// RunLoop prints the address of the server and runs its loop until Ctrl-C or
-// SIGTERM.
-func RunLoop(loop *eventloop.Loop, addr net.Addr) error {
+// grace is how long connections may take to finish after a signal.
+const grace = 5 * time.Second
+
+// ListenAndRun serves TCP connections on addr until Ctrl-C or SIGTERM, and prints
+// the address of the listener. After the signal it shuts the listener down: see
+// [stream.Listener.Shutdown] and [stream.ShutdownHandler]. Connections that are open
+// after the grace period are aborted; a second signal ends the loop at once.
+func ListenAndRun(loop *eventloop.Loop, addr string, newHandler func() stream.Handler) error {
+	l, err := stream.Listen(loop, "tcp", addr, newHandler)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	stop := func(os.Signal) {
+		if l.Shutdown(ctx, func(error) { loop.Stop() }) != nil {
+			loop.Stop() // it is the second signal
+			return
+		}
+		loop.CallLater(grace, cancel)
+	}
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-		_, err := loop.OnSignal(sig, func(os.Signal) { loop.Stop() })
-		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		if _, err := loop.OnSignal(sig, stop); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			return err
 		}
 	}
-	Listening(addr)
+	Listening(l.Addr())
 	return loop.Run(context.Background())
 }

@@ -113,11 +113,17 @@ func Start(t *testing.T, name string, cmd *exec.Cmd) *Server {
 // the exit status must be 0.
 func (s *Server) Stop(t *testing.T) (stderr string) {
 	t.Helper()
-	s.stopped = true
 	if err := s.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Errorf("interrupt: %v", err)
 		s.cmd.Process.Kill()
 	}
+	return s.WaitEnd(t)
+}
+
+// WaitEnd is Stop without the interrupt, for a test that has sent a signal itself.
+func (s *Server) WaitEnd(t *testing.T) (stderr string) {
+	t.Helper()
+	s.stopped = true
 	defer time.AfterFunc(Timeout, func() { s.cmd.Process.Kill() }).Stop()
 	rest, err := io.ReadAll(s.stdout)
 	if want := s.name + ": bye\n"; err != nil || string(rest) != want {

@@ -278,11 +278,18 @@ func Read(fd int, p []byte, nonblocking bool) (int, error) {
 		return len(p), nil
 	}
 	if n == 0 && err == nil && len(p) > 0 {
-		if kind, err := socketType(fd); err == nil && kind == windows.SOCK_STREAM {
-			return 0, io.EOF
-		}
+		return 0, receivedNothing(fd)
 	}
 	return int(n), wouldBlock(err)
+}
+
+// receivedNothing returns what it means that 0 bytes were received: the end of a
+// stream, or an empty message.
+func receivedNothing(fd int) error {
+	if kind, err := socketType(fd); err == nil && kind == windows.SOCK_STREAM {
+		return io.EOF
+	}
+	return nil
 }
 
 // Write writes once without waiting and returns how much the system took.

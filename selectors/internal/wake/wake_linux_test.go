@@ -21,11 +21,17 @@ func openWaker(t *testing.T) *Waker {
 
 func readable(t *testing.T, w *Waker) bool {
 	t.Helper()
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(w.FD()), Events: unix.POLLIN}}, 0)
-	if err != nil {
-		t.Fatal(err)
+	for {
+		// A signal ends it also if it does not wait (fs/select.c, do_poll).
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(w.FD()), Events: unix.POLLIN}}, 0)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n == 1
 	}
-	return n == 1
 }
 
 // TestWakeAddsOne: an epoll set's waker is never drained, so a wake may add no

@@ -1,0 +1,9 @@
+//go:build unix
+
+package main
+
+import "syscall"
+
+// openFlags: with O_NONBLOCK, open(2) of a FIFO does not wait for its other end. It
+// makes no difference for a regular file or a directory.
+const openFlags = syscall.O_NONBLOCK
