@@ -326,7 +326,8 @@ func (m *connModel) wrote(n, before, calls, got int, err error, v view) error {
 		return nil
 	}
 	if m.calls > calls { // of PauseWriting: the data was accepted
-		return unless(got == n && err == nil, "wrote %d of %d and error %v", got, n, err)
+		return errors.Join(unless(got == n && err == nil, "wrote %d of %d and error %v", got, n, err),
+			unless(m.maxUnsent == 0 || v.unsent <= m.maxUnsent, "%d bytes are queued", v.unsent))
 	}
 	if err != nil && got != 0 {
 		return fmt.Errorf("%d bytes and error %v", got, err)
@@ -465,6 +466,8 @@ func (m *connModel) settled(v view) error {
 		if !m.readEnd && !m.paused {
 			err = errors.Join(err, unless(!m.peerFinished && !m.peerReset, "the end of the data was not reported"), m.allReceived())
 		}
+		finished := m.writing == writeIsFinished && m.network <= unixNet
+		err = errors.Join(err, unless(m.peerGone || m.origin == byDial || finished == v.finished, "the peer has been told the end: %t", v.finished))
 		quiet := m.unsent == 0 && (m.readEnd || m.paused && m.hangup)
 		if gone && quiet && m.hints {
 			err = errors.Join(err, unless(!m.readEnd && m.hungUp, "nothing was reported when the peer left"))
