@@ -182,9 +182,11 @@ func TestTurnHookTime(t *testing.T) {
 		times = append(times, l.Now())
 	}, func() { times = append(times, l.Now()) }))
 	l.callLater(3*sec, func() {})
-	l.runOnce(-1)
-	l.runOnce(0)
-	want := []time.Duration{sec, 3 * sec, 4 * sec, 4 * sec}
+	l.callLater(6*sec, l.Stop)
+	if err := l.Run(context.Background()); err != nil { // two turns
+		t.Fatal(err)
+	}
+	want := []time.Duration{sec, 3 * sec, 4 * sec, 6 * sec}
 	for i := range want {
 		if i >= len(times) || times[i] != want[i] {
 			t.Fatalf("the hooks have seen the times %v, want %v", times, want)

@@ -17,7 +17,7 @@ import (
 //
 // The numbers are the steps in the package documentation.
 func (l *Loop) turn(timeout time.Duration) error {
-	if l.beginning || !l.hasLeftover() { // otherwise a panic ended the last turn: run the rest of it
+	if !l.hasLeftover() { // otherwise a panic ended the last turn: run the rest of it
 		if l.beginning || len(l.hooks) > 0 {
 			l.beginTurn()
 		}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"goselectors/eventloop"
+	"goselectors/selectors"
 )
 
 // runUntil runs turns until condition returns true.
@@ -127,6 +128,9 @@ func TestWithWorkers(t *testing.T) {
 			if workers == 1 && !slices.IsSorted(started) {
 				t.Errorf("started in the order %v", started)
 			}
+			again := false // the workers are free again
+			check(l.Do(func() {}, func() { again = true }))
+			runUntil(t, l, "further work has ended", func() bool { return again })
 			if len(started) != calls || ended != calls-calls/3 {
 				t.Errorf("%d started and %d done, want %d and %d", len(started), ended, calls, calls-calls/3)
 			}
@@ -157,4 +161,61 @@ func TestCloseDropsWork(t *testing.T) {
 	}
 	close(release)
 	receive(t, left)
+}
+
+// Stop does not lose what is in flight: work that ends while the loop does not run
+// is completed in the next Run, as are posts and waiters.
+func TestStopWithWorkInFlight(t *testing.T) {
+	forEachLoopKind(t, testCase{"completed in the next Run", func(t *testing.T, k loopKind) {
+		l := k.loop(t, eventloop.WithWorkers(2))
+		var r recorder
+		release, left := make(chan struct{}), make(chan struct{})
+		check(eventloop.DoResult(l, func() (string, error) {
+			defer close(left)
+			<-release
+			return "result", nil
+		}, func(s string, err error) { r.add(s) }))
+		l.Stop()
+		runLoop(t, l)
+		close(release)
+		receive(t, left)
+		check(l.Post(r.fn("post")))
+		must(l.OnceReadable(readableSocket(t), r.callback("waiter")))
+		if !l.Alive() {
+			t.Error("Alive is false though work is pending")
+		}
+		runUntil(t, l, "all has run", func() bool { return r.count("result")+r.count("post")+r.count("waiter") == 3 })
+		if l.Alive() {
+			t.Error("Alive is true at the end")
+		}
+	}}, testCase{"dropped by Close", func(t *testing.T, k loopKind) {
+		l := k.loop(t, eventloop.WithWorkers(1))
+		dropped := func() { t.Error("called after Close") }
+		entered, release := make(chan struct{}), make(chan struct{})
+		var workers sync.WaitGroup
+		workers.Add(1)
+		check(l.Do(func() {
+			defer workers.Done()
+			close(entered)
+			<-release
+		}, dropped))
+		check(l.Do(dropped, dropped))
+		ended := startLoop(t, l)
+		receive(t, entered)
+		must(l.PostHandle(l.Stop))
+		check(receive(t, ended))
+		check(l.Post(dropped))
+		must(l.Schedule(dropped))
+		must(l.OnTurn(dropped, dropped))
+		waiter := must(l.OnceReadable(readableSocket(t), func(any, selectors.Event) { dropped() }))
+		check(l.Close())
+		close(release)
+		workers.Wait()
+		if waiter.Cancel() {
+			t.Error("Cancel is true after Close")
+		}
+		if _, err := l.RunOnce(0); !errors.Is(err, eventloop.ErrClosed) {
+			t.Errorf("RunOnce after Close: %v, want ErrClosed", err)
+		}
+	}})
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"goselectors/eventloop"
 	"goselectors/selectors"
@@ -201,6 +202,9 @@ func (c *Conn) handleHint(events selectors.Event) {
 		}
 		return
 	}
+	if events&selectors.EventHangup == 0 && c.takeErrorQueue() {
+		return // if there was an error, too, it is reported again
+	}
 	switch {
 	case c.reading == readOpen: // reading is paused
 		c.noHints = true
@@ -245,8 +249,10 @@ func (c *Conn) receive() {
 		c.dataReceived(buf[:n])
 	case err == nil:
 		c.endReading()
-	case err != selectors.ErrWouldBlock: // readiness is only a hint
+	case err != selectors.ErrWouldBlock:
 		c.finish(c.opError("read", err))
+	default: // readiness is only a hint, or the error queue has messages
+		c.takeErrorQueue()
 	}
 	readBuffers.Put(buf)
 }
@@ -301,7 +307,7 @@ func (c *Conn) drain() {
 	case c.life != failing:
 		return
 	case c.paused && hasUnread(int(c.fd)):
-		c.resumeWriting()
+		c.waitForResume()
 		return
 	case c.paused:
 		c.finish(nil)
@@ -327,12 +333,31 @@ func (c *Conn) drain() {
 	readBuffers.Put(buf)
 }
 
+// resumeLimit is how long a connection whose write side has failed waits for
+// ResumeReading, so that one that nobody resumes does not stay for ever.
+const resumeLimit = 10 * time.Second
+
+// waitForResume waits for ResumeReading after the write side has failed. A handler
+// may have paused reading until ResumeWriting.
+func (c *Conn) waitForResume() {
+	_, err := c.loop.CallLater(resumeLimit, func() {
+		if c.life == failing && c.paused {
+			c.finish(nil)
+		}
+	})
+	if err != nil { // the loop is closed
+		c.finish(nil)
+		return
+	}
+	c.resumeWriting()
+}
+
 // PauseReading stops DataReceived until ResumeReading. It may be called before
 // ConnectionMade. Data from the peer stays in the kernel's buffer. When the buffer
 // is full, TCP stops the peer. While reading is paused, a peer that goes away is
 // noticed only by a write, after ResumeReading, or by a [HangupHandler]. If a write
 // fails meanwhile and the kernel has data to read, the connection ends after
-// ResumeReading.
+// ResumeReading, or after 10 seconds.
 func (c *Conn) PauseReading() {
 	c.paused = true
 	c.watch()
