@@ -165,17 +165,16 @@ func (c *client) yield() {
 
 // resume continues with the rest of the replies and of the received commands.
 func (c *client) resume() {
+	if !c.busy() {
+		p := c.unparsed
+		c.unparsed = nil
+		c.unparsed = c.serve(p)
+	}
 	if c.conn.Closed() { // a write has failed: the connection ends when all input is read
 		c.drop()
 		c.conn.ResumeReading()
 		return
 	}
-	if c.busy() {
-		return
-	}
-	p := c.unparsed
-	c.unparsed = nil
-	c.unparsed = c.serve(p)
 	if c.busy() {
 		return
 	}
