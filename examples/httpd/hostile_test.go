@@ -227,19 +227,23 @@ func TestHostile(t *testing.T) {
 		if peak > memory+maxMemory {
 			t.Errorf("%d bytes of heap, %d before", peak, memory)
 		}
-		for deadline := time.Now().Add(servertest.Timeout); ; time.Sleep(20 * time.Millisecond) {
-			if len(openFiles()) <= len(files) && runtime.NumGoroutine() <= goroutines {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Errorf("%d goroutines, before %d; descriptors %q, before %q", runtime.NumGoroutine(), goroutines, openFiles(), files)
-				break
-			}
-		}
+		waitGivenBack(t, files, goroutines)
 		if now := heapSize(); now > memory+4<<20 {
 			t.Errorf("%d bytes of heap at the end, %d before", now, memory)
 		}
 	})
+}
+
+// waitGivenBack waits until the process has no more descriptors and goroutines than
+// before.
+func waitGivenBack(t *testing.T, files []string, goroutines int) {
+	t.Helper()
+	for deadline := time.Now().Add(servertest.Timeout); len(openFiles()) > len(files) || runtime.NumGoroutine() > goroutines; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Errorf("%d goroutines, before %d; descriptors %q, before %q", runtime.NumGoroutine(), goroutines, openFiles(), files)
+			return
+		}
+	}
 }
 
 // heapSize returns the size of the heap that is in use.
