@@ -202,6 +202,9 @@ func (c *Conn) handleHint(events selectors.Event) {
 		}
 		return
 	}
+	if events&selectors.EventHangup == 0 && c.takeErrorQueue() {
+		return // if there was an error, too, it is reported again
+	}
 	switch {
 	case c.reading == readOpen: // reading is paused
 		c.noHints = true
@@ -246,8 +249,10 @@ func (c *Conn) receive() {
 		c.dataReceived(buf[:n])
 	case err == nil:
 		c.endReading()
-	case err != selectors.ErrWouldBlock: // readiness is only a hint
+	case err != selectors.ErrWouldBlock:
 		c.finish(c.opError("read", err))
+	default: // readiness is only a hint, or the error queue has messages
+		c.takeErrorQueue()
 	}
 	readBuffers.Put(buf)
 }
@@ -330,7 +335,7 @@ func (c *Conn) drain() {
 
 // resumeLimit is how long a connection whose write side has failed waits for
 // ResumeReading, so that one that nobody resumes does not stay for ever.
-const resumeLimit = 30 * time.Second
+const resumeLimit = 10 * time.Second
 
 // waitForResume waits for ResumeReading after the write side has failed. A handler
 // may have paused reading until ResumeWriting.
@@ -352,7 +357,7 @@ func (c *Conn) waitForResume() {
 // is full, TCP stops the peer. While reading is paused, a peer that goes away is
 // noticed only by a write, after ResumeReading, or by a [HangupHandler]. If a write
 // fails meanwhile and the kernel has data to read, the connection ends after
-// ResumeReading, or after 30 seconds.
+// ResumeReading, or after 10 seconds.
 func (c *Conn) PauseReading() {
 	c.paused = true
 	c.watch()

@@ -64,6 +64,9 @@ func (c *Conn) setTimeouts() {
 			c.setTimeout(timeoutKind(kind), d)
 		}
 	}
+	if c.deadlines != nil && c.out != nil {
+		c.deadlines.noteQueued(c) // the write timeout counts from now
+	}
 }
 
 func (c *Conn) setTimeout(kind timeoutKind, d time.Duration) {

@@ -18,7 +18,7 @@
 //	loop.create_unix_server           Listen with "unix"
 //	loop.create_connection            Dial
 //	loop.create_unix_connection       Dial with "unix"
-//	loop.create_datagram_endpoint     ListenPacket
+//	loop.create_datagram_endpoint     ListenPacket, DialPacket
 //	loop.connect_accepted_socket      Wrap
 //	transport.write, writelines       Conn.Write, Conn.Writev
 //	transport.write_eof               Conn.CloseWrite
@@ -38,6 +38,8 @@
 //	protocol.resume_writing           Handler.ResumeWriting
 //	protocol.datagram_received        PacketHandler.DatagramReceived
 //	protocol.error_received           PacketHandler.ErrorReceived
+//	connection_made, connection_lost  PacketOpenHandler, PacketCloseHandler
+//	of a DatagramProtocol
 //
 // # What a connection promises
 //
@@ -90,7 +92,7 @@
 //	next turn                 failing, not paused             DataReceived; if nothing is left, EOFReceived if the
 //	                                                          peer had closed its write side, and end
 //	next turn                 failing, paused                 if nothing is left to read, end; otherwise wait for
-//	                                                          ResumeReading, up to 30 s, and call ResumeWriting if
+//	                                                          ResumeReading, up to 10 s, and call ResumeWriting if
 //	                                                          PauseWriting was called
 //	peer gone                 connected, reading ended,       end by EPIPE or the socket's error; by nil for the
 //	                          nothing to send                 write end of a pipe
@@ -122,7 +124,8 @@
 //
 // Do not close a loop that has connections, because closing a loop does not call
 // ConnectionLost. Close the listeners, abort the connections and let the loop
-// run one more turn first. [Group.Shutdown] does this for its own listeners.
+// run one more turn first. [Listener.Shutdown] and [Group.Shutdown] do this for the
+// connections of listeners.
 //
 // # Cost of an idle connection
 //

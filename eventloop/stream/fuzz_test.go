@@ -29,6 +29,7 @@ func compareConn(t *testing.T, s *modelSequence, b selectors.Backend, sockets *m
 	if err == nil {
 		return
 	}
+	defer func(d time.Duration) { settleTime = d }(settleTime)
 	settleTime = 200 * time.Millisecond // of each try to shorten the script
 	fails := func(s *modelSequence) bool {
 		_, err := runSequence(s, b, sockets, func(string) {})

@@ -45,13 +45,15 @@ import (
 //	loop closed                     any                   nothing until Close
 //
 // Functions of the user are called when a change of state is complete, so they may
-// call any method, and may panic.
+// call any method, and may panic. Epoll does not report a descriptor that was closed:
+// with it, such a listener ends with Close.
 type Listener struct {
 	loop     *eventloop.Loop
 	socket   boundSocket
 	opts     *options
 	onAccept func(fd int, remote netip.AddrPort) // takes ownership of an accepted descriptor
 	set      *connSet                            // of the accepted connections
+	accept   acceptFunc                          // the function accept; tests replace it
 
 	state      listenerState
 	failing    bool             // an error was reported; cleared when no connection is waiting
@@ -59,6 +61,8 @@ type Listener struct {
 	retryTimer *eventloop.Timer // nil unless suspended
 	finish     *finish          // nil before finishAccepting
 }
+
+type acceptFunc func(fd int) (newFD int, remote netip.AddrPort, err error)
 
 // listenerState is the state of a Listener.
 type listenerState uint8
@@ -118,7 +122,7 @@ func listenError(network, address string, err error) error {
 }
 
 func newListener(loop *eventloop.Loop, s boundSocket, newHandler func() Handler, o *options) *Listener {
-	l := &Listener{loop: loop, socket: s, opts: o, set: &connSet{}, state: opening}
+	l := &Listener{loop: loop, socket: s, opts: o, set: &connSet{}, accept: accept, state: opening}
 	l.onAccept = func(fd int, remote netip.AddrPort) { startAccepted(loop, fd, remote, newHandler, o, l.set) }
 	return l
 }
@@ -187,14 +191,17 @@ func (l *Listener) end() {
 
 // onReady is the loop's callback.
 func (l *Listener) onReady(_ any, events selectors.Event) {
+	defer func() { // also if newHandler panics
+		if l.failing && l.state == accepting && !isReadable(l.socket.fd) {
+			l.failing = false
+		}
+	}()
 	err := error(errBadFD)
 	if events&selectors.EventInvalid == 0 {
 		err = l.acceptBatch()
 	}
 	switch {
-	case l.state != accepting, err == nil:
-	case err == selectors.ErrWouldBlock:
-		l.failing = false
+	case l.state != accepting, err == nil, err == selectors.ErrWouldBlock:
 	case isSocketGone(err):
 		l.end()
 		l.report(err)
@@ -215,7 +222,7 @@ func (l *Listener) acceptBatch() error {
 	state := l.state
 	var connErr error // cleared by a successful accept
 	for range maxAcceptsPerTurn {
-		fd, remote, err := accept(l.socket.fd)
+		fd, remote, err := l.accept(l.socket.fd)
 		switch {
 		case err == nil:
 			connErr, l.retryDelay = nil, 0

@@ -326,6 +326,48 @@ func TestAcceptErrors(t *testing.T) {
 	}
 }
 
+// TestConnErrors checks that a connection that has failed in the queue does not
+// suspend the listener, unless accepting fails in no other way.
+func TestConnErrors(t *testing.T) {
+	eachListener(t, newLifeRecorder, func(l *listenerTest) {
+		errs := []error{unix.ECONNABORTED, unix.EPROTO, unix.ECONNRESET}
+		calls := 0
+		l.ln.accept = func(fd int) (int, netip.AddrPort, error) {
+			calls++
+			if len(errs) > 0 {
+				err := errs[0]
+				errs = errs[1:]
+				return -1, netip.AddrPort{}, err
+			}
+			return accept(fd)
+		}
+		l.dial()
+		l.run("accepted", func() bool { return l.ln.Len() == 1 })
+		l.checkState(accepting)
+		if len(l.reports) > 0 || calls != 5 {
+			l.Errorf("reports %v, %d calls of accept", l.reports, calls)
+		}
+		l.ln.accept = func(int) (int, netip.AddrPort, error) {
+			calls++
+			return -1, netip.AddrPort{}, unix.EPROTO
+		}
+		calls = 0
+		l.dial()
+		l.run("suspended", func() bool { return l.ln.state == suspended })
+		l.checkState(suspended)
+		if len(l.reports) != 1 || !errors.Is(l.reports[0], unix.EPROTO) || calls != maxAcceptsPerTurn {
+			l.Errorf("reports %v, %d calls of accept", l.reports, calls)
+		}
+		l.ln.accept = accept
+		l.run("accepted", func() bool { return l.ln.Len() == 2 })
+		l.checkState(accepting)
+		for c := range l.ln.Conns() {
+			c.Abort()
+		}
+		l.run("closed", func() bool { return l.ln.Len() == 0 })
+	})
+}
+
 // TestAccept checks descriptor, flags and address of an accepted connection, by
 // both implementations, and that accept does not allocate on Linux.
 func TestAccept(t *testing.T) {
@@ -528,8 +570,9 @@ func testMemberEnds(t *testing.T, b selectors.Backend, end func(*eventloop.Loop)
 		}
 		return total == 2
 	})
-	unblock := make(chan struct{})
-	m.loop.Post(func() { <-unblock })
+	blocked, unblock := make(chan struct{}), make(chan struct{})
+	m.loop.Post(func() { close(blocked); <-unblock })
+	<-blocked
 	for range 4 { // two of them are given to the blocked loop
 		conn, err := net.Dial("tcp", addr.String())
 		if err != nil {

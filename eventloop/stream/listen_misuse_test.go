@@ -37,6 +37,7 @@ func TestZeroListener(t *testing.T) {
 
 	var g stream.Group
 	newHandler := func() stream.Handler { return echo{} }
+	var noContext context.Context
 	for range 2 {
 		if _, err := g.Listen("tcp", "127.0.0.1:0", newHandler); !errors.Is(err, net.ErrClosed) {
 			t.Error(err)
@@ -44,7 +45,7 @@ func TestZeroListener(t *testing.T) {
 		if _, err := g.ListenFile(0, newHandler); !errors.Is(err, net.ErrClosed) {
 			t.Error(err)
 		}
-		if err := g.Shutdown(nil); err != nil {
+		if err := g.Shutdown(noContext); err != nil {
 			t.Error(err)
 		}
 		if err := g.Wait(); err != nil {
@@ -101,6 +102,7 @@ func TestGroupErrors(t *testing.T) {
 			t.Error(err)
 		}
 		files := descriptors(t)
+		var noContext context.Context
 		if err := g.Loops()[2].Close(); err != nil {
 			t.Error(err)
 		}
@@ -109,7 +111,7 @@ func TestGroupErrors(t *testing.T) {
 		} else if network == "unix" && err != nil {
 			t.Errorf("the first loop runs: %v", err)
 		}
-		if err := g.Shutdown(nil); err != nil {
+		if err := g.Shutdown(noContext); err != nil {
 			t.Error(err)
 		}
 		if n := descriptors(t); n > files {

@@ -303,7 +303,11 @@ func (r *listenerRun) settle() {
 	for range 3 {
 		r.turn(0)
 	}
-	if r.turn(0) > 0 && r.turn(0) > 0 && r.turn(0) > 0 {
+	busy := 0
+	for busy < 5 && r.turn(0) > 0 {
+		busy++
+	}
+	if busy == 5 {
 		r.fatal("the loop has always something to do")
 	}
 	if got := r.String(); got != want {
@@ -378,7 +382,7 @@ func (r *listenerRun) limit() (release func()) {
 	}
 	var fds []int
 	for len(fds) == 0 || fds[len(fds)-1] <= highest { // no free number is left below the limit
-		fd, err := unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 0)
+		fd, err := unix.Dup(2)
 		if err != nil {
 			r.fatal("%v", err)
 		}

@@ -19,7 +19,8 @@ import (
 // The listener takes ownership of a descriptor. For another value it duplicates
 // the descriptor and closes the value. On error ListenFile takes no ownership and
 // closes nothing. The socket is put into non-blocking mode, which other processes
-// that have the same open socket notice. The file of a Unix socket is never removed,
+// that have the same open socket notice. If there are any, Close of the listener
+// leaves the waiting connections to them. The file of a Unix socket is never removed,
 // neither by the listener nor by closing the value.
 //
 // The error of ListenFile wraps [ErrNilLoop], [ErrNilHandler],

@@ -298,14 +298,15 @@ func (r *modelRun) peerReads(n int) int {
 
 // drain makes the peer read until nothing comes any more.
 func (r *modelRun) drain() {
-	for limit := time.Now().Add(settleTime); ; {
+	limit := time.Now().Add(settleTime)
+	for tries := 0; ; tries++ {
 		n := r.peerReads(64 << 10)
 		r.settle()
 		switch {
 		case n > 0:
 		case r.peer < 0 || !r.owesData() || len(r.errs) > 0:
 			return
-		case time.Now().After(limit):
+		case tries > 100 && time.Now().After(limit):
 			r.fail(fmt.Errorf("the peer read %d bytes of %d", r.peerRead, r.accepted))
 			return
 		default:

@@ -370,6 +370,11 @@ func (r *modelRun) settle() {
 			n, err := unix.Poll(fds, 0)
 			v.writable = err == nil && n > 0
 		}
+		if r.peer >= 0 && r.network <= unixNet {
+			fds := []unix.PollFd{{Fd: int32(r.peer), Events: unix.POLLRDHUP}}
+			n, err := unix.Poll(fds, 0)
+			v.finished = err == nil && n > 0 && fds[0].Revents&unix.POLLRDHUP != 0
+		}
 		err := r.settled(v)
 		if err == nil {
 			return

@@ -35,8 +35,10 @@ var connScripts = []string{
 
 	"unix wrap; detach-without-descriptor; peer-write 100; peer-close; detach-without-descriptor",
 	"unix dial early; write 1; peer-drain; peer-close; write 5000; loop-stop; write 70000",
+	"unix wrap hangup-handler; pause; peer-close; hold; resume; pause; run",
 
 	// The queue.
+	"unix wrap; write 70000; write 70000; peer-read 70000; peer-read 70000; in ResumeWriting 0 close; hold; peer-write 100; peer-read 70000; run",
 	"unix wrap marks=1; writev 70000; peer-drain; write 70000; close; peer-drain",
 	"tcp wrap marks=2; write 70000; peer-read 5000; peer-read 5000; peer-drain; close-write; peer-drain",
 	"unix wrap marks=1; write 70000; close; peer-close",
@@ -44,6 +46,7 @@ var connScripts = []string{
 	"unix wrap marks=1; in PauseWriting 0 write 5000; in ResumeWriting 0 write 70000; write 70000; peer-drain",
 	"tcp wrap marks=1 max-unsent=6000; write 70000",
 	"unix wrap marks=1 max-unsent=6000; write 5000; write 5000; write 5000; write 5000; write 70000",
+	"write-pipe wrap marks=1 max-unsent=6000; write 5000; write 5000; write 5000",
 	"unix wrap marks=1; write 70000; water-marks 0; peer-drain; water-marks 2; write 5000",
 	"unix wrap marks=1; write 70000; abort",
 	"unix wrap marks=1; write 70000; close; abort; write 1",
@@ -61,6 +64,7 @@ var connScripts = []string{
 	"unix wrap marks=1; pause; write 70000; peer-write 5000; peer-close; resume",
 	"unix wrap; pause; peer-write 5000; peer-close; write 100; idle-timeout 100; advance 40",
 	"unix wrap keep-open panic-handler; hold; peer-write 100; peer-close; write 100; in EOFReceived 0 panic; run",
+	"unix wrap early marks=1; peer-close; writev 100; close; loop-stop; abort",
 
 	// Pipes.
 	"read-pipe wrap keep-open; write 100; peer-write 5000; close-write; peer-close",
@@ -81,6 +85,7 @@ var connScripts = []string{
 	"unix wrap marks=1; write 70000; peer-read 100; write-timeout 100; advance 40",
 	"write-pipe wrap marks=1; write-timeout 200; writev 5000; advance 40",
 	"tcp wrap marks=1; write 70000; close; write-timeout 200; advance 40",
+	"write-pipe wrap early; write-timeout 100; write 5000; advance 40",
 	"tcp listen first-byte; advance 12; advance 40",
 	"tcp listen first-byte; advance 5; peer-write 1; advance 40",
 	"unix wrap first-byte; pause; advance 40; resume; advance 40",

@@ -96,6 +96,7 @@ type view struct {
 	closed   bool
 	fd       int
 	writable bool // the kernel takes more data
+	finished bool // the peer has been told that this side writes no more
 }
 
 // state names the state for the table of what was reached, as in

@@ -172,7 +172,9 @@ func (m *connModel) look(v view) {
 		return
 	}
 	before := m.unsent
-	m.unsent = v.unsent
+	if m.life != inClosing || v.unsent > 0 || !m.mayFail() { // else it may have failed
+		m.unsent = v.unsent
+	}
 	switch {
 	case m.life != inConnected:
 	case !v.closed || m.readEnd && m.writing == writeIsFinishing && (before == 0 || !m.mayFail()):
@@ -234,7 +236,8 @@ func (m *connModel) mayLose(err error) error {
 		if m.readEnd || m.network == writePipe {
 			return m.checkCause(m.failureCause(), err)
 		}
-		return errors.Join(m.checkCause(m.failureCause(), err), m.allReceived())
+		return errors.Join(m.checkCause(m.failureCause(), err), m.allReceived(),
+			unless(m.paused || m.peerReset || !m.peerFinished, "no EOFReceived"))
 	case m.life == inClosing && err == nil:
 		m.cover("closing queue empty")
 		m.sentAll = true
@@ -323,7 +326,8 @@ func (m *connModel) wrote(n, before, calls, got int, err error, v view) error {
 		return nil
 	}
 	if m.calls > calls { // of PauseWriting: the data was accepted
-		return unless(got == n && err == nil, "wrote %d of %d and error %v", got, n, err)
+		return errors.Join(unless(got == n && err == nil, "wrote %d of %d and error %v", got, n, err),
+			unless(m.maxUnsent == 0 || v.unsent <= m.maxUnsent, "%d bytes are queued", v.unsent))
 	}
 	if err != nil && got != 0 {
 		return fmt.Errorf("%d bytes and error %v", got, err)
@@ -456,11 +460,14 @@ func (m *connModel) settled(v view) error {
 	case inClosing:
 		err = errors.Join(err, unless(m.unsent > 0, "no ConnectionLost after Close"))
 	case inFailing:
-		err = errors.Join(err, unless(m.paused && (unread > 0 || m.network == tcpNet), "no ConnectionLost after a failed write"))
+		err = errors.Join(err, unless(m.paused && (unread > 0 || m.network == tcpNet), "no ConnectionLost after a failed write"),
+			unless(!m.slow, "no ResumeWriting after a failed write"))
 	case inConnected:
 		if !m.readEnd && !m.paused {
 			err = errors.Join(err, unless(!m.peerFinished && !m.peerReset, "the end of the data was not reported"), m.allReceived())
 		}
+		finished := m.writing == writeIsFinished && m.network <= unixNet
+		err = errors.Join(err, unless(m.peerGone || m.origin == byDial || finished == v.finished, "the peer has been told the end: %t", v.finished))
 		quiet := m.unsent == 0 && (m.readEnd || m.paused && m.hangup)
 		if gone && quiet && m.hints {
 			err = errors.Join(err, unless(!m.readEnd && m.hungUp, "nothing was reported when the peer left"))

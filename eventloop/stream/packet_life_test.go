@@ -3,6 +3,7 @@
 package stream_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -144,6 +145,25 @@ func TestPacketCloseInside(t *testing.T) {
 			write(l, client, "one")
 			write(l, client, "two")
 		})
+		h.expect(l, `datagram "one"`, "closed by nil")
+		h.expectNone(l)
+
+		// The number of the closed socket is that of another one at once.
+		h, next := newPackets(), newPackets()
+		h.onDatagram = func(c *stream.PacketConn, _ []byte, _ netip.AddrPort) {
+			c.Close()
+			c, err := stream.ListenPacket(l.Loop, "udp4", "127.0.0.1:0", next)
+			if err != nil {
+				l.Error(err)
+				return
+			}
+			c.WriteTo([]byte("to the next"), addrPortOf(c.LocalAddr()))
+			next.onDatagram = func(c *stream.PacketConn, _ []byte, _ netip.AddrPort) { c.Close() }
+		}
+		c = l.listenPacket("udp4", "127.0.0.1:0", h)
+		h.expect(l, "opened")
+		write(l, udpClient(l, c), "one")
+		next.expect(l, "opened", `datagram "to the next"`, "closed by nil")
 		h.expect(l, `datagram "one"`, "closed by nil")
 		h.expectNone(l)
 
@@ -333,7 +353,7 @@ func TestPacketBadInput(t *testing.T) {
 				if test.address == "127.0.0.1:123456" {
 					continue // a name for DialPacket
 				}
-				c, err = stream.DialPacket(nil, test.loop, test.network, test.address, test.h, test.opts...)
+				c, err = stream.DialPacket(context.Background(), test.loop, test.network, test.address, test.h, test.opts...)
 				checkPacketError(l, c, err, "stream: dial "+test.network+" "+test.address+": ", test.text, test.want)
 			}
 			if os.Getuid() != 0 {
@@ -434,8 +454,8 @@ func TestPacketClosedLoop(t *testing.T) {
 	path := socketDir(t) + "/s"
 	loop.Close()
 	_, listenErr := stream.ListenPacket(loop, "unixgram", path, h)
-	_, dialErr := stream.DialPacket(nil, loop, "udp4", "127.0.0.1:9", h)
-	_, nameErr := stream.DialPacket(nil, loop, "udp4", "localhost:9", h)
+	_, dialErr := stream.DialPacket(context.Background(), loop, "udp4", "127.0.0.1:9", h)
+	_, nameErr := stream.DialPacket(context.Background(), loop, "udp4", "localhost:9", h)
 	for _, err := range []error{listenErr, dialErr, nameErr} {
 		if !errors.Is(err, eventloop.ErrClosed) {
 			t.Error(err)

@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -239,9 +240,9 @@ func (s *packetSystem) open(op string) {
 	var err error
 	switch s.target {
 	case "peer":
-		s.c, err = stream.DialPacket(nil, s.l.Loop, "udp4", s.peer.LocalAddr().String(), s.h)
+		s.c, err = stream.DialPacket(context.Background(), s.l.Loop, "udp4", s.peer.LocalAddr().String(), s.h)
 	case "refused":
-		s.c, err = stream.DialPacket(nil, s.l.Loop, "udp4", s.refused.String(), s.h)
+		s.c, err = stream.DialPacket(context.Background(), s.l.Loop, "udp4", s.refused.String(), s.h)
 	default:
 		s.c, err = stream.ListenPacket(s.l.Loop, "udp4", "127.0.0.1:0", s.h)
 	}

@@ -58,6 +58,7 @@ func (s *packetSocket) close() {
 	if s.isOpen() {
 		closeFD(s.fd)
 	}
+	s.fd = -1
 }
 
 // listenPacket makes a bound socket with package net.

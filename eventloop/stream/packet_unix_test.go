@@ -86,7 +86,7 @@ func TestPacketUnix(t *testing.T) {
 }
 
 // TestPacketUnixFile: the file of a socket is removed at its end, unless it is
-// another file by then, and also if the working directory has changed.
+// another file by then.
 func TestPacketUnixFile(t *testing.T) {
 	eachBackend(t, func(l *testLoop) {
 		path := socketDir(l) + "/s"
@@ -116,6 +116,22 @@ func TestPacketUnixFile(t *testing.T) {
 		l.do(func() { second.Close() })
 		if !missing() {
 			l.Error("the file of the second socket is still there")
+		}
+	})
+}
+
+// TestPacketUnixRelative: the file of a relative path is removed, also if the working
+// directory has changed.
+func TestPacketUnixRelative(t *testing.T) {
+	dir := socketDir(t)
+	t.Chdir(dir)
+	eachBackend(t, func(l *testLoop) {
+		l.Chdir(dir)
+		c := l.listenPacket("unixgram", "s", newPackets())
+		l.Chdir("/")
+		l.do(func() { c.Close() })
+		if _, err := os.Lstat(dir + "/s"); !errors.Is(err, os.ErrNotExist) {
+			l.Errorf("the file after Close: %v", err)
 		}
 	})
 }
@@ -322,7 +338,7 @@ func TestDialPacketResolving(t *testing.T) {
 		h := newPackets()
 		before := descriptors(l)
 		l.do(func() {
-			c, err := stream.DialPacket(nil, l.Loop, "udp4", address, h)
+			c, err := stream.DialPacket(context.Background(), l.Loop, "udp4", address, h)
 			if err != nil {
 				l.Error(err)
 				return
@@ -347,7 +363,7 @@ func TestDialPacketResolving(t *testing.T) {
 
 		h = newPackets()
 		l.do(func() {
-			c, err := stream.DialPacket(nil, l.Loop, "udp4", address, h)
+			c, err := stream.DialPacket(context.Background(), l.Loop, "udp4", address, h)
 			if err != nil {
 				l.Error(err)
 				return
@@ -377,7 +393,7 @@ func TestDialPacketResolving(t *testing.T) {
 
 		h = newPackets()
 		l.do(func() {
-			if _, err := stream.DialPacket(nil, l.Loop, "udp4", "127.0.0.1:no-such-service", h); err != nil {
+			if _, err := stream.DialPacket(context.Background(), l.Loop, "udp4", "127.0.0.1:no-such-service", h); err != nil {
 				l.Error(err)
 			}
 		})

@@ -125,7 +125,7 @@ func TestListenerShutdown(t *testing.T) {
 		p.expect(l, "ConnectionLost")
 		l.expectDone(ln, r, nil)
 		l.do(func() {
-			if err := ln.Shutdown(nil, nil); !errors.Is(err, net.ErrClosed) {
+			if err := ln.Shutdown(context.Background(), nil); !errors.Is(err, net.ErrClosed) {
 				l.Errorf("Shutdown after the end: %v", err)
 			}
 		})
@@ -399,7 +399,7 @@ func TestShutdownInNewHandler(t *testing.T) {
 			ln.Shutdown(context.Background(), r.done)
 			return p
 		})
-		l.connect(ln)
+		l.do(func() { l.connect(ln) }) // newHandler sees ln
 		p.expect(l, "ConnectionMade", "ShutdownRequested", "ConnectionLost")
 		l.expectDone(ln, r, nil)
 	})

@@ -50,7 +50,7 @@ func (c *client) ConnectionLost(*stream.Conn, error) {
 // DataReceived executes all complete commands.
 func (c *client) DataReceived(_ *stream.Conn, p []byte) {
 	c.received = true
-	if c.ended {
+	if c.ended || c.conn.Closed() { // no reply could be sent
 		return
 	}
 	if rest := c.serve(p); len(rest) > 0 {
@@ -165,16 +165,16 @@ func (c *client) yield() {
 
 // resume continues with the rest of the replies and of the received commands.
 func (c *client) resume() {
-	if c.conn.Closed() {
-		c.conn.Close() // a write has failed: do not wait for the rest of the input
+	if !c.busy() {
+		p := c.unparsed
+		c.unparsed = nil
+		c.unparsed = c.serve(p)
+	}
+	if c.conn.Closed() { // a write has failed: the connection ends when all input is read
+		c.drop()
+		c.conn.ResumeReading()
 		return
 	}
-	if c.busy() {
-		return
-	}
-	p := c.unparsed
-	c.unparsed = nil
-	c.unparsed = c.serve(p)
 	if c.busy() {
 		return
 	}
@@ -184,17 +184,22 @@ func (c *client) resume() {
 	}
 }
 
+// drop ends the work for the client: input is discarded from now on.
+func (c *client) drop() {
+	c.ended = true
+	c.parser, c.unparsed, c.body = nil, nil, nil
+}
+
 // end closes the connection when all replies are sent. If a socket is closed
 // while it has unread data, the kernel sends a reset, and the client may lose
 // replies that it has not read yet. So end first closes the write side only and
 // discards what arrives, until the client closes its side or lingerTime has passed.
 func (c *client) end() {
-	c.ended = true
-	c.parser, c.unparsed, c.body = nil, nil, nil
+	c.drop()
+	c.conn.ResumeReading()
 	if c.conn.CloseWrite() != nil {
 		return
 	}
-	c.conn.ResumeReading()
 	c.conn.Loop().CallLater(lingerTime, func() {
 		c.conn.SetIdleTimeout(lingerTime) // for a client that does not read the replies
 		c.conn.Close()

@@ -11,7 +11,7 @@ import (
 // A store holds the keys, and what all clients share. Only its loop uses it.
 type store struct {
 	loop    *eventloop.Loop
-	now     func() time.Duration // reads a monotonic clock
+	now     func() time.Duration // reads the clock of the loop; it is monotonic
 	keys    map[string]*value
 	maxKeys int // largest len(keys) since the map was made
 	expires int // number of keys that expire
@@ -29,12 +29,7 @@ type value struct {
 }
 
 func newStore(loop *eventloop.Loop) *store {
-	start := time.Now()
-	return &store{
-		loop: loop,
-		now:  func() time.Duration { return time.Since(start) },
-		keys: make(map[string]*value),
-	}
+	return &store{loop: loop, now: loop.ReadClock, keys: make(map[string]*value)}
 }
 
 // lookup returns the value of a key, or nil. It compares the time to live with the

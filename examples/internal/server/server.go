@@ -43,77 +43,29 @@ func Listening(addr net.Addr) { cli.Printf("listening on %v", addr) }
 const grace = 5 * time.Second
 
 // ListenAndRun serves TCP connections on addr until Ctrl-C or SIGTERM, and prints
-// the address of the listener. After the signal it accepts no more connections,
-// calls ShutdownRequested of the handlers that have it, closes the other
-// connections, and waits until all have ended. It aborts them after the grace
-// period, or on a second signal.
+// the address of the listener. After the signal it shuts the listener down: see
+// [stream.Listener.Shutdown] and [stream.ShutdownHandler]. Connections that are open
+// after the grace period are aborted; a second signal ends the loop at once.
 func ListenAndRun(loop *eventloop.Loop, addr string, newHandler func() stream.Handler) error {
-	open := make(map[*stream.Conn]*handler)
-	l, err := stream.Listen(loop, "tcp", addr, func() stream.Handler { return &handler{newHandler(), open, nil} })
+	l, err := stream.Listen(loop, "tcp", addr, newHandler)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	stopping := false
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	stop := func(os.Signal) {
+		if l.Shutdown(ctx, func(error) { loop.Stop() }) != nil {
+			loop.Stop() // it is the second signal
+			return
+		}
+		loop.CallLater(grace, cancel)
+	}
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-		_, err := loop.OnSignal(sig, func(os.Signal) {
-			if stopping {
-				loop.Stop()
-				return
-			}
-			stopping = true
-			l.Close()
-			shutdown(loop, open)
-		})
-		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		if _, err := loop.OnSignal(sig, stop); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			return err
 		}
 	}
 	Listening(l.Addr())
 	return loop.Run(context.Background())
-}
-
-// A shutdownHandler is a handler that finishes its work before the connection is
-// closed.
-type shutdownHandler interface{ ShutdownRequested(c *stream.Conn) }
-
-// shutdown ends the open connections and then the loop.
-func shutdown(loop *eventloop.Loop, open map[*stream.Conn]*handler) {
-	if len(open) == 0 {
-		loop.Stop()
-		return
-	}
-	for c, h := range open {
-		h.onLastLost = loop.Stop
-		if h, ok := h.Handler.(shutdownHandler); ok {
-			h.ShutdownRequested(c)
-		} else {
-			c.Close()
-		}
-	}
-	loop.CallLater(grace, func() {
-		for c := range open {
-			c.Abort()
-		}
-	})
-}
-
-// A handler keeps its connection in the set of open connections.
-type handler struct {
-	stream.Handler
-	open       map[*stream.Conn]*handler
-	onLastLost func() // nil until shutdown
-}
-
-func (h *handler) ConnectionMade(c *stream.Conn) {
-	h.open[c] = h
-	h.Handler.ConnectionMade(c)
-}
-
-func (h *handler) ConnectionLost(c *stream.Conn, err error) {
-	delete(h.open, c)
-	h.Handler.ConnectionLost(c, err)
-	if len(h.open) == 0 && h.onLastLost != nil {
-		h.onLastLost()
-	}
 }
