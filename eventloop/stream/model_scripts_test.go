@@ -64,6 +64,7 @@ var connScripts = []string{
 	"unix wrap marks=1; pause; write 70000; peer-write 5000; peer-close; resume",
 	"unix wrap; pause; peer-write 5000; peer-close; write 100; idle-timeout 100; advance 40",
 	"unix wrap keep-open panic-handler; hold; peer-write 100; peer-close; write 100; in EOFReceived 0 panic; run",
+	"tcp wrap early; peer-write 1; write 5000; close-write; peer-close; run",
 	"unix wrap early marks=1; peer-close; writev 100; close; loop-stop; abort",
 
 	// Pipes.

@@ -237,7 +237,7 @@ func (m *connModel) mayLose(err error) error {
 			return m.checkCause(m.failureCause(), err)
 		}
 		return errors.Join(m.checkCause(m.failureCause(), err), m.allReceived(),
-			unless(m.paused || m.peerReset || !m.peerFinished, "no EOFReceived"))
+			unless(m.paused || m.peerReset || !m.peerFinished || m.network == tcpNet, "no EOFReceived")) // a reset may be the answer to data
 	case m.life == inClosing && err == nil:
 		m.cover("closing queue empty")
 		m.sentAll = true
