@@ -47,6 +47,7 @@ var connScripts = []string{
 	"tcp wrap marks=1 max-unsent=6000; write 70000",
 	"unix wrap marks=1 max-unsent=6000; write 5000; write 5000; write 5000; write 5000; write 70000",
 	"write-pipe wrap marks=1 max-unsent=6000; write 5000; write 5000; write 5000",
+	"write-pipe wrap marks=2; write 5000; water-marks 0; writev 5000; peer-drain",
 	"unix wrap marks=1; write 70000; water-marks 0; peer-drain; water-marks 2; write 5000",
 	"unix wrap marks=1; write 70000; abort",
 	"unix wrap marks=1; write 70000; close; abort; write 1",
