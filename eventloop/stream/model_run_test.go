@@ -235,7 +235,7 @@ func (r *modelRun) doConn(op *modelOp) {
 		r.setTimeout(writeLimit, op.arg, c.SetWriteTimeout)
 	case "water-marks":
 		r.high, r.low = modelMarks[op.arg][0], modelMarks[op.arg][1]
-		r.atMarks = r.unsent
+		r.atMarks, r.newMarks = r.unsent, true
 		c.SetWaterMarks(r.high, r.low)
 	default:
 		panic(op.verb)

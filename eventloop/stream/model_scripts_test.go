@@ -47,6 +47,7 @@ var connScripts = []string{
 	"tcp wrap marks=1 max-unsent=6000; write 70000",
 	"unix wrap marks=1 max-unsent=6000; write 5000; write 5000; write 5000; write 5000; write 70000",
 	"write-pipe wrap marks=1 max-unsent=6000; write 5000; write 5000; write 5000",
+	"write-pipe wrap marks=2; write 5000; water-marks 0; writev 5000; peer-drain",
 	"unix wrap marks=1; write 70000; water-marks 0; peer-drain; water-marks 2; write 5000",
 	"unix wrap marks=1; write 70000; abort",
 	"unix wrap marks=1; write 70000; close; abort; write 1",
@@ -64,6 +65,7 @@ var connScripts = []string{
 	"unix wrap marks=1; pause; write 70000; peer-write 5000; peer-close; resume",
 	"unix wrap; pause; peer-write 5000; peer-close; write 100; idle-timeout 100; advance 40",
 	"unix wrap keep-open panic-handler; hold; peer-write 100; peer-close; write 100; in EOFReceived 0 panic; run",
+	"tcp wrap early; peer-write 1; write 5000; close-write; peer-close; run",
 	"unix wrap early marks=1; peer-close; writev 100; close; loop-stop; abort",
 
 	// Pipes.

@@ -18,13 +18,14 @@ import (
 // comes. settled says what must have been called when nothing is left to do.
 type connModel struct {
 	modelConfig
-	life    modelLife
-	readEnd bool // reading has ended
-	writing modelWriting
-	paused  bool
-	slow    bool // PauseWriting was called, ResumeWriting not yet
-	atMarks int  // what was queued at SetWaterMarks: ResumeWriting may wait for the next progress
-	hungUp  bool // HangupReceived was called since PauseReading
+	life     modelLife
+	readEnd  bool // reading has ended
+	writing  modelWriting
+	paused   bool
+	slow     bool // PauseWriting was called, ResumeWriting not yet
+	atMarks  int  // what was queued at SetWaterMarks: ResumeWriting waits for the next progress
+	newMarks bool // SetWaterMarks was called since PauseWriting
+	hungUp   bool // HangupReceived was called since PauseReading
 
 	hold       bool // the model does not know how far the loop has come
 	loopClosed bool
@@ -86,7 +87,7 @@ func (m *connModel) enter(method modelMethod, err error, size int, v view) error
 	case eofReceived:
 		m.readEnd = true
 	case pauseWriting:
-		m.slow = true
+		m.slow, m.newMarks = true, false
 		m.clock.queued(0, v.unsent)
 	case resumeWriting:
 		m.slow = false
@@ -237,7 +238,7 @@ func (m *connModel) mayLose(err error) error {
 			return m.checkCause(m.failureCause(), err)
 		}
 		return errors.Join(m.checkCause(m.failureCause(), err), m.allReceived(),
-			unless(m.paused || m.peerReset || !m.peerFinished, "no EOFReceived"))
+			unless(m.paused || m.peerReset || !m.peerFinished || m.network == tcpNet, "no EOFReceived")) // a reset may be the answer to data
 	case m.life == inClosing && err == nil:
 		m.cover("closing queue empty")
 		m.sentAll = true
@@ -449,7 +450,7 @@ func (m *connModel) settled(v view) error {
 	err := errors.Join(
 		unless(m.unsent == 0 || !v.writable && !gone, "%d bytes are queued, and the kernel takes more", m.unsent),
 		unless(v.closed == (m.life >= inClosing), "Closed is %t", v.closed),
-		unless(!m.slow || m.life != inConnected || m.unsent > m.low || m.unsent == m.atMarks, "no ResumeWriting with %d bytes queued", m.unsent),
+		unless(!m.slow || m.life != inConnected || m.unsent > m.low || m.unsent >= m.atMarks && m.newMarks, "no ResumeWriting with %d bytes queued", m.unsent),
 		unless(m.slow || m.life != inConnected || m.unsent <= m.high, "no PauseWriting with %d bytes queued", m.unsent),
 		unless((v.fd < 0) == (m.life >= inLost), "the descriptor is %d", v.fd))
 	switch m.life {

@@ -38,7 +38,19 @@ func closeFD(fd int) {
 	}
 }
 
-func shutdownWrite(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }
+// shutdownWrite ends the write side of a socket. If the peer has reset the
+// connection, Linux returns ENOTCONN, and the cause is the error of the socket: EPIPE
+// after the end of the peer's data, otherwise ECONNRESET (tcp_reset in
+// net/ipv4/tcp_input.c).
+func shutdownWrite(fd int) error {
+	err := unix.Shutdown(fd, unix.SHUT_WR)
+	if err == unix.ENOTCONN {
+		if cause := socketError(fd); cause != nil {
+			err = cause
+		}
+	}
+	return err
+}
 
 // resetOnClose makes close(2) reset a TCP connection and discard unsent data.
 func resetOnClose(fd int) {
