@@ -468,7 +468,8 @@ func (m *connModel) settled(v view) error {
 			err = errors.Join(err, unless(!m.peerFinished && !m.peerReset, "the end of the data was not reported"), m.allReceived())
 		}
 		finished := m.writing == writeIsFinished && m.network <= unixNet
-		err = errors.Join(err, unless(m.peerGone || m.origin == byDial || finished == v.finished, "the peer has been told the end: %t", v.finished))
+		behind := m.network == tcpNet && m.peerRead < m.accepted // data in a full window comes first
+		err = errors.Join(err, unless(m.peerGone || m.origin == byDial || finished == v.finished || finished && behind, "the peer has been told the end: %t", v.finished))
 		quiet := m.unsent == 0 && (m.readEnd || m.paused && m.hangup)
 		if gone && quiet && m.hints {
 			err = errors.Join(err, unless(!m.readEnd && m.hungUp, "nothing was reported when the peer left"))
