@@ -149,7 +149,7 @@ func (m *connModel) mayRead() error {
 
 // allReceived checks that no data is overtaken by an end.
 func (m *connModel) allReceived() error {
-	if m.network == tcpNet && m.peerReset {
+	if m.network == tcpNet && (m.peerReset || m.peerGone && m.accepted > m.peerRead) { // the answer to data is a reset
 		return unless(m.received >= m.arrived, "%d of %d arrived bytes were received", m.received, m.arrived)
 	}
 	return unless(m.received == m.peerSent, "%d of %d bytes were received", m.received, m.peerSent)
