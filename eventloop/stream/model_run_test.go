@@ -268,7 +268,7 @@ func (r *modelRun) write(n int, pieces bool) {
 		r.accepted -= n
 		r.rejected = max(r.rejected, n)
 	} else if r.peerGone && n > 0 {
-		r.wroteToGone, r.peerReset = true, true
+		r.peerReset = true
 	}
 	r.fail(r.wrote(n, before, calls, got, err, r.view()))
 }

@@ -66,6 +66,8 @@ var connScripts = []string{
 	"unix wrap; pause; peer-write 5000; peer-close; write 100; idle-timeout 100; advance 40",
 	"unix wrap keep-open panic-handler; hold; peer-write 100; peer-close; write 100; in EOFReceived 0 panic; run",
 	"tcp wrap early; peer-write 1; write 5000; close-write; peer-close; run",
+	"tcp wrap early max-unsent=6000; write 1; peer-write 70000; peer-close",
+	"tcp wrap marks=2; write 70000; hold; peer-read 5000; close-write; peer-write 5000; run",
 	"unix wrap early marks=1; peer-close; writev 100; close; loop-stop; abort",
 
 	// Pipes.

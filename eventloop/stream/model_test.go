@@ -149,7 +149,7 @@ func (m *connModel) mayRead() error {
 
 // allReceived checks that no data is overtaken by an end.
 func (m *connModel) allReceived() error {
-	if m.network == tcpNet && m.peerReset {
+	if m.network == tcpNet && (m.peerReset || m.peerGone && m.accepted > m.peerRead) { // the answer to data is a reset
 		return unless(m.received >= m.arrived, "%d of %d arrived bytes were received", m.received, m.arrived)
 	}
 	return unless(m.received == m.peerSent, "%d of %d bytes were received", m.received, m.peerSent)
@@ -468,7 +468,8 @@ func (m *connModel) settled(v view) error {
 			err = errors.Join(err, unless(!m.peerFinished && !m.peerReset, "the end of the data was not reported"), m.allReceived())
 		}
 		finished := m.writing == writeIsFinished && m.network <= unixNet
-		err = errors.Join(err, unless(m.peerGone || m.origin == byDial || finished == v.finished, "the peer has been told the end: %t", v.finished))
+		behind := m.network == tcpNet && m.peerRead < m.accepted // data in a full window comes first
+		err = errors.Join(err, unless(m.peerGone || m.origin == byDial || finished == v.finished || finished && behind, "the peer has been told the end: %t", v.finished))
 		quiet := m.unsent == 0 && (m.readEnd || m.paused && m.hangup)
 		if gone && quiet && m.hints {
 			err = errors.Join(err, unless(!m.readEnd && m.hungUp, "nothing was reported when the peer left"))
