@@ -21,7 +21,8 @@ const maxErrorsPerTurn = 64
 // were any. It is called when a socket is ready and neither a read nor a write
 // explains that.
 func (c *Conn) takeErrorQueue() (found bool) {
-	if !c.kind.canShutDown() { // not a socket
+	if !c.remote.IsValid() {
+		// Unix sockets ignore MSG_ERRQUEUE: the call would take data (net/unix/af_unix.c).
 		return false
 	}
 	var p [2048]byte

@@ -136,6 +136,7 @@ func startAccepted(loop *eventloop.Loop, fd int, remote netip.AddrPort, newHandl
 			closeFD(fd)
 		}
 	}()
+	loop.SetSubject(remote)
 	h := newHandler()
 	if h == nil {
 		return
@@ -227,7 +228,7 @@ func (l *Listener) acceptBatch() error {
 		case err == nil:
 			connErr, l.retryDelay = nil, 0
 			l.onAccept(fd, remote)
-			if l.state != state || state == accepting && !l.loop.Alive() { // closed: the listener kept the loop alive
+			if l.state != state || l.loop.Closed() {
 				return nil
 			}
 		case isConnError(err):

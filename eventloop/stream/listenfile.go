@@ -83,7 +83,7 @@ func (s *boundSocket) discard(owner io.Closer) {
 
 // closeOwner closes the value from which a socket was duplicated.
 func closeOwner(owner io.Closer) {
-	if l, ok := owner.(*net.UnixListener); ok {
+	if l, ok := owner.(interface{ SetUnlinkOnClose(bool) }); ok { // *net.UnixListener, which plan9 has without it
 		l.SetUnlinkOnClose(false)
 	}
 	if owner != nil {

@@ -280,7 +280,7 @@ func (c *PacketConn) open() error {
 }
 
 // LocalAddr returns the local address, also after the end, or nil if there is none.
-func (c *PacketConn) LocalAddr() net.Addr { return c.socket.local }
+func (c *PacketConn) LocalAddr() net.Addr { return c.socket.addr }
 
 // RemoteAddr returns the address that DialPacket has connected to, also after the
 // end. It is nil before the name is resolved, and for a socket of ListenPacket.

@@ -62,7 +62,7 @@ func (c *PacketConn) unregister() {
 	if key == nil {
 		return
 	}
-	if !c.socket.isOpen() {
+	if c.socket.holder() != heldByUs {
 		if current, err := c.loop.Selector().Key(c.socket.fd); err == nil && current != key {
 			return
 		}
@@ -176,7 +176,9 @@ func (c *PacketConn) takeErrors() (taken, told int) {
 	c.pending = nil
 	buf := readBuffers.Get().(*[readBufferSize]byte)
 	var control [512]byte
-	for taken < maxPacketsPerTurn && c.life == packetOpen {
+	// Unix sockets ignore MSG_ERRQUEUE: the call would take a datagram
+	// (net/unix/af_unix.c).
+	for !c.socket.isUnix && taken < maxPacketsPerTurn && c.life == packetOpen {
 		n, nc, e, err := receiveError(c.socket.fd, buf[:], control[:])
 		if err != nil {
 			break

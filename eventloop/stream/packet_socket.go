@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -20,13 +19,10 @@ import (
 // The original is closed, because Go's runtime polls it and would wake up for all
 // events of the duplicate.
 type packetSocket struct {
-	fd            int
-	id            socketID // tells whether the number is still that of this socket
-	local, remote net.Addr // remote is nil unless the socket is connected
-	isUnix        bool
-	isIPv6        bool
-	path          string      // absolute path of the socket's file; empty if it has none
-	file          os.FileInfo // the file that was made
+	boundSocket
+	remote net.Addr // nil unless the socket is connected
+	isUnix bool
+	isIPv6 bool
 }
 
 // peer returns the address of the peer of a connected UDP socket.
@@ -41,26 +37,6 @@ func unmap(addr netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 }
 
-// isOpen reports whether the number is still that of this socket.
-func (s *packetSocket) isOpen() bool {
-	id, err := socketIDOf(s.fd)
-	return err == nil && id == s.id
-}
-
-// close closes the socket and removes its file. It touches neither a number nor a
-// file that belongs to others now.
-func (s *packetSocket) close() {
-	if s.path != "" {
-		if now, err := os.Lstat(s.path); err == nil && os.SameFile(now, s.file) {
-			os.Remove(s.path)
-		}
-	}
-	if s.isOpen() {
-		closeFD(s.fd)
-	}
-	s.fd = -1
-}
-
 // listenPacket makes a bound socket with package net.
 func listenPacket(network, address string, o *options) (packetSocket, error) {
 	config := net.ListenConfig{Control: packetControl(o)}
@@ -72,18 +48,17 @@ func listenPacket(network, address string, o *options) (packetSocket, error) {
 	if err != nil || !s.isUnix {
 		return s, err
 	}
-	path := s.local.String()
-	if path == "" || strings.HasPrefix(path, "@") { // the abstract namespace of Linux has no files
+	path := s.addr.String()
+	if path == "" || isAbstract(path) {
 		return s, nil
 	}
-	if path, err = filepath.Abs(path); err == nil {
-		s.file, err = os.Lstat(path)
-	}
-	if err != nil {
+	if path, err = filepath.Abs(path); err != nil {
 		s.close()
 		return packetSocket{}, err
 	}
-	s.path = path
+	if id, err := idOfSocketFile(path); err == nil {
+		s.file = socketFile{path, id}
+	}
 	return s, nil
 }
 
@@ -125,12 +100,8 @@ func takePacketSocket(conn interface {
 	if err != nil {
 		return packetSocket{}, err
 	}
-	id, err := socketIDOf(fd)
-	if err != nil {
-		closeFD(fd)
-		return packetSocket{}, err
-	}
-	s := packetSocket{fd: fd, id: id, local: conn.LocalAddr(), isIPv6: isIPv6(fd)}
+	s := packetSocket{boundSocket: boundSocket{fd: fd, addr: conn.LocalAddr()}, isIPv6: isIPv6(fd)}
+	s.id, _ = idOfFD(fd)
 	_, s.isUnix = conn.(*net.UnixConn)
 	return s, nil
 }

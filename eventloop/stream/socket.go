@@ -64,7 +64,7 @@ func bindAndListen(config net.ListenConfig, network, address string) (boundSocke
 	if err != nil {
 		return boundSocket{fd: -1}, err // Close removes the file
 	}
-	if l, ok := l.(*net.UnixListener); ok {
+	if l, ok := l.(interface{ SetUnlinkOnClose(bool) }); ok { // *net.UnixListener, which plan9 has without it
 		l.SetUnlinkOnClose(false)
 	}
 	s := boundSocket{fd: fd, addr: l.Addr()}

@@ -12,13 +12,10 @@ var (
 	errNoDestination = errors.ErrUnsupported
 )
 
-type socketID struct{}
-
-func socketIDOf(int) (socketID, error) { return socketID{}, errors.ErrUnsupported }
-func isForeign(error) bool             { return false }
-func mayBePending(error) bool          { return false }
-func isIPv6(int) bool                  { return false }
-func isReadShutDown(int) bool          { return false }
+func isForeign(error) bool    { return false }
+func mayBePending(error) bool { return false }
+func isIPv6(int) bool         { return false }
+func isReadShutDown(int) bool { return false }
 func receivePacket(*packetSocket, []byte) (int, packetSource, error) {
 	return 0, packetSource{}, errors.ErrUnsupported
 }

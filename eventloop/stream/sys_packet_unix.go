@@ -13,18 +13,6 @@ var (
 	errNoDestination error = unix.EDESTADDRREQ
 )
 
-// A socketID tells sockets apart. On systems where sockets have no inode number all
-// are alike.
-type socketID struct{ dev, ino uint64 }
-
-func socketIDOf(fd int) (socketID, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return socketID{}, err
-	}
-	return socketID{uint64(st.Dev), uint64(st.Ino)}, nil
-}
-
 // isForeign reports whether an error tells that the number is not that of a socket
 // any more.
 func isForeign(err error) bool { return err == unix.EBADF || err == unix.ENOTSOCK }
