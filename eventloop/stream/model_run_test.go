@@ -31,7 +31,6 @@ type modelRun struct {
 	armed   [modelMethods][]*modelOp
 	errs    []error
 	done    []string // the operations
-	table   [2][]byte
 	sockets *modelSockets
 	ln      *stream.Listener
 }
