@@ -20,8 +20,13 @@ export GOMAXPROCS=1
 taskset -c 0 "$dir/kv" -addr 127.0.0.1:16380 >/dev/null &
 taskset -c 0 redis-server --port 16379 --save '' --appendonly no >/dev/null &
 taskset -c 0 "$dir/httpd" -addr 127.0.0.1:18080 -dir "$dir/www" -loops 1 >/dev/null &
+httpd=$!
 taskset -c 0 "$dir/contender" net/http http dir="$dir/www" >"$dir/port" &
+nethttp=$!
 sleep 1
+
+# The processor time of a process, in clock ticks: utime and stime of proc(5).
+ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
 
 for round in $(seq "$rounds"); do
 	for pipeline in 1 16; do
@@ -30,8 +35,12 @@ for round in $(seq "$rounds"); do
 				tr '\r' '\n' | grep 'per second' | sed "s/^/round $round, -P $pipeline, ${server%:*}: /"
 		done
 	done
-	for server in httpd:18080 "net/http:$(cat "$dir/port")"; do
-		taskset -c 1 wrk -t1 -c50 -d"${seconds}s" --latency "http://127.0.0.1:${server##*:}/hello.txt" |
-			grep -E 'Requests/sec|50%|99%' | xargs echo "round $round, ${server%:*}:"
+	for server in "httpd:18080:$httpd" "net/http:$(cat "$dir/port"):$nethttp"; do
+		IFS=: read -r name port pid <<<"$server"
+		before=$(ticks "$pid")
+		taskset -c 1 wrk -t1 -c50 -d"${seconds}s" --latency "http://127.0.0.1:$port/hello.txt" >"$dir/wrk"
+		after=$(ticks "$pid")
+		grep -E 'Requests/sec|50%|99%' "$dir/wrk" | xargs echo "round $round, $name:"
+		awk -v ticks=$((after - before)) -v hz="$(getconf CLK_TCK)" '/requests in/ { printf "\t%.1f µs of processor time a request\n", ticks / hz / $1 * 1e6 }' "$dir/wrk"
 	done
 done

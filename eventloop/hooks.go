@@ -10,6 +10,14 @@ type TurnHook struct {
 	stopped       bool
 }
 
+// turnHooks is the part of a loop that calls the functions of OnTurn.
+type turnHooks struct {
+	hooks       []*TurnHook      // in the order of OnTurn
+	beginning   bool             // beginTurn has not called all functions before
+	beforeHooks queue[*TurnHook] // of this turn
+	afterHooks  queue[*TurnHook]
+}
+
 // OnTurn makes the loop call before at the beginning of each turn, and after at its
 // end, as libuv does with its prepare and check handles. One of them may be nil.
 // OnTurn is for the loop's goroutine.

@@ -44,17 +44,7 @@ type Loop struct {
 	dueTimers queue[int32] // slots in timers
 	posts     queue[task]
 
-	nextTurn            []task           // scheduled by CallSoon for the next turn
-	hooks               []*TurnHook      // in the order of OnTurn
-	beginning           bool             // beginTurn has not called all functions before
-	beforeHooks         queue[*TurnHook] // of this turn
-	afterHooks          queue[*TurnHook]
-	dispatch            watchersDispatch  // of the ready file that is running
-	invalidFiles        []selectors.Ready // closed files, to be reported in the next turn
-	hasWatchers         bool              // AddReader or one of its kind was called
-	spareWatchers       *fileWatchers     // for the next file
-	lastWatcher         uint64            // number of the last watcher
-	watchersBeforeTurn  uint64            // lastWatcher when the turn began
+	nextTurn            []task // scheduled by CallSoon for the next turn
 	timers              timerHeap
 	turnTime            time.Duration            // Now in this turn; timeNotRead until the first call
 	inRun               bool                     // between beginRun and endRun; for the loop's goroutine only
@@ -74,12 +64,14 @@ type Loop struct {
 	running  bool
 	closed   bool   // tearDown was called, or is about to be
 	incoming []task // from Post
-	work     workQueue
 	signals  map[*SignalHandler]struct{}
 
 	pendingWork atomic.Int64 // calls of Do whose completion has not run yet
 	stats       counters
 	observer
+	turnHooks
+	watching
+	work workQueue // guarded by mu
 }
 
 const timeNotRead = time.Duration(math.MinInt64)

@@ -2,6 +2,7 @@ package eventloop
 
 import (
 	"log/slog"
+	"math"
 	"time"
 
 	"goselectors/selectors"
@@ -16,9 +17,9 @@ type options struct {
 	panicHandler  func(Panic)
 	slowThreshold time.Duration // zero: callbacks are not measured
 	log           *slog.Logger
-	maxWorkers    int // goroutines of Do at a time; zero: no limit
 	debug         bool
 	trace         bool
+	maxWorkers    int32 // goroutines of Do at a time; zero: no limit
 }
 
 func newOptions(opts []Option) (o options) {
@@ -65,7 +66,9 @@ func WithLogger(log *slog.Logger) Option { return func(o *options) { o.log = log
 // goroutines at a time, as asyncio's executor and libuv's thread pool do. Further
 // work waits and is started in the order of the calls. Close drops work that has not
 // been started. Without WithWorkers, or if n is not positive, there is no limit.
-func WithWorkers(n int) Option { return func(o *options) { o.maxWorkers = max(n, 0) } }
+func WithWorkers(n int) Option {
+	return func(o *options) { o.maxWorkers = int32(min(max(n, 0), math.MaxInt32)) }
+}
 
 // WithTrace makes each callback a region of the execution trace, named after
 // its function, while runtime/trace is enabled.

@@ -36,8 +36,8 @@ func (l *Loop) schedule(t task) {
 // After Close, Post returns [ErrClosed] and does not call fn. Posts that have
 // not run at Close are dropped.
 func (l *Loop) Post(fn func()) error {
-	if err := l.checkPost("post", fn == nil); err != nil {
-		return err
+	if fn == nil || l.isInvalid() {
+		return l.checkPost("post", fn == nil)
 	}
 	return l.postTask(task{fn, "post", l.callSite()})
 }

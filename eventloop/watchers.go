@@ -95,6 +95,16 @@ type watchersDispatch struct {
 	permanentDone bool      // the permanent watcher of the direction has had its turn
 }
 
+// watching is the part of a loop that serves readers, writers and waiters.
+type watching struct {
+	dispatch           watchersDispatch  // of the ready file that is running
+	invalidFiles       []selectors.Ready // closed files, to be reported in the next turn
+	hasWatchers        bool              // AddReader or one of its kind was called
+	spareWatchers      *fileWatchers     // for the next file
+	lastWatcher        uint64            // number of the last watcher
+	watchersBeforeTurn uint64            // lastWatcher when the turn began
+}
+
 // next returns the next watcher to call, and its kind in a Panic. It removes
 // waiters from the file.
 func (d *watchersDispatch) next() (x watcher, kind string) {

@@ -73,7 +73,7 @@ type workOutcome struct {
 type workQueue struct {
 	first, last *workItem
 	queued      int
-	running     int
+	running     int32
 }
 
 // startWork runs an item, or queues it if all workers are busy.

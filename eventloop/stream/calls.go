@@ -92,6 +92,21 @@ func (c *Conn) hangupReceived() {
 	returned = true
 }
 
+func (c *Conn) errorQueueReceived(p, control []byte) {
+	h, ok := c.handler.(ConnErrorQueueHandler)
+	if !ok {
+		return
+	}
+	returned := false
+	defer func() {
+		if !returned {
+			c.panicked("ErrorQueueReceived", recover())
+		}
+	}()
+	h.ErrorQueueReceived(c, p, control)
+	returned = true
+}
+
 // shutdownRequested tells the handler that the server is going. Without a
 // ShutdownHandler the connection is closed.
 func (c *Conn) shutdownRequested() {

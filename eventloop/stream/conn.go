@@ -202,6 +202,9 @@ func (c *Conn) handleHint(events selectors.Event) {
 		}
 		return
 	}
+	if events&selectors.EventHangup == 0 && c.takeErrorQueue() {
+		return // if there was an error, too, it is reported again
+	}
 	switch {
 	case c.reading == readOpen: // reading is paused
 		c.noHints = true
@@ -246,8 +249,10 @@ func (c *Conn) receive() {
 		c.dataReceived(buf[:n])
 	case err == nil:
 		c.endReading()
-	case err != selectors.ErrWouldBlock: // readiness is only a hint
+	case err != selectors.ErrWouldBlock:
 		c.finish(c.opError("read", err))
+	default: // readiness is only a hint, or the error queue has messages
+		c.takeErrorQueue()
 	}
 	readBuffers.Put(buf)
 }

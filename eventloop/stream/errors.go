@@ -28,7 +28,10 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Timeout reports whether the cause is a timeout.
-func (e *Error) Timeout() bool { return errors.Is(e.Err, os.ErrDeadlineExceeded) }
+func (e *Error) Timeout() bool {
+	var cause interface{ Timeout() bool }
+	return errors.As(e.Err, &cause) && cause.Timeout()
+}
 
 // opError returns an *Error.
 func opError(op, subject string, err error) error { return &Error{op, subject, err} }

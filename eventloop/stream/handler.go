@@ -2,8 +2,8 @@ package stream
 
 // A Handler receives the events of a connection, like asyncio's Protocol. The
 // loop's goroutine calls all methods, one at a time. Embed [BaseHandler] to
-// write only some of them. A Handler may also implement [HangupHandler] and
-// [ShutdownHandler].
+// write only some of them. A Handler may also implement [HangupHandler],
+// [ShutdownHandler] and [ConnErrorQueueHandler].
 //
 // A connection usually has a Handler of its own. One Handler may also serve
 // many connections, because every method gets the Conn.

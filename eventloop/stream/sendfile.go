@@ -97,6 +97,7 @@ func (c *Conn) flushFiles() {
 	n, err := c.sendNext(next)
 	switch {
 	case err == selectors.ErrWouldBlock:
+		c.takeErrorQueue()
 		return
 	case err != nil:
 		c.failWrite("send file", err)

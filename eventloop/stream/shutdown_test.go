@@ -399,7 +399,7 @@ func TestShutdownInNewHandler(t *testing.T) {
 			ln.Shutdown(context.Background(), r.done)
 			return p
 		})
-		l.connect(ln)
+		l.do(func() { l.connect(ln) }) // newHandler sees ln
 		p.expect(l, "ConnectionMade", "ShutdownRequested", "ConnectionLost")
 		l.expectDone(ln, r, nil)
 	})

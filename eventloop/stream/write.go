@@ -130,10 +130,12 @@ func (c *Conn) flush() {
 		return
 	}
 	n, err := writev(int(c.fd), c.out.blocks)
+	if err == selectors.ErrWouldBlock {
+		c.takeErrorQueue()
+		return
+	}
 	if err != nil {
-		if err != selectors.ErrWouldBlock {
-			c.failWrite("write", err)
-		}
+		c.failWrite("write", err)
 		return
 	}
 	c.out.discard(n)

@@ -60,7 +60,7 @@ var checks = []struct {
 		func(h *rawHead) bool { return h.version[len("HTTP/")] != '1' }},
 	// RFC 9112 3.2: a fragment is never sent.
 	{fault{http.StatusBadRequest, "the request target has characters that are not allowed"},
-		func(h *rawHead) bool { return h.target == "" || !consistsOf(h.target, isTargetByte) }},
+		func(h *rawHead) bool { return h.target == "" || !targetBytes.hasAll(h.target) }},
 	// RFC 9112 5.1 and 5.2: a blank before the colon, or at the beginning of the line,
 	// as in a field that continues on the next line.
 	{fault{http.StatusBadRequest, "the name of a header field is not a token"},
@@ -98,30 +98,43 @@ var checks = []struct {
 		func(h *rawHead) bool { return len(h.lengths) > 0 && isTooLong(h.lengths[0]) }},
 }
 
-// consistsOf reports whether all bytes of s are allowed.
-func consistsOf(s string, allowed func(byte) bool) bool {
+// A byteSet has a value for each byte.
+type byteSet [256]bool
+
+func newByteSet(bytes string) *byteSet {
+	var set byteSet
+	for i := range len(bytes) {
+		set[bytes[i]] = true
+	}
+	return &set
+}
+
+// hasAll reports whether all bytes of s are in the set.
+func (set *byteSet) hasAll(s string) bool {
 	for i := range len(s) {
-		if !allowed(s[i]) {
+		if !set[s[i]] {
 			return false
 		}
 	}
 	return true
 }
 
-func isDigit(b byte) bool { return '0' <= b && b <= '9' }
-func isAlnum(b byte) bool { return isDigit(b) || 'a' <= b|0x20 && b|0x20 <= 'z' }
+const alphanumeric = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-// isTokenByte: RFC 9110 5.6.2.
-func isTokenByte(b byte) bool { return isAlnum(b) || strings.IndexByte("!#$%&'*+-.^_`|~", b) >= 0 }
-func isToken(s string) bool   { return s != "" && consistsOf(s, isTokenByte) }
+var (
+	digits       = newByteSet("0123456789")
+	tokenBytes   = newByteSet(alphanumeric + "!#$%&'*+-.^_`|~")                   // RFC 9110 5.6.2
+	targetBytes  = newByteSet(alphanumeric + "!\"$%&'()*+,-./:;<=>?@[\\]^_`{|}~") // visible ones but #
+	hostBytes    = newByteSet(alphanumeric + "-._~%!$&'()*+,;=")                  // reg-name, RFC 3986 3.2.2
+	addressBytes = newByteSet("0123456789abcdefABCDEF:.")                         // IPv6
+)
 
-func isTargetByte(b byte) bool { return ' ' < b && b < 0x7f && b != '#' }
+func isToken(s string) bool  { return s != "" && tokenBytes.hasAll(s) }
+func isNumber(s string) bool { return s != "" && digits.hasAll(s) }
 
 func isVersion(s string) bool {
-	return len(s) == len("HTTP/1.1") && strings.HasPrefix(s, "HTTP/") && isDigit(s[5]) && s[6] == '.' && isDigit(s[7])
+	return len(s) == len("HTTP/1.1") && s[:5] == "HTTP/" && digits[s[5]] && s[6] == '.' && digits[s[7]]
 }
-
-func isNumber(s string) bool { return s != "" && consistsOf(s, isDigit) }
 
 // isTooLong reports whether a number is greater than maxBodySize.
 func isTooLong(number string) bool {
@@ -144,19 +157,13 @@ func isCodingList(s string) bool {
 	return true
 }
 
-// isHostByte: reg-name of RFC 3986 3.2.2.
-func isHostByte(b byte) bool { return isAlnum(b) || strings.IndexByte("-._~%!$&'()*+,;=", b) >= 0 }
-
 // isValidHost: uri-host and an optional port, RFC 9110 7.2. An empty host is
 // allowed in the field Host.
 func isValidHost(s string) bool {
-	if address, ok := strings.CutPrefix(s, "["); ok { // IPv6
+	if address, ok := strings.CutPrefix(s, "["); ok {
 		address, port, closed := strings.Cut(address, "]")
-		return closed && consistsOf(address, func(b byte) bool { return b == ':' || b == '.' || isHexDigit(b) }) &&
-			(port == "" || port[0] == ':' && consistsOf(port[1:], isDigit))
+		return closed && addressBytes.hasAll(address) && (port == "" || port[0] == ':' && digits.hasAll(port[1:]))
 	}
 	host, port, _ := strings.Cut(s, ":")
-	return consistsOf(host, isHostByte) && consistsOf(port, isDigit)
+	return hostBytes.hasAll(host) && digits.hasAll(port)
 }
-
-func isHexDigit(b byte) bool { return isDigit(b) || 'a' <= b|0x20 && b|0x20 <= 'f' }

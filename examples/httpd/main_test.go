@@ -77,11 +77,12 @@ func startHere(t *testing.T, backend string, set func(*config), newHandler func(
 			t.Error(err)
 		}
 	})
-	addr, err := s.here.group.Listen("tcp", "127.0.0.1:0", func() stream.Handler {
+	addr, err := s.here.listen("127.0.0.1:0", func() stream.Handler {
+		h := s.here.newClient()
 		if newHandler != nil {
-			return newHandler(s.here.newClient())
+			h = newHandler(h.(*client))
 		}
-		return s.here.newClient()
+		return h
 	})
 	if err != nil {
 		t.Fatal(err)

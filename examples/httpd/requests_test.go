@@ -305,8 +305,8 @@ func TestSplitRequests(t *testing.T) {
 			continue // takes 100 ms each time
 		}
 		data := r.request + nextRequest
-		step := max(1, len(data)/400)
-		for at := 1; at < len(data); at += step {
+		step := max(1, len(data)/200)
+		for at := 1; at < len(r.request)+2; at += step {
 			size.Store(int64(at))
 			conn, err := net.Dial("tcp", s.addr)
 			if err != nil {

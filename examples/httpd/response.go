@@ -64,8 +64,7 @@ type fileContent struct {
 	file *file
 }
 
-// sendResponse adds the collected response to the output. The content of a large
-// file follows as a transfer.
+// sendResponse adds the collected response to the output.
 func (c *client) sendResponse(r *http.Request) {
 	w := &c.response
 	hasContent := w.status != http.StatusNotModified && w.status != http.StatusNoContent
@@ -81,8 +80,7 @@ func (c *client) sendResponse(r *http.Request) {
 	case w.file.large == nil:
 		c.out.Write(w.file.body[w.fileOffset : w.fileOffset+w.fileSize])
 	default:
-		c.startTransfer(w.file.large, w.fileOffset, w.fileSize)
-		w.file.large = nil // the transfer closes it
+		c.sendFile(w.file, w.fileOffset, w.fileSize)
 	}
 	w.file = nil
 }

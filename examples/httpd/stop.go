@@ -9,48 +9,18 @@ import (
 )
 
 // stop ends the server. It waits until the answers in progress are complete or ctx
-// ends. Connections that are made meanwhile get one answer.
+// ends.
 func (s *httpServer) stop(ctx context.Context) error {
-	var stopped []chan struct{}
-	for _, state := range s.states {
-		done := make(chan struct{})
-		if state.loop.Post(func() { state.stop(done) }) == nil {
-			stopped = append(stopped, done)
-		}
-	}
-	for _, done := range stopped {
-		select {
-		case <-done:
-		case <-ctx.Done():
-		}
-	}
-	err := s.group.Shutdown(ctx)
+	err := s.group.Shutdown(ctx) // calls ShutdownRequested of each client
 	if ctx.Err() != nil && err != nil {
 		err = fmt.Errorf("answers were cut at the end of the grace: %w", err)
 	}
 	return cmp.Or(err, s.root.Close())
 }
 
-// stop tells the clients of the loop to finish. It closes done when none is left.
-func (s *loopState) stop(done chan struct{}) {
-	s.stopped = done
-	for c := range s.clients {
-		c.ShutdownRequested(c.conn)
-	}
-	s.checkStopped()
-}
-
-// checkStopped is called when a client may have been the last one.
-func (s *loopState) checkStopped() {
-	if s.stopped != nil && len(s.clients) == 0 && !s.isStopped {
-		s.isStopped = true
-		close(s.stopped)
-	}
-}
-
-// ShutdownRequested is called when the server is stopping. An idle connection is
-// closed. Otherwise the client gets the response to the request that it has sent
-// or is sending, with "Connection: close" if the response has not started yet.
+// ShutdownRequested implements stream.ShutdownHandler. An idle connection is
+// closed. Otherwise the client gets the response to the request that it has sent or
+// is sending, with "Connection: close" if the response has not started yet.
 func (c *client) ShutdownRequested(*stream.Conn) {
 	c.finishing = true
 	// A request may wait in the kernel. The loop reads it in its next turn, before

@@ -26,8 +26,8 @@ type stopClient struct {
 	close   bool   // the answer announces the end of the connection
 }
 
-var stopClients = []stopClient{
-	{"idle", "", "", "", false},
+var stopClients = []stopClient{ // the first one is idle
+	{name: "idle"},
 	{"ticks", "GET /ticks/8 HTTP/1.1\r\nHost: x\r\n\r\n", "", "tick 1\ntick 2\ntick 3\ntick 4\ntick 5\ntick 6\ntick 7\ntick 8\n", false},
 	{"large file", "GET /big.bin HTTP/1.1\r\nHost: x\r\n\r\n", "", "", false},
 	{"part of a header", "GET /hello.txt HTTP/1.1\r\n", "Host: x\r\n\r\n", "hello, world\n", true},
@@ -58,12 +58,17 @@ func TestStop(t *testing.T) {
 		start := time.Now()
 		go func() { stopped <- s.process.Stop(t) }()
 		idleEnd := make(chan time.Duration, 1)
-		go func() {
-			readers[0].Peek(1)
+		go func() { // the idle client
+			if err := readAnswer(readers[0], "", false); err != nil {
+				t.Errorf("idle: %v", err)
+			}
 			idleEnd <- time.Since(start)
 		}()
 		time.Sleep(100 * time.Millisecond)
 		for i, c := range stopClients {
+			if i == 0 {
+				continue
+			}
 			io.WriteString(conns[i], c.rest)
 			body := c.body
 			if c.name == "large file" {

@@ -148,11 +148,8 @@ func (c *client) PauseWriting(conn *stream.Conn) {
 	conn.PauseReading()
 }
 
-func (c *client) ResumeWriting(conn *stream.Conn) {
+func (c *client) ResumeWriting(*stream.Conn) {
 	c.paused = false
-	if conn.Closed() { // a write has failed
-		conn.Close()
-	}
 	c.resume()
 }
 
@@ -168,19 +165,15 @@ func (c *client) yield() {
 
 // resume continues with the rest of the replies and of the received commands.
 func (c *client) resume() {
+	if !c.busy() {
+		p := c.unparsed
+		c.unparsed = nil
+		c.unparsed = c.serve(p)
+	}
 	if c.conn.Closed() { // a write has failed: the connection ends when all input is read
 		c.drop()
 		c.conn.ResumeReading()
 		return
-	}
-	if c.busy() {
-		return
-	}
-	p := c.unparsed
-	c.unparsed = nil
-	c.unparsed = c.serve(p)
-	if c.conn.Closed() {
-		c.conn.Close() // a write has failed: drop the rest of the input
 	}
 	if c.busy() {
 		return
