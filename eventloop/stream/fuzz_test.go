@@ -4,7 +4,6 @@ package stream_test
 
 import (
 	"flag"
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"regexp"
@@ -59,7 +58,7 @@ func TestConnModel(t *testing.T) {
 				count += len(s.ops)
 				compareConn(t, s, b, sockets, func(event string) { reached[event]++ })
 				if t.Failed() {
-					t.Log(fmt.Sprintf("repeat with: -run TestConnModel/%s -model.seed %d", b.Name, seed))
+					t.Logf("repeat with: -run TestConnModel/%s -model.seed %d", b.Name, seed)
 				}
 			}
 			if t.Failed() {

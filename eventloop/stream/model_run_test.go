@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"runtime"
 	"syscall"
 	"time"
@@ -30,7 +31,6 @@ type modelRun struct {
 	armed   [modelMethods][]*modelOp
 	errs    []error
 	done    []string // the operations
-	table   [2][]byte
 	sockets *modelSockets
 	ln      *stream.Listener
 }
@@ -105,8 +105,8 @@ func runSequence(s *modelSequence, b selectors.Backend, sockets *modelSockets, c
 		}
 	}
 	r.finish()
-	for range 1000 { // the goroutines of package net end a little later
-		if runtime.NumGoroutine() <= goroutines {
+	for range 1000 { // the goroutines of package net end a little later, and Go's runtime opens files for a moment
+		if runtime.NumGoroutine() <= goroutines && openDescriptors() == descriptors {
 			break
 		}
 		time.Sleep(time.Millisecond)
@@ -115,7 +115,12 @@ func runSequence(s *modelSequence, b selectors.Backend, sockets *modelSockets, c
 		r.fail(fmt.Errorf("%d goroutines, %d before", n, goroutines))
 	}
 	if now := openDescriptors(); now != descriptors && len(r.errs) == 0 {
-		r.fail(fmt.Errorf("open descriptors %064b, before %064b", now, descriptors))
+		for fd := range 64 {
+			if (now^descriptors)&(1<<fd) != 0 {
+				name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+				r.fail(fmt.Errorf("descriptor %d was opened or closed: %s %v", fd, name, err))
+			}
+		}
 	}
 	return r.done, errors.Join(r.errs...)
 }

@@ -89,6 +89,8 @@ var connScripts = []string{
 	"unix wrap marks=1; write 70000; peer-read 100; write-timeout 100; advance 40",
 	"write-pipe wrap marks=1; write-timeout 200; writev 5000; advance 40",
 	"tcp wrap marks=1; write 70000; close; write-timeout 200; advance 40",
+	"unix wrap; write 70000; write 70000; write-timeout 100; advance 5; peer-read 70000; advance 12",
+	"write-pipe wrap; write 70000; idle-timeout 100; advance 5; peer-read 70000; advance 12",
 	"write-pipe wrap early; write-timeout 100; write 5000; advance 40",
 	"tcp listen first-byte; advance 12; advance 40",
 	"tcp listen first-byte; advance 5; peer-write 1; advance 40",

@@ -46,7 +46,6 @@ type connModel struct {
 	peerFinished       bool // the peer has ended its write side in good order
 	peerGone           bool // the peer has closed
 	peerReset          bool // the peer has closed without reading everything, or with a reset
-	wroteToGone        bool // data was sent to a peer that has gone: the answer is a reset
 
 	clock modelClock
 	cover func(row string)
