@@ -77,10 +77,13 @@ func duplicate(conn syscall.Conn) (fd int, err error) {
 
 // duplicateFD returns a close-on-exec duplicate of a descriptor.
 func duplicateFD(fd int) (int, error) {
-	fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fd, err := unix.Dup(fd)
 	if err != nil {
 		return -1, err
 	}
+	unix.CloseOnExec(fd)
 	return fd, nil
 }
 
@@ -160,11 +163,11 @@ func socketError(fd int) error {
 	return err
 }
 
-// hasUnread reports whether a file has data to read.
+// hasUnread reports whether a non-blocking file has data to read.
 func hasUnread(fd int) bool {
 	var b [1]byte
 	for {
-		n, _, err := unix.Recvfrom(fd, b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		n, _, err := unix.Recvfrom(fd, b[:], unix.MSG_PEEK)
 		switch err {
 		case unix.EINTR:
 			continue

@@ -10,21 +10,21 @@ import (
 	"syscall"
 
 	"goselectors/eventloop"
+	"goselectors/selectors"
 )
 
-// Wrap makes a Conn from an open connection: a file descriptor as an int or a
-// uintptr, a *net.TCPConn, *net.UnixConn or *os.File, or any other value that is an
-// io.Closer and has a descriptor that the selectors accept: a syscall.Conn or a
-// value with an Fd() uintptr method. Any file that is read or written as a stream
+// Wrap makes a Conn from an open connection: any file object that
+// [selectors.Selector] accepts, such as a descriptor's number, a *net.TCPConn,
+// *net.UnixConn or *os.File. Any file that is read or written as a stream
 // works, pipes and terminals included. A file that cannot be written, such as the
 // read end of a pipe, has a write side that is closed from the start. One that
 // cannot be read never calls DataReceived and EOFReceived; if it is the write end
 // of a pipe, ConnectionLost is called when the reader leaves, with an error if
 // unsent data is queued.
 //
-// The Conn takes ownership of a descriptor. For another value it duplicates the
-// descriptor and closes the value, which does not end the connection while the
-// duplicate exists. The descriptor is put into non-blocking mode. On error Wrap
+// The Conn takes ownership of a number. For another value it duplicates the
+// descriptor and closes the value, if it has a Close method; that does not end the
+// connection while the duplicate exists. The descriptor is put into non-blocking mode. On error Wrap
 // takes no ownership and closes nothing.
 //
 // ConnectionMade is called in the next turn, and nothing is read or written before.
@@ -75,6 +75,11 @@ func Wrap(loop *eventloop.Loop, conn any, h Handler, opts ...Option) (*Conn, err
 	return c, nil
 }
 
+// keepsDescriptor stands for a file object without a Close method.
+type keepsDescriptor struct{}
+
+func (keepsDescriptor) Close() error { return nil }
+
 // descriptorOf returns the descriptor of the argument of Wrap. If owner is not nil,
 // the descriptor is a duplicate, and owner has the original.
 func descriptorOf(conn any) (fd int, owner io.Closer, err error) {
@@ -84,17 +89,18 @@ func descriptorOf(conn any) (fd int, owner io.Closer, err error) {
 	case uintptr:
 		return int(conn), nil, nil
 	}
+	fd, err = selectors.FileDescriptor(conn)
+	if errors.Is(err, selectors.ErrInvalidFileObj) {
+		return -1, nil, err
+	}
+	if file, ok := conn.(syscall.Conn); ok {
+		fd, err = duplicate(file) // which keeps the file open meanwhile, and has an error of package net
+	} else if err == nil {
+		fd, err = duplicateFD(fd)
+	}
 	owner, ok := conn.(io.Closer)
 	if !ok {
-		return -1, nil, fmt.Errorf("%T is not a descriptor and has no Close method", conn)
-	}
-	switch file := conn.(type) {
-	case syscall.Conn:
-		fd, err = duplicate(file)
-	case interface{ Fd() uintptr }:
-		fd, err = duplicateFD(int(file.Fd()))
-	default:
-		err = fmt.Errorf("%T has no descriptor", conn)
+		owner = keepsDescriptor{}
 	}
 	return fd, owner, err
 }
@@ -111,8 +117,8 @@ func subjectOf(conn any) string {
 			return conn.Name()
 		}
 	case *net.TCPConn:
-		if addr := conn.RemoteAddr(); addr != nil {
-			return addr.String()
+		if conn != nil && conn.RemoteAddr() != nil {
+			return conn.RemoteAddr().String()
 		}
 	}
 	return fmt.Sprintf("%T", conn)
