@@ -225,6 +225,7 @@ func (r *modelRun) doConn(op *modelOp) {
 	case "resume":
 		if r.paused {
 			r.clock.resumed()
+			r.resumed = r.life == inFailing
 		}
 		r.paused, r.hungUp = false, false
 		c.ResumeReading()

@@ -26,6 +26,7 @@ type connModel struct {
 	atMarks  int  // what was queued at SetWaterMarks: ResumeWriting waits for the next progress
 	newMarks bool // SetWaterMarks was called since PauseWriting
 	hungUp   bool // HangupReceived was called since PauseReading
+	resumed  bool // from a pause, after the write side has failed: it may have ended before
 
 	hold       bool // the model does not know how far the loop has come
 	loopClosed bool
@@ -237,7 +238,7 @@ func (m *connModel) mayLose(err error) error {
 			return m.checkCause(m.failureCause(), err)
 		}
 		return errors.Join(m.checkCause(m.failureCause(), err), m.allReceived(),
-			unless(m.paused || m.peerReset || !m.peerFinished || m.network == tcpNet, "no EOFReceived")) // a reset may be the answer to data
+			unless(m.paused || m.resumed || m.peerReset || !m.peerFinished || m.network == tcpNet, "no EOFReceived")) // a reset may be the answer to data
 	case m.life == inClosing && err == nil:
 		m.cover("closing queue empty")
 		m.sentAll = true
