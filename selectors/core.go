@@ -82,8 +82,12 @@ func (c *core) init(self Selector, name string, b backend, t traits) {
 	c.dirty.Store(true)
 }
 
+// isClosed reports whether Close was called. The zero value of a selector is like a
+// closed one.
+func (c *core) isClosed() bool { return c.closed.Load() || c.backend == nil }
+
 func (c *core) fail(op string, fd int, err error) error {
-	if c.closed.Load() {
+	if c.isClosed() {
 		err = ErrClosed
 	}
 	return &Error{Op: op, Backend: c.name, FD: fd, Err: err}
@@ -135,7 +139,7 @@ func (c *core) changeObject(op string, fileobj any, events Event, data any) (key
 func (c *core) changeFD(op string, fd int, fileobj any, events Event, data any) (*SelectorKey, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock() // also if a method of a file object panics
-	if c.closed.Load() {
+	if c.isClosed() {
 		return nil, ErrClosed
 	}
 	if err := CheckInterest(events, c.features); err != nil {
@@ -395,7 +399,7 @@ func (c *core) Len() int {
 
 // Wake implements [Selector].
 func (c *core) Wake() error {
-	if c.closed.Load() {
+	if c.isClosed() {
 		return c.fail("wake", -1, ErrClosed)
 	}
 	if err := c.interrupt(wakeByUser); err != nil {
@@ -427,6 +431,9 @@ func (c *core) endSleep() error {
 
 // Close implements [Selector].
 func (c *core) Close() (err error) {
+	if c.backend == nil {
+		return nil
+	}
 	c.closeOnce.Do(func() {
 		c.mu.Lock()
 		c.closed.Store(true)

@@ -19,7 +19,11 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	s := "selectors: " + e.Backend + " " + e.Op
+	s := "selectors: "
+	if e.Backend != "" { // empty for the zero value of a selector
+		s += e.Backend + " "
+	}
+	s += e.Op
 	if e.FD >= 0 {
 		s += " fd " + strconv.Itoa(e.FD)
 	}
@@ -44,8 +48,8 @@ var (
 	// that has no key.
 	ErrNotRegistered = errors.New("not registered")
 
-	// ErrClosed: the selector was closed before or during the call. It matches
-	// [os.ErrClosed] too.
+	// ErrClosed: the selector was closed before or during the call, or it is the zero
+	// value of its type. It matches [os.ErrClosed] too.
 	ErrClosed error = closedError{}
 
 	// ErrConcurrentSelect: a second goroutine called Select while one was in it.

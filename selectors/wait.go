@@ -30,6 +30,9 @@ func (c *core) SelectInto(dst []Ready, timeout time.Duration) ([]Ready, error) {
 // selectUntil is what all forms of Select call. If ended is not nil, each round
 // calls it and returns its error if there is one. interrupt starts a new round.
 func (c *core) selectUntil(ended func() error, dst []Ready, timeout time.Duration) ([]Ready, error) {
+	if c.backend == nil {
+		return dst, c.fail("select", -1, ErrClosed)
+	}
 	if !c.selecting.TryLock() {
 		return dst, c.fail("select", -1, ErrConcurrentSelect)
 	}

@@ -171,7 +171,7 @@ func statusOf(err error) int {
 	switch {
 	case is(fs.ErrNotExist), is(syscall.ENOTDIR), is(syscall.ENAMETOOLONG):
 		return http.StatusNotFound
-	case is(syscall.EMFILE), is(syscall.ENFILE):
+	case isShortage(err):
 		return http.StatusServiceUnavailable
 	default:
 		return http.StatusForbidden // no permission, or not inside of the root
