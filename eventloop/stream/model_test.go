@@ -67,6 +67,7 @@ func (m *connModel) alive() bool { return m.life < inEnded }
 
 // enter is a call of a handler method.
 func (m *connModel) enter(method modelMethod, err error, size int, v view) error {
+	before := m.unsent
 	if method != connectionLost { // the end has dropped the queue
 		m.look(v)
 	}
@@ -88,7 +89,7 @@ func (m *connModel) enter(method modelMethod, err error, size int, v view) error
 		m.readEnd = true
 	case pauseWriting:
 		m.slow, m.newMarks = true, false
-		m.clock.queued(0, v.unsent)
+		m.clock.queued(before, v.unsent)
 	case resumeWriting:
 		m.slow = false
 	case hangupReceived:
