@@ -235,9 +235,8 @@ func exhaustDescriptors(backend string) error {
 	var reports atomic.Int32
 	var first atomic.Value
 	ln, err := stream.Listen(loop, "tcp", "127.0.0.1:0", func() stream.Handler { return echo{} }, stream.WithAcceptError(func(err error) {
-		if reports.Add(1) == 1 {
-			first.Store(err)
-		}
+		first.CompareAndSwap(nil, err)
+		reports.Add(1)
 	}))
 	if err != nil {
 		return err
