@@ -50,14 +50,14 @@ func TestErrorQueue(t *testing.T) {
 				peer := l.connect(ln)
 				p.expect(l, "ConnectionMade")
 				c := p.conn
-				enter(l, c, peer)
 				l.do(func() {
 					flags := unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_SOFTWARE
 					if err := unix.SetsockoptInt(c.FD(), unix.SOL_SOCKET, unix.SO_TIMESTAMPING, flags); err != nil {
 						l.Error(err)
 					}
-					unix.Write(c.FD(), []byte("x"))
 				})
+				enter(l, c, peer)
+				l.do(func() { unix.Write(c.FD(), []byte("x")) })
 				if name == "writing" || name == "paused and writing" {
 					peer.Read(make([]byte, 1<<20))
 				}

@@ -237,7 +237,10 @@ func (s *session) reset() error {
 func (s *session) vanish() error {
 	return s.with(shortService, func(c conn) error {
 		if _, _, err := s.fill(c); err != nil {
-			return err
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return err
+			}
+			return nil // the program was busy for so long that the server has ended the connection
 		}
 		time.Sleep(2 * shortIdle)
 		_, err := io.Copy(io.Discard, c)
