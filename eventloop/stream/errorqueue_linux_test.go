@@ -22,6 +22,13 @@ func (s *stampCounter) ErrorQueueReceived(_ *stream.Conn, _, control []byte) {
 	}
 }
 
+// fill writes pieces until more is queued than the peer reads below.
+func fill(c *stream.Conn) {
+	for c.Unsent() < 4<<20 {
+		c.Write(make([]byte, 64<<10))
+	}
+}
+
 // TestErrorQueue checks that time stamps on the error queue of a connection do not
 // keep the loop busy in any state, that they end no connection, and that a handler
 // can have them.
@@ -33,11 +40,11 @@ func TestErrorQueue(t *testing.T) {
 			closeWrite(peer)
 			time.Sleep(quietPeriod)
 		},
-		"writing": func(l *testLoop, c *stream.Conn, _ net.Conn) { l.do(func() { c.Write(make([]byte, 16<<20)) }) },
+		"writing": func(l *testLoop, c *stream.Conn, _ net.Conn) { l.do(func() { fill(c) }) },
 		"paused and writing": func(l *testLoop, c *stream.Conn, _ net.Conn) {
 			l.do(func() {
 				c.PauseReading()
-				c.Write(make([]byte, 16<<20))
+				fill(c)
 			})
 		},
 	}

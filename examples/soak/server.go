@@ -64,8 +64,8 @@ const (
 
 const (
 	longIdle   = time.Minute // longer than any session
-	shortIdle  = 300 * time.Millisecond
-	listenTime = 2 * time.Second // longer than idleTurns needs connections
+	shortIdle  = 150 * time.Millisecond
+	listenTime = time.Second // longer than idleTurns needs connections
 )
 
 // An endpoint is a transport with the addresses of its services.
