@@ -57,7 +57,7 @@ func (s *echoServer) accept(selectors.Event) {
 // tries again in a second.
 func (s *echoServer) resumeAccept() {
 	_, err := s.sel.Register(s.listener, selectors.EventRead, callback(s.accept))
-	stopped := errors.Is(err, selectors.ErrClosed) || errors.Is(err, syscall.EBADF) // the selector or the listener is closed
+	stopped := errors.Is(err, os.ErrClosed) // the selector or the listener
 	if err != nil && !stopped {
 		fmt.Fprintln(os.Stderr, "echo: accepting is paused for another second:", err)
 		time.AfterFunc(time.Second, s.resumeAccept)
