@@ -283,9 +283,9 @@ func (b *epoll) mute(fd int, e *entry) bool {
 	if e.state&edgeWatched != 0 {
 		return true
 	}
-	switch b.setMask(fd, e, toEpoll(e.events)|unix.EPOLLET, e.generation) {
-	case nil:
-	case unix.ENOENT, unix.EBADF:
+	switch err := b.setMask(fd, e, toEpoll(e.events)|unix.EPOLLET, e.generation); {
+	case err == nil:
+	case isOfOtherFile(fd, err):
 		e.state &^= muted
 		b.foundOrphan = true
 	default:
@@ -294,13 +294,17 @@ func (b *epoll) mute(fd int, e *entry) bool {
 	return true
 }
 
+// isOfOtherFile reports whether an error of EPOLL_CTL_MOD means that the descriptor
+// is closed or belongs to another file now, maybe one that cannot be watched.
+func isOfOtherFile(fd int, err error) bool {
+	return err == unix.ENOENT || err == unix.EBADF || err == unix.EPERM && !cannotBeAlwaysReady(fd)
+}
+
 func (b *epoll) unmute(fd int, e *entry) {
 	if e.state&edgeWatched != 0 {
 		return
 	}
-	switch b.setMask(fd, e, toEpoll(e.events), e.generation) {
-	case nil, unix.ENOENT, unix.EBADF:
-	default:
+	if err := b.setMask(fd, e, toEpoll(e.events), e.generation); err != nil && !isOfOtherFile(fd, err) {
 		b.noteRefused(fd, e)
 	}
 }
