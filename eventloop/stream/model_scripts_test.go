@@ -113,6 +113,7 @@ var connScripts = []string{
 	"unix wrap; hold; loop-stop; peer-write 100; loop-stop; peer-close; loop-stop; run",
 	"unix wrap marks=0; pause; peer-close; hold; writev 70000; loop-stop; resume",
 	"tcp wrap marks=0; writev 70000; write-timeout 100; advance 1; writev 70000; advance 12",
+	"tcp wrap early marks=0; writev 70000; write-timeout 100; advance 12; peer-write 70000; advance 12",
 	"tcp wrap marks=0; writev 1; idle-timeout 100; advance 5; peer-read 70000; advance 12",
 	"unix wrap; loop-close; peer-write 100; write 100; close",
 	"write-pipe wrap; peer-drain; loop-close; writev 70000",

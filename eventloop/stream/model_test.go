@@ -175,6 +175,9 @@ func (m *connModel) look(v view) {
 	}
 	before := m.unsent
 	if m.life != inClosing || v.unsent > 0 || !m.mayFail() { // else it may have failed
+		if v.unsent < m.unsent { // the kernel has taken some, maybe because the peer has
+			m.clock.maybe = m.clock.now
+		}
 		m.unsent = v.unsent
 	}
 	switch {
