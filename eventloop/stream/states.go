@@ -7,7 +7,7 @@ type life uint8
 const (
 	noConn    life = iota // a zero Conn
 	starting              // ConnectionMade was not called; nothing is read, data to send is queued
-	connected             // the only state in which data is read and writes are accepted
+	connected             // data is read, and writes are accepted
 	closing               // Close was called; the queue is sent, nothing is read
 	failing               // the write side has failed; what the kernel has to read is delivered
 	ended                 // ConnectionLost is scheduled
